@@ -1,0 +1,64 @@
+"""`TaskCard`: the facts of a benchmark, readable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricInfo:
+    """One metric of a benchmark.
+
+    Attributes:
+        name: Key in results ("mAP", "R1", "AP50"); no "@" or "=".
+        title: How tables write it.
+        higher_is_better: Direction.
+        main: Whether the main table and the tests use it.
+        percent: Whether tables show it times 100.
+    """
+
+    name: str
+    title: str
+    higher_is_better: bool = True
+    main: bool = False
+    percent: bool = True
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TaskCard:
+    """Facts of one benchmark; `version` changes with every edit that changes numbers.
+
+    Attributes:
+        name: Registry and CLI name.
+        title: Name as tables show it.
+        summary: One sentence.
+        version: Part of every fingerprint.
+        metrics: All metrics, main ones first.
+        needs: Fields of `Samples` that the benchmark's data must know.
+        data: Data sets that it can be run on; the first is the default.
+        protocols: Protocols that it knows; the first is the default.
+        resample_unit: What the bootstrap draws ("identity", "image").
+        resample_seed: Seed of the bootstrap's resample indices.
+        implementation: "module:Class", imported only when an evaluation runs.
+        superseded_by: Name of the version that replaces this one.
+        reference: Where the definition comes from.
+    """
+
+    name: str
+    title: str
+    summary: str
+    version: str
+    metrics: tuple[MetricInfo, ...]
+    needs: frozenset[str]
+    implementation: str
+    data: tuple[str, ...] = ("people",)
+    protocols: tuple[str, ...] = ("frozen",)
+    resample_unit: str = "identity"
+    resample_seed: int = 0
+    superseded_by: str = ""
+    reference: str = ""
+
+    @property
+    def main_metrics(self) -> tuple[MetricInfo, ...]:
+        """The metrics that the main table shows."""
+        return tuple(metric for metric in self.metrics if metric.main)

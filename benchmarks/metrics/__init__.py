@@ -1,0 +1,1 @@
+"""Metric definitions as pure functions: NumPy arrays in, fractions 0..1 out, NaN = undefined."""

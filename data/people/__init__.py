@@ -1,0 +1,1 @@
+"""The embedded corpus: a procedural renderer of articulated people."""

@@ -1,0 +1,169 @@
+"""The settings of a run: types, defaults and what each one means.
+
+Yaml files and `--set` only override what stands here (`harness/config.py`). Runtime objects stay out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorpusConfig:
+    """Where pre-training images come from (`corpus.*`).
+
+    Attributes:
+        name: `people`, `coco` or another registered corpus.
+        layout: captions, poses or identities; None takes each method's own.
+        style: Style of the embedded corpus, A or B; benchmarks are style B.
+        noise: Factor on label noise: wrong identities and caption words, keypoint jitter. 0 is an oracle.
+        caption_detail: How much a caption names: action, garments or everything.
+    """
+
+    name: str = "people"
+    layout: str | None = None
+    style: str = "A"
+    noise: float = 1.0
+    caption_detail: str = "garments"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PretrainConfig:
+    """How every method of a comparison is trained (`pretrain.*`).
+
+    Attributes:
+        min_images_seen: Images seen at the least; small budgets pass over their images more often.
+        passes: Passes over the budget at the least: images seen = max(min_images_seen, passes x budget).
+        groups_per_batch: Groups in a batch.
+        images_per_group: Images of each group in a batch; a batch is the product.
+        height: Input height, pixels.
+        width: Input width, pixels.
+        lr: Learning rate at this batch size; a method's own `lr` goes first.
+        weight_decay: Decoupled weight decay, none on 1-D parameters.
+        beta1: First AdamW momentum.
+        beta2: Second AdamW momentum.
+        warmup: Share of the steps with linear warm-up; cosine to 0 after it.
+        clip_norm: Gradient norm that is clipped to; 0 leaves gradients alone.
+        precision: fp32, bf16, or auto: bf16 where the processor or GPU has it, else fp32.
+        deterministic: Ask torch for deterministic algorithms.
+        log_every: Steps between logged losses.
+        checkpoint_every_s: Seconds between saved states to resume from; 0 = none.
+    """
+
+    min_images_seen: int = 36_000
+    passes: float = 3.0
+    groups_per_batch: int = 20
+    images_per_group: int = 5
+    height: int = 128
+    width: int = 64
+    lr: float = 1e-3
+    weight_decay: float = 0.05
+    beta1: float = 0.9
+    beta2: float = 0.95
+    warmup: float = 0.1
+    clip_norm: float = 1.0
+    precision: str = "auto"
+    deterministic: bool = False
+    log_every: int = 10
+    checkpoint_every_s: float = 60.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunConfig:
+    """Everything that `hcbench run` needs to know.
+
+    Attributes:
+        methods: Methods to compare; controls are added unless `controls` is False.
+        controls: Whether `random`, `pixels` and `histogram` join the table.
+        budgets: Data budgets as written (`1pct`, `5000`).
+        seeds: Seeds; each draws a subset, an initialisation and a data order.
+        benchmarks: Benchmarks; empty means all.
+        backbones: Backbones by name.
+        protocol: frozen, later finetune and zero-shot.
+        profile: cpu, gpu or paper.
+        recipe: Which yaml of `configs/recipes` holds the tuned settings.
+        data: Roots of real data sets by name.
+    """
+
+    methods: tuple[str, ...] = ()
+    controls: bool = True
+    budgets: tuple[str, ...] = ("1pct",)
+    seeds: tuple[int, ...] = (0,)
+    benchmarks: tuple[str, ...] = ()
+    backbones: tuple[str, ...] = ("vit-mini16",)
+    protocol: str = "frozen"
+    profile: str = "cpu"
+    recipe: str = "cpu"
+    data: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cell:
+    """One pre-training: all that decides its checkpoint.
+
+    Attributes:
+        method: Method name.
+        budget: Canonical budget label.
+        budget_images: Stored images, whole groups.
+        images_seen: Source images drawn in training.
+        seed: Seed of subset, initialisation and data order.
+        backbone: Backbone name.
+        corpus: Corpus, with the layout resolved.
+        pretrain: Training settings, with precision resolved.
+        method_config: The method's resolved Config as plain data.
+        fingerprint: Hash of the above, of the versions that matter and of the code that is used.
+        skip: Why the cell cannot run; empty where it can.
+        roots: Roots of real data; not part of the fingerprint.
+    """
+
+    method: str
+    budget: str
+    budget_images: int
+    images_seen: int
+    seed: int
+    backbone: str
+    corpus: CorpusConfig
+    pretrain: PretrainConfig
+    method_config: Mapping[str, Any]
+    fingerprint: str = ""
+    skip: str = ""
+    roots: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        """How progress and logs call the cell."""
+        return f"{self.method} {self.budget} seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Evaluation:
+    """One scoring of a cell.
+
+    Attributes:
+        benchmark: Benchmark name.
+        version: Its card's version.
+        data: `people` or the name of a real data set.
+        protocol: frozen ...
+        config: Resolved `evaluate.*` settings as plain data.
+        fingerprint: The cell's fingerprint and all of the above, and the code that is used.
+        root: Root of real data; not part of the fingerprint.
+    """
+
+    benchmark: str
+    version: str
+    data: str
+    protocol: str
+    config: Mapping[str, Any]
+    fingerprint: str = ""
+    root: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Matrix:
+    """The cells and evaluations of one `hcbench run`, in order of execution."""
+
+    cells: tuple[Cell, ...]
+    evaluations: Mapping[str, tuple[Evaluation, ...]]
+    """Evaluations by cell fingerprint."""

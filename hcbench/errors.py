@@ -1,0 +1,67 @@
+"""Errors that speak to the user: what was found, what was expected, what to do next."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class HcbenchError(Exception):
+    """Root of every error that a user can cause and mend.
+
+    Args:
+        message: What was found and what was expected.
+        hint: What to do next; shown on a line of its own.
+    """
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n{self.hint}" if self.hint else self.message
+
+
+class ConfigError(HcbenchError):
+    """A setting is unknown, has the wrong type or contradicts another."""
+
+
+class DataError(HcbenchError):
+    """A dataset is missing, incomplete or not what it claims to be."""
+
+
+class WeightsError(HcbenchError):
+    """A weight file is missing, damaged or made for another architecture."""
+
+
+class MethodError(HcbenchError):
+    """A method cannot work with what it was given."""
+
+
+class TaskError(HcbenchError):
+    """A benchmark cannot score what it was given."""
+
+
+class DivergedError(HcbenchError):
+    """A loss or gradient is no longer finite."""
+
+
+class BudgetError(HcbenchError):
+    """A data budget cannot be parsed or is larger than the corpus."""
+
+
+class CacheError(HcbenchError):
+    """A cache or workspace cannot be read or written."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Give a hint that names the nearest known name, or lists them all.
+
+    >>> did_you_mean("stablrep", ["genpoccl", "stablerep"])
+    "Did you mean 'stablerep'? Known: genpoccl, stablerep."
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    listing = f"Known: {', '.join(names)}."
+    return f"Did you mean {close[0]!r}? {listing}" if close else listing

@@ -1,0 +1,80 @@
+"""`MethodCard`: the facts of a method, readable without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+SUPERVISION = {
+    "control": "controls (no pre-training)",
+    "images": "images only",
+    "structure": "images with poses or structure",
+    "generated": "generated groups",
+    "captions": "captions and identities",
+    "labels": "labels (reference)",
+}
+"""Supervision groups in report order: best, second, ranks and tests are computed inside one group."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Deviation:
+    """One departure from the paper or its code."""
+
+    point: str
+    official: str
+    ours: str
+    why: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WeightRef:
+    """A published weight file."""
+
+    url: str
+    sha256: str
+    adapter: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MethodCard:
+    """Facts of one pre-training method.
+
+    Attributes:
+        name: Registry and CLI name (hyphens, lower case).
+        title: Name as the field writes it.
+        summary: One sentence for `hcbench list methods`.
+        paper: Reference, with arXiv number where there is one; empty for controls.
+        year: Year of publication; 0 for controls.
+        needs: Fields of `Samples` that must be known ("images", "captions", "keypoints", "group" ...).
+        layout: Default corpus layout: captions, poses or identities.
+        supervision: A key of `SUPERVISION`.
+        config: The method's frozen Config dataclass.
+        implementation: "module:Class", imported only when a cell runs.
+        defaults: Overrides of Config defaults that make a relative out of shared code.
+        sampling: "groups" draws whole groups into a batch, "images" draws single images.
+        trains: False for controls, which have no stages.
+        backbones: timm families it works on; "any" where the idea allows it.
+        licence: Licence of the official code.
+        deviations: Every departure from paper or official code.
+        pretrained: Published weights.
+        trained_on: Data sets behind published weights.
+    """
+
+    name: str
+    title: str
+    summary: str
+    needs: frozenset[str]
+    layout: str
+    supervision: str
+    config: type
+    implementation: str
+    paper: str = ""
+    year: int = 0
+    defaults: Mapping[str, object] = field(default_factory=dict)
+    sampling: str = "groups"
+    trains: bool = True
+    backbones: tuple[str, ...] = ("any",)
+    licence: str = ""
+    deviations: tuple[Deviation, ...] = ()
+    pretrained: tuple[WeightRef, ...] = ()
+    trained_on: tuple[str, ...] = ()
