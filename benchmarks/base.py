@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcbench.benchmarks.card import TaskCard
+from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.samples import Samples
+
+__all__ = ["EvaluateConfig", "FeatureTable", "Inputs", "Scores", "Split", "Task"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,27 +50,6 @@ class Inputs:
 
     features: FeatureTable
     captions: tuple[tuple[str, ...], ...] | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvaluateConfig:
-    """Settings under `evaluate.*`; changing one never trains a cell again.
-
-    Attributes:
-        scale: Share of the people benchmark's identities; 1 is the benchmark, less is for trying things out.
-        readout: "auto" chooses on validation; or one of the encoder's readouts.
-        replicates: Bootstrap replicates of every metric.
-        epochs: Factor on the length of head training.
-        batch_size: Images per forward pass of feature extraction.
-        head_seed: Seed of head initialisation and order.
-    """
-
-    scale: float = 1.0
-    readout: str = "auto"
-    replicates: int = 1000
-    epochs: float = 1.0
-    batch_size: int = 250
-    head_seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

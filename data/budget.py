@@ -72,7 +72,8 @@ def parse_budget(text: str) -> Budget:
     match = _GRAMMAR.fullmatch(text.strip())
     if match is None:
         raise BudgetError(
-            f"{text!r} is no data budget.", "Write a share such as 0.1pct or 1pct, or an image count such as 5000 or 5k."
+            f"{text!r} is no data budget.",
+            "Write a share such as 0.1pct or 1pct, or an image count such as 5000 or 5k.",
         )
     if match["share"] is not None:
         share = float(match["share"]) / 100

@@ -1,0 +1,1 @@
+"""Benchmark `attributes`: what a person wears and looks like."""

@@ -1,0 +1,24 @@
+"""Facts of the benchmark `attributes`."""
+
+from __future__ import annotations
+
+from hcbench.benchmarks.card import MetricInfo, TaskCard
+
+CARD = TaskCard(
+    name="attributes",
+    title="Person attributes",
+    summary="One linear classifier per attribute on frozen features, weighted binary cross-entropy, threshold .5.",
+    version="1",
+    metrics=(
+        MetricInfo(name="mA", title="mA", main=True),
+        MetricInfo(name="f1", title="F1"),
+        MetricInfo(name="accuracy", title="Accuracy"),
+        MetricInfo(name="precision", title="Precision"),
+        MetricInfo(name="recall", title="Recall"),
+        MetricInfo(name="ma_defined", title="mA (defined)"),
+        MetricInfo(name="f1_mean_of_instances", title="F1 (mean of persons)"),
+    ),
+    needs=frozenset({"images", "attributes"}),
+    implementation="hcbench.benchmarks.attributes.task:Attributes",
+    reference="Jia et al., Rethinking of Pedestrian Attribute Recognition, arXiv 2107.03576",
+)

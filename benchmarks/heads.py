@@ -1,0 +1,122 @@
+"""What the heads of several benchmarks share: standardised features, a batched AdamW, batch order, seeds.
+
+Light heads are trained side by side: a leading dimension S holds one head per setting, so that a whole grid of
+learning rates and weight decays costs one pass over the features.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def head_generator(seed: int, *names: str) -> torch.Generator:
+    """A generator that depends on the seed and the names alone, on no other draw."""
+    digest = hashlib.sha256("/".join((str(seed), *names)).encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Standardiser:
+    """Shift and scale features to mean 0 and deviation 1, as measured on the training split.
+
+    Attributes:
+        mean: (K,).
+        scale: (K,), 1 / standard deviation; 0 for a feature that does not vary.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    @classmethod
+    def fit(cls, features: Tensor, dims: Sequence[int] = (0,)) -> Standardiser:
+        """Measure over `dims`; kept as size-1 dimensions, except for dim 0."""
+        variance, mean = torch.var_mean(features, dim=tuple(dims), correction=0, keepdim=True)
+        deviation = variance.sqrt()
+        # A dead feature holds rounding noise alone; dividing by it would make noise as loud as signal.
+        floor = 1e-6 * deviation.max().clamp_min(1e-30)
+        scale = torch.where(deviation > floor, deviation.reciprocal(), torch.zeros_like(deviation))
+        return cls(mean[0], scale[0])
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Features of the same layout, shifted and scaled."""
+        return (features - self.mean) * self.scale
+
+
+def minibatches(count: int, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Yield `steps` index batches (int64), pass after pass in fresh random order; a short last batch is left out.
+
+    A split smaller than `batch_size` is one batch.
+    """
+    per_pass = max(1, count // batch_size)
+    for step in range(steps):
+        if step % per_pass == 0:
+            order = torch.randperm(count, generator=generator)
+        begin = (step % per_pass) * batch_size
+        yield order[begin : begin + batch_size]
+
+
+def steps_for(count: int, batch_size: int, passes: float) -> int:
+    """Steps that `passes` over `count` items take, at least one."""
+    return max(1, round(passes * max(1, count // batch_size)))
+
+
+def cosine_factor(step: int, total: int, warmup: float = 0.1) -> float:
+    """Learning-rate factor at `step` of `total`: linear warm-up over a share of the steps, then half a cosine to 0.
+
+    >>> [round(cosine_factor(s, 10, warmup=0.2), 3) for s in (0, 1, 2, 6, 9)]
+    [0.5, 1.0, 1.0, 0.5, 0.038]
+    """
+    rise = max(1, round(warmup * total))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+
+
+class BatchedAdamW:
+    """AdamW over S heads at once, each with its own learning rate and weight decay.
+
+    Adam is elementwise, so S heads stacked along the first dimension train exactly as S heads alone.
+
+    Args:
+        params: Leaf tensors (S, ...); those with two dimensions (S, A), the biases, are not decayed.
+        lr: Learning rate of each head, (S,).
+        weight_decay: Decoupled weight decay of each head, (S,).
+        betas: Decay of the first and second moment.
+    """
+
+    def __init__(
+        self,
+        params: Sequence[Tensor],
+        *,
+        lr: Tensor,
+        weight_decay: Tensor,
+        betas: tuple[float, float] = (0.9, 0.99),
+    ) -> None:
+        self.params, self.lr, self.weight_decay, self.betas = list(params), lr, weight_decay, betas
+        self.moments = [(torch.zeros_like(p), torch.zeros_like(p)) for p in self.params]
+        self.steps = 0
+
+    @torch.no_grad()
+    def step(self, factor: float) -> None:
+        """Update from `.grad` with learning rates times `factor`, then drop the gradients."""
+        self.steps += 1
+        beta1, beta2 = self.betas
+        correction1, correction2 = 1 - beta1**self.steps, 1 - beta2**self.steps
+        for param, (first, second) in zip(self.params, self.moments, strict=True):
+            if param.grad is None:
+                continue
+            shape = (-1,) + (1,) * (param.ndim - 1)
+            lr = (self.lr * factor).view(shape)
+            if param.ndim > 2:
+                param.mul_(1 - lr * self.weight_decay.view(shape))
+            first.lerp_(param.grad, 1 - beta1)
+            second.mul_(beta2).addcmul_(param.grad, param.grad, value=1 - beta2)
+            denominator = (second / correction2).sqrt_().add_(1e-8)
+            param.sub_(lr / correction1 * first / denominator)
+            param.grad = None

@@ -1,0 +1,1 @@
+"""Benchmark `pose`: where the joints of a person are."""

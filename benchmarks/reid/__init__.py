@@ -1,0 +1,1 @@
+"""Benchmark `reid`: the same person seen by another camera."""

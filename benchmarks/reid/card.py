@@ -1,0 +1,22 @@
+"""Facts of the benchmark `reid`."""
+
+from __future__ import annotations
+
+from hcbench.benchmarks.card import MetricInfo, TaskCard
+
+CARD = TaskCard(
+    name="reid",
+    title="Person ReID",
+    summary="Rank all other images by cosine distance to find the same person under another camera; no training.",
+    version="1",
+    metrics=(
+        MetricInfo(name="mAP", title="mAP", main=True),
+        MetricInfo(name="R1", title="Rank-1"),
+        MetricInfo(name="R5", title="Rank-5"),
+        MetricInfo(name="R10", title="Rank-10"),
+        MetricInfo(name="mINP", title="mINP"),
+    ),
+    needs=frozenset({"images", "identity", "camera"}),
+    implementation="hcbench.benchmarks.reid.task:Reid",
+    reference="Zheng et al., Scalable Person Re-identification (Market-1501), ICCV 2015; mINP: Ye et al., TPAMI 2021",
+)

@@ -1,0 +1,105 @@
+"""Person ReID without training: cosine distance between frozen features, Market-1501 rules.
+
+Every image with an identity is a query against all images of the split. The query itself is removed by the ordinary
+junk rule, being of its own identity and camera; distractors (identity -1) stay in the gallery and never query.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hcbench.benchmarks.base import FeatureTable, Inputs, Scores, Split, Task
+from hcbench.benchmarks.metrics.bootstrap import resample_weights
+from hcbench.benchmarks.metrics.reid import RankMetrics, rank_metrics_blockwise
+from hcbench.benchmarks.readout import candidates, readout_parts
+from hcbench.benchmarks.reid.card import CARD
+from hcbench.benchmarks.scoring import need, sample_columns, selection
+from hcbench.data.samples import Samples
+
+BLOCK = 1024
+"""Queries whose distances exist at a time."""
+
+
+class Reid(Task):
+    """The benchmark `reid`, protocol `frozen`."""
+
+    card = CARD
+
+    _chosen: Mapping[str, Any] = {}
+
+    def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
+        """Choose the readout by validation mAP; nothing is trained, `train` is not looked at."""
+        trials = []
+        for name in candidates(self.config.readout):
+            metrics = rank(normalised(val.features, name), val.samples)
+            trials.append({"readout": name, **metrics.summary()})
+        self._chosen = selection(trials, "mAP")
+        return self._chosen
+
+    def predict(self, test: Inputs) -> Mapping[str, NDArray[Any]]:
+        """`features` float32 (N, K), unit length."""
+        return {"features": normalised(test.features, self._chosen["readout"])}
+
+    def score(self, predictions: Mapping[str, NDArray[Any]], truth: Samples) -> Scores:
+        """Rank the split against itself; query identities are resampled, the gallery stays."""
+        metrics = rank(predictions["features"], truth)
+        rows = queries(truth)
+        identity = need(truth, "identity")
+        weights = resample_weights(identity[rows], replicates=self.config.replicates, seed=CARD.resample_seed)
+        return Scores(
+            summary=metrics.summary(),
+            per_sample=sample_columns(truth, rows) | metrics.per_sample(),
+            replicates=metrics.replicates(weights),
+            record={
+                **metrics.protocol,
+                "distance": "cosine, float64",
+                "normalisation": "L2 of each readout part, then of the whole",
+                "reranking": "off",
+                "queries": "every image with an identity",
+                "n_valid": metrics.n_valid,
+                "n_skipped": metrics.n_skipped,
+                "gallery": len(truth),
+                "distractors": int((identity < 0).sum()),
+                "junk": "same identity and camera, the query itself included",
+                "split": truth.name,
+            },
+            chosen=self._chosen,
+        )
+
+
+def normalised(features: FeatureTable, name: str) -> NDArray[np.float32]:
+    """A readout for cosine distance: each part at unit length, joined, again at unit length; float32 (N, K).
+
+    Parts are normalised first because [CLS] and pooled patch tokens differ in length, and the longer would decide.
+    """
+    parts = [torch.nn.functional.normalize(part, dim=1) for part in readout_parts(features, name)]
+    joined: NDArray[np.float32] = torch.nn.functional.normalize(torch.cat(parts, dim=1), dim=1).numpy()
+    return joined
+
+
+def queries(samples: Samples) -> NDArray[np.int64]:
+    """Positions of the images that query: all with an identity."""
+    return np.flatnonzero(need(samples, "identity") >= 0)
+
+
+def rank(features: NDArray[np.float32], samples: Samples) -> RankMetrics:
+    """Rank all images of a split for each query of it.
+
+    Args:
+        features: (N, K), unit length.
+        samples: The split, with identity and camera.
+    """
+    identity, camera = need(samples, "identity"), need(samples, "camera")
+    rows, gallery = queries(samples), features.astype(np.float64).T
+
+    def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]]:
+        for begin in range(0, len(rows), BLOCK):
+            block = rows[begin : begin + BLOCK]
+            yield 1.0 - gallery[:, block].T @ gallery, identity[block], camera[block]
+
+    return rank_metrics_blockwise(blocks(), identity, camera)

@@ -1,0 +1,1 @@
+"""Benchmark `text-reid`: a person found by a description."""

@@ -1,0 +1,23 @@
+"""Facts of the benchmark `text-reid`."""
+
+from __future__ import annotations
+
+from hcbench.benchmarks.card import MetricInfo, TaskCard
+
+CARD = TaskCard(
+    name="text-reid",
+    title="Text-to-image ReID",
+    summary="Find a person by a caption, with a linear image projection and a small text tower trained by CMPM.",
+    version="1",
+    metrics=(
+        MetricInfo(name="R1", title="Rank-1", main=True),
+        MetricInfo(name="R5", title="Rank-5"),
+        MetricInfo(name="R10", title="Rank-10"),
+        MetricInfo(name="mAP", title="mAP"),
+        MetricInfo(name="mINP", title="mINP"),
+    ),
+    needs=frozenset({"images", "identity", "captions"}),
+    implementation="hcbench.benchmarks.text_reid.task:TextReid",
+    reference="Li et al., Person Search with Natural Language Description (CUHK-PEDES), CVPR 2017; "
+    "CMPM: Zhang and Lu, ECCV 2018",
+)

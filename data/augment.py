@@ -1,0 +1,388 @@
+"""Batched augmentation on uint8 tensors, with parameters drawn per image.
+
+A batch passes through three linear maps and one clamp, instead of one call per image and operation:
+
+1. crop, resize (anti-aliased), flip and Gaussian blur are separable and linear, so they become one row and
+   one column matrix per image;
+2. brightness, contrast, saturation, hue, grey and the normalisation are affine in RGB, so they become one
+   3x4 matrix per image, composed in a random order per image;
+3. erasing multiplies by a mask.
+
+Two things differ from a chain of 8-bit operations: colours are clamped once, at the end, and hue turns
+around the grey axis of YIQ instead of HSV. The blur of colour-jittered pixels equals the jitter of blurred
+pixels but for that clamp. Shapes: B images, H x W source, h x w output.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from hcbench.data.samples import COCO_FLIP
+from hcbench.errors import ConfigError, did_you_mean
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+_LUMA = (0.299, 0.587, 0.114)
+_CROP_TRIES = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Augmentation:
+    """What is done to every image of a batch.
+
+    Attributes:
+        name: For logs and messages.
+        crop_scale: Least and greatest share of the source area that a crop covers.
+        crop_ratio: Least and greatest width/height of a crop, relative to that of the output, log-uniform.
+        interpolation: "bilinear" or "bicubic", both anti-aliased.
+        flip: Probability of a horizontal flip.
+        jitter: Probability of colour jitter.
+        brightness: Factor from [1 - b, 1 + b]; contrast and saturation likewise.
+        contrast: See brightness.
+        saturation: See brightness.
+        hue: Turn of the hue in parts of a circle, from [-hue, hue].
+        grey: Probability of losing all colour.
+        blur: Probability of a Gaussian blur.
+        blur_sigma: Least and greatest standard deviation, output pixels.
+        erase: Probability of erasing one rectangle (to the mean colour).
+        erase_area: Least and greatest share of the output area that is erased.
+    """
+
+    name: str
+    crop_scale: tuple[float, float] = (1.0, 1.0)
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    interpolation: str = "bilinear"
+    flip: float = 0.0
+    jitter: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    grey: float = 0.0
+    blur: float = 0.0
+    blur_sigma: tuple[float, float] = (0.1, 2.0)
+    erase: float = 0.0
+    erase_area: tuple[float, float] = (0.02, 0.2)
+
+
+def _strong(name: str, crop_scale: tuple[float, float], interpolation: str) -> Augmentation:
+    """Crop, flip and the colours of StableRep `strong` (dataset/data.py, the default there)."""
+    return Augmentation(
+        name=name,
+        crop_scale=crop_scale,
+        interpolation=interpolation,
+        flip=0.5,
+        jitter=0.8,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.4,
+        hue=0.1,
+        grey=0.2,
+        blur=0.5,
+    )
+
+
+AUGMENTATIONS = {
+    preset.name: preset
+    for preset in (
+        # The cpu recipe: little crop, no hue and no grey, since clothing colour is what tells people apart.
+        Augmentation(
+            name="people",
+            crop_scale=(0.7, 1.0),
+            flip=0.5,
+            jitter=1.0,
+            brightness=0.2,
+            contrast=0.2,
+            saturation=0.2,
+            blur=0.3,
+            blur_sigma=(0.1, 1.0),
+            erase=0.3,
+        ),
+        # HAP main_pretrain: RandomResizedCrop scale .8-1, ratio .375-.667 (= 3/4..4/3 of 1/2), cubic, flip.
+        Augmentation(name="hap", crop_scale=(0.8, 1.0), interpolation="bicubic", flip=0.5),
+        # GenPoCCL reports that stronger augmentation helps: HAP's geometry with StableRep's colours.
+        _strong("hap-strong", (0.8, 1.0), "bicubic"),
+        # StableRep `strong`, but for crop ratios around the output's, since people are tall.
+        _strong("strong", (0.08, 1.0), "bilinear"),
+        # StableRep `--weak_aug`: crop only.
+        Augmentation(name="weak", crop_scale=(0.5, 1.0)),
+        # MAE: RandomResizedCrop scale .2-1, cubic, flip.
+        Augmentation(name="mae", crop_scale=(0.2, 1.0), interpolation="bicubic", flip=0.5),
+        Augmentation(name="none"),
+    )
+}
+"""Presets by name; `people` is the cpu recipe's, the others are the papers'."""
+
+
+def augmentation(name: str) -> Augmentation:
+    """Look a preset up.
+
+    Raises:
+        ConfigError: There is no such preset.
+    """
+    if name not in AUGMENTATIONS:
+        raise ConfigError(f"Unknown augmentation {name!r}.", did_you_mean(name, AUGMENTATIONS))
+    return AUGMENTATIONS[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmented:
+    """Augmented images, float32 (B, 3, h, w), normalised; keypoints (B, 17, 3) in their pixels, or None."""
+
+    images: Tensor
+    keypoints: Tensor | None = None
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Turn uint8 images (..., 3, H, W) into float32 with ImageNet mean and standard deviation."""
+    scale, shift = _normalisation(images.device)
+    return images.float().mul_(scale[:, None, None] / 255).add_(shift[:, None, None])
+
+
+def augment(
+    images: Tensor,
+    settings: Augmentation,
+    generator: torch.Generator,
+    *,
+    size: tuple[int, int] | None = None,
+    keypoints: Tensor | None = None,
+    flip_groups: Tensor | None = None,
+) -> Augmented:
+    """Augment and normalise a batch; every image has parameters of its own.
+
+    Args:
+        images: uint8 (B, 3, H, W), RGB.
+        settings: What to do.
+        generator: A CPU generator; the only source of randomness, whatever the device of the images.
+        size: Output height and width; None keeps the source's.
+        keypoints: float (B, K, 3) in source pixels (centres at integers); K = 17 in COCO order. They follow
+            crop and flip (left and right change names); those that leave the image get v = 0.
+        flip_groups: int64 (B,); images with equal numbers share one draw of the flip.
+    """
+    batch, _, source_h, source_w = images.shape
+    height, width = size or (source_h, source_w)
+    device = images.device
+    boxes = _draw_crops(batch, (source_h, source_w), (height, width), settings, generator)
+    flips = _draw_flips(batch, settings.flip, generator, flip_groups)
+    rows = _resample_matrices(boxes[:, 0], boxes[:, 2], source_h, height, settings.interpolation)
+    columns = _resample_matrices(boxes[:, 1], boxes[:, 3], source_w, width, settings.interpolation)
+    columns = torch.where(flips[:, None, None], columns.flip(1), columns)
+    rows, columns = _blur(rows, columns, settings, generator)
+    matrix_args = _draw_colours(batch, settings, generator)
+    keep = _draw_erasing(batch, (height, width), settings, generator)
+
+    # Rows first, on a layout (B, H, 3W) where all channels share one product; the copy is the uint8 cast.
+    flat = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    flat = torch.bmm(rows.to(device), flat.reshape(batch, source_h, 3 * source_w))
+    flat = torch.bmm(flat.view(batch, height * 3, source_w), columns.to(device).transpose(1, 2))
+    pixels = flat.view(batch, height, 3, width).permute(0, 2, 1, 3).reshape(batch, 3, height * width)
+    pixels = _apply_colours(pixels, matrix_args)
+    out = pixels.view(batch, 3, height, width)
+    if keep is not None:
+        index, mask = keep
+        out[index.to(device)] *= mask.to(device)
+    moved = None if keypoints is None else _move_keypoints(keypoints, boxes, flips, (height, width))
+    return Augmented(out, moved)
+
+
+def _uniform(generator: torch.Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
+    return torch.rand(*shape, generator=generator) * (high - low) + low
+
+
+def _draw_crops(
+    batch: int, source: tuple[int, int], output: tuple[int, int], settings: Augmentation, generator: torch.Generator
+) -> Tensor:
+    """Crop windows (B, 4): top, left, height, width in source pixels, not rounded.
+
+    As usual, the first of ten draws that fits counts; if none fits, the largest centred window with an
+    allowed ratio.
+    """
+    source_h, source_w = source
+    aspect = output[1] / output[0]
+    low, high = (math.log(r * aspect) for r in settings.crop_ratio)
+    area = _uniform(generator, batch, _CROP_TRIES, low=settings.crop_scale[0], high=settings.crop_scale[1])
+    ratio = _uniform(generator, batch, _CROP_TRIES, low=low, high=high).exp()
+    place = torch.rand(batch, 2, generator=generator)
+    if settings.crop_scale == (1.0, 1.0):
+        full = torch.tensor([0.0, 0.0, source_h, source_w])
+        return full.expand(batch, 4)
+    area = area * (source_h * source_w)
+    heights, widths = (area / ratio).sqrt(), (area * ratio).sqrt()
+    fits = (heights <= source_h) & (widths <= source_w)
+    first = fits.to(torch.uint8).argmax(dim=1, keepdim=True)
+    h, w = heights.gather(1, first)[:, 0], widths.gather(1, first)[:, 0]
+    whole = min(max(source_w / source_h, math.exp(low)), math.exp(high))
+    found = fits.any(dim=1)
+    h = torch.where(found, h, torch.tensor(min(source_h, source_w / whole)))
+    w = torch.where(found, w, torch.tensor(min(source_w, source_h * whole)))
+    place = torch.where(found[:, None], place, torch.tensor(0.5))
+    return torch.stack([place[:, 0] * (source_h - h), place[:, 1] * (source_w - w), h, w], dim=1)
+
+
+def _draw_flips(batch: int, probability: float, generator: torch.Generator, groups: Tensor | None) -> Tensor:
+    """Whether each image is flipped, bool (B,); images of one group follow the group's first image."""
+    draws = torch.rand(batch, generator=generator) < probability
+    if groups is None:
+        return draws
+    numbers = groups.cpu()
+    first = (numbers[:, None] == numbers[None, :]).to(torch.uint8).argmax(dim=1)
+    return draws[first]
+
+
+def _resample_matrices(start: Tensor, extent: Tensor, source: int, output: int, interpolation: str) -> Tensor:
+    """Weights (B, output, source) of anti-aliased resampling of the window [start, start + extent)."""
+    scale = extent / output
+    support = scale.clamp(min=1.0)[:, None, None]
+    centres = start[:, None] + (torch.arange(output) + 0.5) * scale[:, None] - 0.5
+    distance = ((torch.arange(source) - centres[:, :, None]) / support).abs_()
+    if interpolation == "bilinear":
+        weights = (1 - distance).clamp_(min=0)
+    elif interpolation == "bicubic":
+        weights = _cubic(distance)
+    else:
+        raise ConfigError(f"Unknown interpolation {interpolation!r}.", "Use bilinear or bicubic.")
+    return weights / weights.sum(dim=2, keepdim=True)
+
+
+def _cubic(distance: Tensor) -> Tensor:
+    """Keys' cubic kernel with a = -1/2."""
+    near = (1.5 * distance - 2.5) * distance * distance + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros(())))
+
+
+def _blur(rows: Tensor, columns: Tensor, settings: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Follow the resampling of the chosen images by a Gaussian, cut and renormalised at the borders."""
+    batch = len(rows)
+    chosen = (torch.rand(batch, generator=generator) < settings.blur).nonzero()[:, 0]
+    sigma = _uniform(generator, batch, low=settings.blur_sigma[0], high=settings.blur_sigma[1])[chosen]
+    if len(chosen) == 0:
+        return rows, columns
+
+    def blurred(matrices: Tensor) -> Tensor:
+        position = torch.arange(matrices.shape[1])
+        squared = (position[:, None] - position).square().float()
+        kernel = torch.exp(squared * (-0.5 / sigma.square())[:, None, None])
+        kernel = kernel / kernel.sum(dim=2, keepdim=True)
+        return matrices.index_copy(0, chosen, torch.bmm(kernel, matrices[chosen]))
+
+    return blurred(rows), blurred(columns)
+
+
+@dataclass(frozen=True, slots=True)
+class _Colours:
+    """Drawn colour changes: factors (B, 3), hue angle (B,), grey (B,), order (B, 4) of the four jitters."""
+
+    factors: Tensor
+    angle: Tensor
+    grey: Tensor
+    order: Tensor
+
+
+def _draw_colours(batch: int, settings: Augmentation, generator: torch.Generator) -> _Colours:
+    applied = (torch.rand(batch, generator=generator) < settings.jitter).float()
+    strength = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
+    factors = 1 + applied[:, None] * strength * _uniform(generator, batch, 3, low=-1.0)
+    angle = applied * (2 * math.pi * settings.hue) * _uniform(generator, batch, low=-1.0)
+    order = torch.rand(batch, 4, generator=generator).argsort(dim=1)
+    grey = torch.rand(batch, generator=generator) < settings.grey
+    return _Colours(factors.clamp(min=0), angle, grey, order)
+
+
+def _apply_colours(pixels: Tensor, drawn: _Colours) -> Tensor:
+    """Jitter, grey, clamp to the legal range and normalise pixels (B, 3, N) in 0..255."""
+    device = pixels.device
+    scale, shift = _normalisation(device)
+    mean = (pixels.mean(dim=2) / 255).cpu()
+    matrix, offset = _compose_colours(mean, drawn)
+    matrix, offset = matrix.to(device), offset.to(device)
+    matrix = matrix * (scale[:, None] / 255)
+    offset = offset * scale + shift
+    out = torch.baddbmm(offset[:, :, None], matrix, pixels)
+    return torch.clamp(out, min=shift[:, None], max=(scale + shift)[:, None], out=out)
+
+
+def _compose_colours(mean: Tensor, drawn: _Colours) -> tuple[Tensor, Tensor]:
+    """One affine map (B, 3, 3), (B, 3) on RGB in 0..1, given the mean colour (B, 3) of each image."""
+    batch = len(mean)
+    eye = torch.eye(3)
+    luma = torch.tensor(_LUMA)
+    to_grey = luma.expand(3, 3)
+    brightness, contrast, saturation = (drawn.factors[:, i, None, None] for i in range(3))
+    turns = _hue_matrices(drawn.angle)
+    candidates = torch.stack(
+        [brightness * eye, contrast * eye, saturation * eye + (1 - saturation) * to_grey, turns], dim=1
+    )
+    matrix, offset = eye.expand(batch, 3, 3), torch.zeros(batch, 3)
+    rows = torch.arange(batch)
+    for turn in range(4):
+        kind = drawn.order[:, turn]
+        step = candidates[rows, kind]
+        # Contrast pulls towards the mean grey of the image as it stands at its turn.
+        level = ((matrix @ mean[:, :, None])[:, :, 0] + offset) @ luma
+        pull = torch.where(kind == 1, (1 - drawn.factors[:, 1]) * level, torch.zeros(()))
+        matrix = step @ matrix
+        offset = (step @ offset[:, :, None])[:, :, 0] + pull[:, None]
+    greyed = drawn.grey[:, None]
+    matrix = torch.where(greyed[:, :, None], to_grey @ matrix, matrix)
+    offset = torch.where(greyed, offset @ to_grey.T, offset)
+    return matrix, offset
+
+
+def _hue_matrices(angle: Tensor) -> Tensor:
+    """Rotations (B, 3, 3) of RGB that keep the luma: turns of the chroma plane of YIQ."""
+    to_yiq = torch.tensor([_LUMA, (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112)], dtype=torch.float64)
+    cos, sin = torch.cos(angle.double()), torch.sin(angle.double())
+    turn = torch.zeros(len(angle), 3, 3, dtype=torch.float64)
+    turn[:, 0, 0] = 1
+    turn[:, 1, 1], turn[:, 1, 2] = cos, -sin
+    turn[:, 2, 1], turn[:, 2, 2] = sin, cos
+    matrices: Tensor = torch.linalg.inv(to_yiq) @ turn @ to_yiq
+    return matrices.float()
+
+
+def _draw_erasing(
+    batch: int, size: tuple[int, int], settings: Augmentation, generator: torch.Generator
+) -> tuple[Tensor, Tensor] | None:
+    """Indices of the images to erase from and masks (b, 1, h, w) that are 0 inside one rectangle each."""
+    chosen = (torch.rand(batch, generator=generator) < settings.erase).nonzero()[:, 0]
+    area = _uniform(generator, batch, low=settings.erase_area[0], high=settings.erase_area[1])[chosen]
+    ratio = _uniform(generator, batch, low=math.log(0.3), high=math.log(1 / 0.3))[chosen].exp()
+    place = torch.rand(batch, 2, generator=generator)[chosen]
+    if len(chosen) == 0:
+        return None
+    height, width = size
+    h = (area * height * width * ratio).sqrt().round().clamp(1, height)
+    w = (area * height * width / ratio).sqrt().round().clamp(1, width)
+    top = (place[:, 0] * (height - h + 1)).floor()
+    left = (place[:, 1] * (width - w + 1)).floor()
+    y, x = torch.arange(height), torch.arange(width)
+    inside_y = (y >= top[:, None]) & (y < (top + h)[:, None])
+    inside_x = (x >= left[:, None]) & (x < (left + w)[:, None])
+    erased = inside_y[:, :, None] & inside_x[:, None, :]
+    return chosen, (~erased)[:, None].float()
+
+
+def _move_keypoints(keypoints: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:
+    """Map keypoints (B, K, 3) into the augmented images."""
+    height, width = size
+    top, left, box_h, box_w = boxes.to(keypoints).unbind(dim=1)
+    x = (keypoints[..., 0] + 0.5 - left[:, None]) * (width / box_w)[:, None] - 0.5
+    y = (keypoints[..., 1] + 0.5 - top[:, None]) * (height / box_h)[:, None] - 0.5
+    flipped = flips.to(keypoints.device)[:, None]
+    x = torch.where(flipped, width - 1 - x, x)
+    inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
+    moved = torch.stack([x, y, torch.where(inside, keypoints[..., 2], torch.zeros_like(x))], dim=2)
+    if keypoints.shape[1] != len(COCO_FLIP):
+        return moved
+    return torch.where(flipped[:, :, None], moved[:, list(COCO_FLIP)], moved)
+
+
+def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Scale and shift (3,) that turn colours in 0..1 into normalised ones."""
+    std = torch.tensor(IMAGENET_STD, device=device)
+    return 1 / std, -torch.tensor(IMAGENET_MEAN, device=device) / std

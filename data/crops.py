@@ -1,0 +1,243 @@
+"""Person crops: the window around a box, its exact geometry, and a memory-mapped cache of the pixels.
+
+One convention everywhere: **pixel centres lie at integers**, in the original image and in the crop. A window
+of centre c and size s covers the original coordinates c - s/2 .. c + s/2, and an output pixel j of W stands
+for the point c + (j - (W - 1)/2) * s/W. `to_crop` and `to_original` are that one line and its inverse.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL import Image, features
+
+from hcbench.errors import CacheError, DataError
+
+Double = NDArray[np.float64]
+Single = NDArray[np.float32]
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+log = logging.getLogger(__name__)
+
+_SCALE = 1.25
+"""Room around a box, as the field's top-down pose estimators leave it (HRNet, mmpose, ViTPose)."""
+_PIXELS_VERSION = 1
+"""Changes with every edit that changes pixels."""
+_TELL_EVERY_S = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CropPlan:
+    """Which pixels to cut out of which files: N crops of one size.
+
+    Attributes:
+        folder: Where the image files lie.
+        files: File name of each crop's image, below `folder`, N of them.
+        center: float32 (N, 2), window centres in the original image.
+        size: float32 (N, 2), window widths and heights in the original image.
+        height: Height of every crop, pixels.
+        width: Width of every crop, pixels.
+    """
+
+    folder: Path
+    files: Sequence[str]
+    center: Single
+    size: Single
+    height: int
+    width: int
+
+
+def crop_windows(boxes: Double, height: int, width: int, *, scale: float = _SCALE) -> tuple[Single, Single]:
+    """Windows around boxes, widened to the aspect of the input and then enlarged.
+
+    Args:
+        boxes: float64 (N, 4), x, y, w, h in the original image, w and h above 0.
+        height: Input height, pixels.
+        width: Input width, pixels.
+        scale: Factor on the widened box.
+
+    Returns:
+        Centres and sizes, float32 (N, 2) each. They are rounded to float32 here, before anything else uses
+        them, so that pixels and keypoints share the very same window.
+    """
+    x, y, w, h = boxes.T
+    window_height = np.maximum(h, w * height / width) * scale
+    size = np.stack([window_height * width / height, window_height], axis=1)
+    return np.stack([x + w / 2, y + h / 2], axis=1).astype(np.float32), size.astype(np.float32)
+
+
+def to_crop(points: Double, center: Single, size: Single, height: int, width: int) -> Double:
+    """Original coordinates (..., 2) to crop pixels, float64; `center` and `size` broadcast against them."""
+    output = np.array([width, height], np.float64)
+    return (points - center.astype(np.float64)) * (output / size.astype(np.float64)) + (output - 1) / 2
+
+
+def to_original(points: Double, center: Single, size: Single, height: int, width: int) -> Double:
+    """Crop pixels (..., 2) to original coordinates, float64: the inverse of `to_crop`."""
+    output = np.array([width, height], np.float64)
+    return (points - (output - 1) / 2) * (size.astype(np.float64) / output) + center.astype(np.float64)
+
+
+def decoder() -> str:
+    """The image decoder with its versions: another one may give other pixels."""
+    return f"pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}, crops {_PIXELS_VERSION}"
+
+
+def cut(image: Image.Image, center: Single, size: Single, height: int, width: int) -> NDArray[np.uint8]:
+    """Cut one window out of an RGB image; what lies outside the image is black.
+
+    Bilinear with a support that grows with the reduction, so that shrinking does not alias.
+
+    Args:
+        image: The original image.
+        center: float32 (2,), window centre, pixel centres at integers.
+        size: float32 (2,), window width and height.
+        height: Height of the crop.
+        width: Width of the crop.
+
+    Returns:
+        uint8 (3, height, width).
+    """
+    # Pillow counts from the corner of the first pixel, half a pixel before its centre.
+    low = center.astype(np.float64) + 0.5 - size.astype(np.float64) / 2
+    high = low + size
+    margin = np.ceil(np.maximum(size / np.array([width, height]), 1)) + 1  # the filter's reach beyond the window
+    left, top = (int(v) for v in np.floor(low - margin))
+    right, bottom = (int(v) for v in np.ceil(high + margin))
+    patch = image.crop((left, top, right, bottom))
+    box = (low[0] - left, low[1] - top, high[0] - left, high[1] - top)
+    resized = patch.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized, np.uint8).transpose(2, 0, 1)
+
+
+def read_image(path: Path) -> Image.Image:
+    """Decode an image as RGB, exactly as its pixels are stored.
+
+    An EXIF orientation is ignored, as annotators and evaluators of COCO ignore it.
+
+    Raises:
+        DataError: The file cannot be decoded; the message names it.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{path} cannot be decoded: {error}.", "The file is damaged or incomplete: copy it again from its source."
+        ) from error
+
+
+def cached_crops(plan: CropPlan, cache: Path) -> tuple[NDArray[np.uint8], str]:
+    """The crops of a plan as a read-only memory map, cut once and kept.
+
+    The cache is keyed by file names and sizes, windows, crop size and decoder, never by paths; an image that
+    is replaced by another of the same number of bytes is not noticed. The file is written under a temporary
+    name and renamed, so a killed or a second process leaves no half of it.
+
+    Args:
+        plan: What to cut.
+        cache: Folder of the cache, created where it is missing.
+
+    Returns:
+        uint8 (N, 3, H, W) and its key, 16 hex digits.
+
+    Raises:
+        DataError: An image is missing or cannot be decoded.
+        CacheError: The cache folder cannot be written.
+    """
+    key = _key(plan)
+    path = cache / f"crops-{key}.npy"
+    shape = (len(plan.files), 3, plan.height, plan.width)
+    crops = _open(path, shape)
+    if crops is None:
+        try:
+            cache.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=cache, prefix=path.stem, suffix=".part")
+        except OSError as error:
+            raise CacheError(f"{cache} cannot be written: {error}.", "Choose another --workspace.") from error
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            _write(plan, temporary, shape)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        crops = _open(path, shape)
+        if crops is None:
+            raise CacheError(f"{path} was written but cannot be read back.", "Check the disk, or choose another one.")
+    return crops, key
+
+
+def _key(plan: CropPlan) -> str:
+    digest = hashlib.sha256(f"{decoder()}|{plan.height}x{plan.width}|".encode())
+    sizes = {file: (plan.folder / file).stat().st_size for file in sorted(set(plan.files))}
+    digest.update("\n".join(f"{file} {sizes[file]}" for file in plan.files).encode())
+    for array in (plan.center, plan.size):
+        digest.update(np.ascontiguousarray(array, "<f4").tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
+    """The cached array, or None where there is none or a damaged one, which is reported and made again."""
+    if not path.exists():
+        return None
+    try:
+        crops = np.load(path, mmap_mode="r", allow_pickle=False)
+        if crops.shape == shape and crops.dtype == np.uint8:
+            return crops  # type: ignore[no-any-return]
+        found = f"holds {crops.dtype} {crops.shape}"
+    except (ValueError, OSError, EOFError) as error:
+        found = str(error)
+    log.warning("%s is damaged (%s); it is made again", path, found)
+    return None
+
+
+def _write(plan: CropPlan, path: Path, shape: tuple[int, ...]) -> None:
+    """Cut every crop into a new file; each image is decoded once, several at a time."""
+    crops = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
+
+    def one(rows: list[int]) -> str | None:
+        try:
+            image = read_image(plan.folder / plan.files[rows[0]])
+        except DataError as error:
+            return error.message
+        for row in rows:
+            crops[row] = cut(image, plan.center[row], plan.size[row], plan.height, plan.width)
+        return None
+
+    by_file = sorted(range(shape[0]), key=lambda row: plan.files[row])
+    jobs = [list(rows) for _, rows in groupby(by_file, key=lambda row: plan.files[row])]
+    broken = [message for message in in_threads(one, jobs, f"images of {plan.folder.name}") if message]
+    if broken:
+        more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
+        raise DataError(
+            f"{len(broken)} of {len(jobs)} images cannot be decoded: {' '.join(broken[:3])}{more}",
+            "The files are damaged or incomplete: copy them again from their source.",
+        )
+    crops.flush()
+
+
+def in_threads(work: Callable[[Job], Result], jobs: Sequence[Job], what: str) -> Iterator[Result]:
+    """Results in order; Pillow decodes outside the interpreter lock, so threads do run side by side."""
+    started = told = time.monotonic()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for done, result in enumerate(pool.map(work, jobs), start=1):
+            yield result
+            if time.monotonic() - told > _TELL_EVERY_S:
+                told = time.monotonic()
+                log.info("read %d of %d %s, %.0f per second", done, len(jobs), what, done / (told - started))

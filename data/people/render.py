@@ -1,0 +1,366 @@
+"""From (spec, groups, variants) to images with exact ground truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from hcbench.data.people import body, figure, motion, raycast, scene, shade, view, wardrobe
+from hcbench.data.people.spec import Draws, PeopleSpec, factor_keys
+
+Array = NDArray[np.float64]
+BATCH: Final = 32
+"""Images per internal batch: their planes fit into the second-level cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything about N images before a ray is cast; pure functions of the factor keys."""
+
+    spec: PeopleSpec
+    person: wardrobe.Person
+    pose: motion.Pose
+    skeleton: body.Skeleton
+    view: view.View
+    setting: scene.Setting
+    primitives: dict[str, Array]
+
+    def __len__(self) -> int:
+        return len(self.view.scale)
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """N rendered images and their ground truth.
+
+    Attributes:
+        images: uint8 (N, 3, H, W).
+        parts: uint8 (N, H, W), ids of `figure.PARTS`.
+        depth: float32 (N, H, W), pixels towards the camera; -inf where no person is.
+        keypoints: float32 (N, 17, 3), x, y, v with v = 2 visible, 1 hidden, 0 outside (then x = y = 0).
+        skeleton: float32 (N, 17, 2), x, y of all keypoints, also of those outside.
+        area: float32 (N,), visible pixels of the person.
+        full_area: float32 (N,), pixels of the person were nothing in front.
+        boxes: float32 (N, 4), x, y, w, h of the visible person.
+    """
+
+    images: NDArray[np.uint8]
+    parts: NDArray[np.uint8]
+    depth: NDArray[np.float32]
+    keypoints: NDArray[np.float32]
+    skeleton: NDArray[np.float32]
+    area: NDArray[np.float32]
+    full_area: NDArray[np.float32]
+    boxes: NDArray[np.float32]
+
+
+def build_world(spec: PeopleSpec, groups: NDArray[np.int64], variants: NDArray[np.int64]) -> World:
+    """Draw N images; `groups` and `variants` are int64 (N,)."""
+    keys = factor_keys(spec, groups, variants)
+    person = wardrobe.draw_person(keys, spec.split, spec.style)
+    pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
+    bones = body.draw_bones(Draws(keys["skeleton"]), person.woman, person.elder, spec.style)
+    skeleton = body.forward_kinematics(pose, bones)
+    camera = view.draw_view(Draws(keys["view"]), Draws(keys["framing"]), skeleton, spec.height, spec.width)
+    setting = scene.draw_setting(keys, variants, spec.split, spec.style)
+    primitives = figure.build_figure(skeleton, person, pose, Draws(keys["scene"]))
+    return World(spec, person, pose, skeleton, camera, setting, primitives)
+
+
+def render(
+    spec: PeopleSpec, groups: NDArray[np.int64], variants: NDArray[np.int64], *, background_only: bool = False
+) -> Pictures:
+    """Render N images; the result of each depends on (spec, group, variant) alone."""
+    return render_world(build_world(spec, groups, variants), background_only=background_only)
+
+
+@torch.no_grad()
+def render_world(world: World, *, background_only: bool = False) -> Pictures:
+    """Render a world in batches of `BATCH`; `background_only` leaves person, chair and occluder out."""
+    parts = [
+        _render_batch(world, slice(first, first + BATCH), background_only) for first in range(0, len(world), BATCH)
+    ]
+    names = Pictures.__dataclass_fields__
+    return Pictures(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+
+
+def _render_batch(world: World, rows: slice, background_only: bool) -> Pictures:
+    spec, setting = world.spec, world.setting
+    h, w = spec.height, spec.width
+    index = np.arange(len(world))[rows]
+    n = len(index)
+    canvas = _background(world, index)
+    parts = torch.zeros(n * h * w, dtype=torch.uint8)
+    depth = torch.full((n * h * w,), -torch.inf)
+    if not background_only:
+        _contact_shadow(canvas, world, index)
+        capsules, material = _primitives(world, rows)
+        hits = raycast.trace(capsules, h, w)
+        _draw(canvas, parts, depth, capsules, material, hits, world, rows)
+    skeleton = world.view.project(body.keypoints(world.skeleton))[rows]
+    part_map, depth_map = parts.view(n, h, w), depth.view(n, h, w)
+    body_map = part_map.numpy().copy()
+    if not background_only:
+        _occlude(canvas, part_map, setting, index, spec)
+    images = _camera(canvas, setting, index)
+    seen = part_map.numpy()
+    person = (seen > 0) & (seen < figure.PART["object"])
+    return Pictures(
+        images=images, parts=seen, depth=depth_map.numpy(),
+        keypoints=_visibility(skeleton, seen, depth_map.numpy(), world.view.scale[rows]),
+        skeleton=skeleton[..., :2].astype(np.float32), area=person.sum(axis=(1, 2)).astype(np.float32),
+        full_area=((body_map > 0) & (body_map < figure.PART["object"])).sum(axis=(1, 2)).astype(np.float32),
+        boxes=mask_boxes(person),
+    )  # fmt: skip
+
+
+def mask_boxes(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Tight boxes (x, y, w, h) of masks (N, H, W); an empty mask gives zeros."""
+    columns, rows = mask.any(axis=1), mask.any(axis=2)
+    x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)
+    x1 = mask.shape[2] - columns[:, ::-1].argmax(axis=1)
+    y1 = mask.shape[1] - rows[:, ::-1].argmax(axis=1)
+    boxes = np.stack([x0, y0, x1 - x0, y1 - y0], axis=1)
+    return (boxes * columns.any(axis=1)[:, None]).astype(np.float32)
+
+
+def _visibility(
+    skeleton: Array, parts: NDArray[np.uint8], depth: NDArray[np.float32], scale: Array
+) -> NDArray[np.float32]:
+    """2 where the surface at the joint's pixel belongs to the joint, 1 where something lies in front, 0 outside."""
+    n, h, w = parts.shape
+    x, y = np.rint(skeleton[..., 0]).astype(int), np.rint(skeleton[..., 1]).astype(int)
+    inside = (x >= 0) & (x < w) & (y >= 0) & (y < h)
+    rows, xc, yc = np.arange(n)[:, None], x.clip(0, w - 1), y.clip(0, h - 1)
+    in_front = depth[rows, yc, xc] - skeleton[..., 2]
+    # Flesh between a joint's centre and its surface, metres: face points lie on the skin, hips deepest.
+    flesh = np.array([0.05] * 5 + [0.11] * 2 + [0.08] * 4 + [0.17] * 2 + [0.10] * 2 + [0.10] * 2)
+    clear = (in_front < flesh * scale[:, None]) & (parts[rows, yc, xc] != figure.PART["occluder"])
+    out = np.zeros((n, skeleton.shape[1], 3), np.float32)
+    out[..., :2] = np.where(inside[..., None], skeleton[..., :2], 0.0)
+    out[..., 2] = np.where(inside, np.where(clear, 2, 1), 0)
+    return out
+
+
+def _background(world: World, index: NDArray[np.int64]) -> Tensor:
+    """Windows of the places, linear light, float32 (n, 3, H, W)."""
+    spec, s = world.spec, world.setting
+    h, w = spec.height, spec.width
+    canvas = np.empty((len(index), 3, h, w), np.uint8)
+    for row, i in enumerate(index):
+        picture = scene.place(int(s.camera[i]), spec.style, h, w)
+        x = int(s.left[i] * (picture.shape[2] - w))
+        y = h - int(s.horizon[i] * h)
+        window = picture[:, y : y + h, x : x + w]
+        canvas[row] = window[..., ::-1] if s.mirrored[i] else window
+    out = torch.from_numpy(canvas).float().mul_(1 / 255.0).square_()
+    level = s.sky[index] * 0.75 + s.key[index] * 0.42
+    return out.mul_(torch.from_numpy(level.astype(np.float32))[:, :, None, None])
+
+
+def _contact_shadow(canvas: Tensor, world: World, index: NDArray[np.int64]) -> None:
+    """Soft dark ellipses under feet, hips and between: separable, so two short vectors per ellipse."""
+    n, _, h, w = canvas.shape
+    sk = world.skeleton
+    ground = np.stack([sk.ankle[:, 0], sk.ankle[:, 1], sk.toe[:, 0], sk.toe[:, 1], sk.pelvis], axis=1)[index]
+    raised = ground[..., 1].copy()
+    ground[..., 1] = 0.0
+    points = np.einsum("nij,nmj->nmi", world.view.linear[index], ground) + world.view.offset[index, None]
+    scale = world.view.scale[index, None]
+    wide = np.array([0.10, 0.10, 0.09, 0.09, 0.34]) * scale * (1 + 1.5 * np.clip(raised, 0, 0.5))
+    tall = wide * np.array([0.35, 0.35, 0.35, 0.35, 0.22])
+    weight = np.array([0.40, 0.40, 0.30, 0.30, 0.38]) * np.clip(1.2 - 1.6 * raised, 0.25, 1.0)
+    weight[:, 4] = 0.38
+    dx = (np.arange(w) - points[..., :1]) / wide[..., None]
+    dy = (np.arange(h) - points[..., 1:2]) / tall[..., None]
+    fx = torch.from_numpy((np.exp(-0.5 * dx**2) * weight[..., None]).astype(np.float32))
+    fy = torch.from_numpy(np.exp(-0.5 * dy**2).astype(np.float32))
+    shade_map = torch.ones((n, h, w))
+    for k in range(points.shape[1]):
+        shade_map.mul_((fy[:, k, :, None] * fx[:, k, None, :]).neg_().add_(1.0))
+    canvas.mul_(shade_map[:, None])
+
+
+def _primitives(world: World, rows: slice) -> tuple[raycast.Capsules, Tensor]:
+    """Active primitives of the rows in pixels, and their material table float32 (len(MATERIAL), K)."""
+    p = {name: value[rows] for name, value in world.primitives.items()}
+    linear, offset, scale = world.view.linear[rows], world.view.offset[rows], world.view.scale[rows]
+    image, slot = np.nonzero(p["active"] > 0)
+
+    def place(points: Array) -> Array:
+        return np.asarray(np.einsum("kij,kj->ki", linear[image], points[image, slot]) + offset[image])
+
+    def turn(vectors: Array) -> Array:
+        return np.asarray(np.einsum("kij,kj->ki", linear[image], vectors[image, slot]) / scale[image, None])
+
+    per_metre = scale[image]
+    radius0 = np.maximum(p["radius0"][image, slot] * per_metre, 0.9)
+    radius1 = np.maximum(p["radius1"][image, slot] * per_metre, 0.9)
+    axes = {name: turn(p[name]) for name in ("side", "up", "front")}
+    capsules = raycast.prepare_capsules(
+        place(p["start"]), place(p["end"]), radius0, radius1, axes["front"], p["flatten"][image, slot],
+        p["cut"][image, slot], image, len(linear),
+    )  # fmt: skip
+    columns = [axes[name] / per_metre[:, None] for name in ("side", "up", "front")]
+    columns.append(place(p["origin"]))
+    columns += [p[name][image, slot] for name in ("rgb", "rgb2", "rgb3")]
+    scalars = [p[name][image, slot] for name in shade.MATERIAL[21:]]
+    scalars.append(p["part"][image, slot])
+    table = np.concatenate([np.concatenate(columns, axis=1).T, np.stack(scalars)]).astype(np.float32)
+    return capsules, torch.from_numpy(table)
+
+
+def _draw(
+    canvas: Tensor, parts: Tensor, depth: Tensor, capsules: raycast.Capsules, material: Tensor, hits: raycast.Hits,
+    world: World, rows: slice,
+) -> None:  # fmt: skip
+    """Shade the fragments and lay them over the canvas."""
+    n, _, h, w = canvas.shape
+    across, total = w // raycast.TILE, h * w // raycast.TILE**2
+    image = hits.tiles.tile // total
+    local = hits.tiles.tile % total
+    inside = torch.arange(raycast.TILE**2)
+    column = ((local % across) * raycast.TILE)[None] + (inside % raycast.TILE)[:, None]
+    row = (torch.div(local, across, rounding_mode="floor") * raycast.TILE)[None] + (inside // raycast.TILE)[:, None]
+    pixel = (image * (h * w))[None] + row * w + column
+    front, body_hit, cover = hits.front.reshape(-1), hits.body.reshape(-1), hits.cover.reshape(-1)
+    column, row, pixel = column.reshape(-1), row.reshape(-1), pixel.reshape(-1)
+    first = (front >= 0).nonzero().squeeze(1)
+    second = ((body_hit >= 0) & (body_hit != front)).nonzero().squeeze(1)
+    # Deepest first: the body fragments behind feathered edges, then everything in front over them.
+    fragments = torch.cat([second, first])
+    primitive = torch.cat([body_hit[second], front[first]])
+    frag = shade.Fragments(primitive, pixel[fragments], column[fragments].float(), row[fragments].float())
+    table = material.index_select(1, primitive)
+    columns = dict(zip(shade.MATERIAL, table.unbind(0), strict=False))
+    part = table[-1].to(torch.uint8)
+    surface = shade.surface(capsules, columns, frag)
+    lights = _lights(world, rows).index_select(1, capsules.image[primitive])
+    light = dict(zip(shade.LIGHT, lights.unbind(0), strict=True))
+    depth.index_copy_(0, frag.pixel[len(second) :], surface.z[len(second) :])
+    depth.index_copy_(0, frag.pixel[: len(second)], surface.z[: len(second)])
+    shadow = _shadow(depth, frag, surface.z, light, h, w)
+    rgb = shade.light(shade.albedo(columns, surface), columns, light, surface, shadow)
+    alpha = cover[first]
+    behind = body_hit[first]
+    # The feathered edge of the front fragment over a body behind it: its own coverage, not that of the union.
+    edge = _own_cover(capsules, frag, len(second))
+    alpha = torch.where((behind >= 0) & (behind != front[first]), edge, alpha)
+    planes = canvas.view(n, 3, h * w)
+    base = (frag.pixel // (h * w)) * (2 * h * w) + frag.pixel  # index of the red value
+    flat = planes.view(-1)
+    for channel in range(3):
+        where = base + channel * (h * w)
+        flat.index_copy_(0, where[: len(second)], rgb[channel][: len(second)])
+        under = flat.index_select(0, where[len(second) :])
+        over = rgb[channel][len(second) :]
+        flat.index_copy_(0, where[len(second) :], under + alpha * (over - under))
+    mostly = (alpha >= 0.5).nonzero().squeeze(1)
+    parts.index_copy_(0, frag.pixel[: len(second)], part[: len(second)])
+    parts.index_copy_(0, frag.pixel[len(second) :][mostly], part[len(second) :][mostly])
+    faint = ((alpha < 0.5) & (behind < 0)).nonzero().squeeze(1)
+    depth.index_fill_(0, frag.pixel[len(second) :][faint], -torch.inf)
+
+
+def _own_cover(capsules: raycast.Capsules, frag: shade.Fragments, skip: int) -> Tensor:
+    """Coverage of each front fragment by its own primitive, 0 .. 1."""
+    table = capsules.table.index_select(1, frag.primitive[skip:])
+    column = dict(zip(raycast.GEOMETRY, table.unbind(0), strict=True))
+    column["r0"] = column["r0"] - raycast.FEATHER / column["edge"]
+    _, disc, _, t_free, _, _, radius = raycast.evaluate(column, frag.px[skip:], frag.py[skip:])
+    alpha = disc / (radius.clamp(min=0.3) * 2.0) * column["edge"] + 1.0
+    hem = (column["cut"] - t_free) * column["cut_length"] + 1.0
+    return torch.minimum(alpha, hem).clamp_(0.0, 1.0)
+
+
+def _lights(world: World, rows: slice) -> Tensor:
+    s = world.setting
+    return torch.from_numpy(
+        np.concatenate([s.light[rows], s.key[rows], s.sky[rows], s.ground[rows]], axis=1).T.astype(np.float32)
+    )
+
+
+def _shadow(depth: Tensor, frag: shade.Fragments, z: Tensor, light: dict[str, Tensor], h: int, w: int) -> Tensor:
+    """March a few steps towards the light over the depth map: 1 lit, 0 in shadow."""
+    unit = h / 128.0
+    base = frag.pixel - (frag.py * w + frag.px).long()
+    shadow = torch.zeros_like(z)
+    for step in (2.0, 4.5, 8.0, 13.0):
+        reach = step * unit
+        x = (frag.px + light["light_x"] * reach).round_().clamp_(0, w - 1)
+        y = (frag.py + light["light_y"] * reach).round_().clamp_(0, h - 1)
+        above = depth.index_select(0, base + (y * w + x).long())
+        above = above.clamp_(min=-1e4) - z - light["light_z"] * reach
+        soft = (above - 0.8 * unit).mul_(0.5 / unit).clamp_(0.0, 1.0)
+        thin = (28.0 * unit - above).mul_(0.25 / unit).clamp_(0.0, 1.0)
+        shadow = torch.maximum(shadow, soft.mul_(thin).mul_(1.0 - step / 26.0))
+    return shadow.neg_().add_(1.0)
+
+
+def _occlude(canvas: Tensor, parts: Tensor, s: scene.Setting, index: NDArray[np.int64], spec: PeopleSpec) -> None:
+    h, w = spec.height, spec.width
+    for row, i in enumerate(index):
+        if s.occluder[i] < 0:
+            continue
+        thing = scene.sprite(int(s.occluder[i]), spec.style, h)
+        th, tw = thing.alpha.shape
+        x0, y1 = int(s.occluder_x[i] * w - tw / 2), int(s.occluder_y[i] * h)
+        y0 = y1 - th
+        a, b, c, d = max(0, x0), min(w, x0 + tw), max(0, y0), min(h, y1)
+        if b <= a or d <= c:
+            continue
+        alpha = torch.from_numpy(thing.alpha[c - y0 : d - y0, a - x0 : b - x0])
+        rgb = torch.from_numpy(thing.rgb[:, c - y0 : d - y0, a - x0 : b - x0])
+        level = torch.from_numpy((s.sky[i] * 0.75 + s.key[i] * 0.42).astype(np.float32))[:, None, None]
+        region = canvas[row, :, c:d, a:b]
+        region.add_((rgb * level - region) * alpha)
+        parts[row, c:d, a:b][alpha > 0.5] = figure.PART["occluder"]
+
+
+@lru_cache(maxsize=1)
+def _noise_bank() -> Tensor:
+    """Gaussian noise, float32 (2^19,); images start reading at a place of their own."""
+    generator = np.random.default_rng(20240229)
+    return torch.from_numpy(generator.standard_normal((1 << 18) + (1 << 20)).astype(np.float32))
+
+
+def _camera(canvas: Tensor, s: scene.Setting, index: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """Haze, blur, white balance, tone curve and sensor noise; uint8 (n, 3, H, W)."""
+    n = len(index)
+
+    def row(values: Array) -> Tensor:
+        return torch.from_numpy(np.asarray(values[index], np.float32)).view(n, -1, 1, 1)
+
+    veil = row(s.haze)
+    canvas.mul_(1.0 - veil).add_(veil * 0.55)
+    rounds = s.blurs[index]
+    for number in range(int(rounds.max())):
+        rows = torch.from_numpy(np.flatnonzero(rounds > number))
+        part = canvas if len(rows) == n else canvas[rows]
+        weight = row(s.blur)[rows]
+        for dim in (2, 3):
+            size = part.shape[dim]
+            middle = part.clone()
+            inner = part.narrow(dim, 1, size - 2)
+            centre = middle.narrow(dim, 1, size - 2)
+            sides = middle.narrow(dim, 0, size - 2) + middle.narrow(dim, 2, size - 2)
+            inner.add_((sides - 2.0 * centre) * weight)
+        if part is not canvas:
+            canvas[rows] = part
+    canvas.mul_(row(s.exposure)).clamp_(0.0, 4.0).sqrt_()
+    curve = row(s.contrast)
+    canvas.clamp_(max=1.0)
+    # A smooth step mixed in by `contrast`.
+    canvas.add_((canvas * canvas * (3.0 - 2.0 * canvas) - canvas) * curve)
+    bank = _noise_bank()
+    size = canvas[0].numel()
+    for position, i in enumerate(index):
+        start = int(s.noise_offset[i])
+        canvas[position].view(-1).add_(bank[start : start + size], alpha=float(s.noise[i]))
+    return canvas.clamp_(0.0, 1.0).mul_(255.0).add_(0.5).to(torch.uint8).numpy()

@@ -1,0 +1,112 @@
+"""Fingerprints: what decides a cell's checkpoint and an evaluation's numbers, and nothing else.
+
+Settings, data, versions of the libraries that compute, and the code that is used (`harness/source.py`). Never worker
+counts, paths, or how often something is logged or saved. Same fingerprint and finished = reused.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hcbench.benchmarks.card import TaskCard
+from hcbench.harness.settings import Cell, Evaluation
+from hcbench.harness.source import closure
+from hcbench.methods.card import MethodCard
+
+CELL_CODE = ("hcbench.harness.train", "hcbench.harness.corpus_view")
+"""Modules that every cell stands on, beside its method's."""
+
+EVALUATION_CODE = ("hcbench.harness.evaluate",)
+"""Modules that every evaluation stands on, beside its benchmark's."""
+
+WITHOUT_EFFECT = frozenset({"log_every", "checkpoint_every_s"})
+"""Training settings that change no number."""
+
+DISTRIBUTIONS = {
+    "torch": "torch", "torchvision": "torchvision", "timm": "timm", "numpy": "numpy", "scipy": "scipy",
+    "sklearn": "scikit-learn", "PIL": "pillow", "pycocotools": "pycocotools", "transformers": "transformers",
+    "tokenizers": "tokenizers", "diffusers": "diffusers", "accelerate": "accelerate",
+}  # fmt: skip
+"""Import name to distribution of the libraries whose version can change a number."""
+
+_LENGTH = 16
+
+
+def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = ()) -> str:
+    """The fingerprint of a cell.
+
+    Args:
+        cell: All its settings; `fingerprint`, `skip` and `roots` are not looked at.
+        card: The method's card.
+        data: Fingerprints of data on disk that the cell reads; empty for the embedded corpus.
+    """
+    pretrain = {key: value for key, value in asdict(cell.pretrain).items() if key not in WITHOUT_EFFECT}
+    return digest(
+        {
+            "kind": "cell",
+            "method": cell.method,
+            "method_config": cell.method_config,
+            "sampling": card.sampling,
+            "backbone": cell.backbone,
+            "corpus": asdict(cell.corpus),
+            "budget_images": cell.budget_images,
+            "images_seen": cell.images_seen,
+            "seed": cell.seed,
+            "pretrain": pretrain,
+            "data": list(data),
+            "code": code(card.implementation, CELL_CODE),
+        }
+    )
+
+
+def evaluation_fingerprint(evaluation: Evaluation, cell: str, card: TaskCard, data: Sequence[str] = ()) -> str:
+    """The fingerprint of an evaluation of the cell with the fingerprint `cell`; `data` as for cells."""
+    return digest(
+        {
+            "kind": "evaluation",
+            "cell": cell,
+            "benchmark": evaluation.benchmark,
+            "version": evaluation.version,
+            "data_name": evaluation.data,
+            "protocol": evaluation.protocol,
+            "config": evaluation.config,
+            "data": list(data),
+            "code": code(card.implementation, EVALUATION_CODE),
+        }
+    )
+
+
+def code(implementation: str, shared: tuple[str, ...]) -> Mapping[str, Mapping[str, str]]:
+    """Hashes of the modules that an implementation ("module:Class") and `shared` stand on, and library versions."""
+    found = closure([implementation.partition(":")[0], *shared])
+    libraries = sorted(DISTRIBUTIONS[name] for name in found.foreign if name in DISTRIBUTIONS)
+    return {"modules": found.modules, "versions": {name: version(name) for name in libraries}}
+
+
+def digest(record: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits for plain data; equal data give equal digits whatever the order of keys."""
+    text = json.dumps(record, sort_keys=True, separators=(",", ":"), default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:_LENGTH]
+
+
+@functools.cache
+def version(distribution: str) -> str:
+    """The installed version, "absent" where there is none."""
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "absent"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    raise TypeError(f"A fingerprint cannot hold {value!r}.")

@@ -1,0 +1,197 @@
+"""The ledger: what a cell cost and what it used."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from hcbench.data.samples import Samples
+from hcbench.methods.parts.backbones import VitEncoder
+from hcbench.methods.parts.encoder import Encoder
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ledger:
+    """What a cell cost and used; stored as metrics `ledger.<name>`.
+
+    Attributes:
+        images_stored: Images that the method could draw from.
+        images_seen: Source images drawn, one per draw.
+        groups: Groups in the view, 0 where the method uses none; identities, poses and captions likewise.
+        identities: Distinct persons whose labels the method was given.
+        poses: Distinct poses it was given.
+        captions: Distinct captions it was given.
+        steps: Batches.
+        optimiser_steps: Steps of all its optimisers.
+        encoder_pixels_forward: Pixels that went through an encoder, teachers and memory fills included.
+        encoder_pixels_backward: Those of them that a gradient went back through.
+        flops: Floating-point operations of all steps (matrix products, convolutions, attention; forward and
+            backward), counted on one full step of every stage.
+        parameters: Trainable parameters, heads included.
+        encoder_parameters: Parameters of the encoder that is scored.
+        wall_s: Seconds of training.
+        device_s: Seconds of processor time over all cores, or seconds that the GPU was held.
+        peak_memory_bytes: Most memory of the process, or of the GPU.
+        images_per_s: Images seen per second of training.
+        data_wait_share: Share of the time spent waiting for images, 0..1.
+        generator_s: Seconds of rendering or generating the images of the view; 0 where they were there.
+        tuning_trials: Trials that the recipe's settings were chosen from.
+        threads: Threads of the process.
+        workers: Processes beside each other, this one included: times depend on both.
+    """
+
+    images_stored: int
+    images_seen: int = 0
+    groups: int = 0
+    identities: int = 0
+    poses: int = 0
+    captions: int = 0
+    steps: int = 0
+    optimiser_steps: int = 0
+    encoder_pixels_forward: int = 0
+    encoder_pixels_backward: int = 0
+    flops: float = 0.0
+    parameters: int = 0
+    encoder_parameters: int = 0
+    wall_s: float = 0.0
+    device_s: float = 0.0
+    peak_memory_bytes: int = 0
+    images_per_s: float = 0.0
+    data_wait_share: float = 0.0
+    generator_s: float = 0.0
+    tuning_trials: int = 0
+    threads: int = 0
+    workers: int = 1
+
+
+def facts_of_view(view: Samples, needs: frozenset[str]) -> dict[str, int]:
+    """Stored images, and the distinct labels of each kind that a method with these needs is given."""
+
+    def distinct(name: str, values: Any) -> int:
+        return len(np.unique(values[values >= 0])) if name in needs and values is not None else 0
+
+    captions = {caption for several in view.captions or () for caption in several} if "captions" in needs else ()
+    return {
+        "images_stored": len(view),
+        "groups": distinct("group", view.group),
+        "identities": distinct("identity", view.identity),
+        "poses": distinct("pose_id", view.pose_id),
+        "captions": len(captions),
+    }
+
+
+@dataclass(slots=True)
+class Totals:
+    """Running sums of a training, over interruptions."""
+
+    wall_s: float = 0.0
+    device_s: float = 0.0
+    data_wait_s: float = 0.0
+    pixels_forward: int = 0
+    pixels_backward: int = 0
+    flops: float = 0.0
+    peak_memory_bytes: int = 0
+
+
+class Meter:
+    """Measures a training from inside: time, memory, encoder pixels, operations.
+
+    Args:
+        method: Its encoders (students and teachers alike) are watched.
+        device: Where it trains.
+    """
+
+    def __init__(self, method: nn.Module, device: torch.device) -> None:
+        self.device = device
+        self.totals = Totals()
+        self._flops_per_image: dict[str, float] = {}
+        self._hooks = [watch for module in method.modules() if isinstance(module, Encoder) for watch in self._watch(module)]
+        self._wall, self._device = time.perf_counter(), self._clock()
+
+    def close(self) -> None:
+        """Stop watching."""
+        for hook in self._hooks:
+            hook.remove()
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Time spent inside counts as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self.totals.data_wait_s += time.perf_counter() - start
+
+    @contextmanager
+    def operations(self, stage: str, images: int) -> Iterator[None]:
+        """Count the operations of a step; only the first step of a stage is really counted."""
+        if stage in self._flops_per_image:
+            yield
+        else:
+            with FlopCounterMode(display=False) as counter:
+                yield
+            self._flops_per_image[stage] = counter.get_total_flops() / images
+        self.totals.flops += self._flops_per_image[stage] * images
+
+    def now(self) -> Totals:
+        """The sums up to now."""
+        wall, device = time.perf_counter(), self._clock()
+        self.totals.wall_s += wall - self._wall
+        self.totals.device_s += device - self._device
+        self._wall, self._device = wall, device
+        self.totals.peak_memory_bytes = max(self.totals.peak_memory_bytes, peak_memory(self.device))
+        return self.totals
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums, to go on after an interruption."""
+        return {"totals": asdict(self.now()), "flops_per_image": dict(self._flops_per_image)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the sums of `state_dict`."""
+        for field in fields(Totals):
+            setattr(self.totals, field.name, state["totals"][field.name])
+        self._flops_per_image = dict(state["flops_per_image"])
+
+    def _clock(self) -> float:
+        return time.perf_counter() if self.device.type == "cuda" else time.process_time()
+
+    def _watch(self, encoder: Encoder) -> Iterator[Any]:
+        if isinstance(encoder, VitEncoder):
+            # Masked methods send only some patches through the blocks; all ways end in the final norm.
+            area = encoder.patch_size[0] * encoder.patch_size[1]
+            prefix = encoder.num_prefix
+
+            def count_tokens(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+                self._count(output.shape[0] * (output.shape[1] - prefix) * area, output)
+
+            yield encoder.backbone.norm.register_forward_hook(count_tokens)
+        else:
+
+            def count_images(module: nn.Module, inputs: tuple[Tensor, ...], output: Any) -> None:
+                self._count(inputs[0].shape[0] * inputs[0].shape[-2] * inputs[0].shape[-1], output.pooled)
+
+            yield encoder.register_forward_hook(count_images)
+
+    def _count(self, pixels: int, output: Tensor) -> None:
+        def count_gradient(gradient: Tensor) -> None:
+            self.totals.pixels_backward += pixels
+
+        self.totals.pixels_forward += pixels
+        if output.requires_grad:
+            output.register_hook(count_gradient)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes held so far: of the GPU's memory, or of the process's."""
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,201 @@
+"""The options that `run`, `plan` and `config show` share: what to compare, with which settings, where."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from hcbench.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hcbench.harness.config import Resolved
+    from hcbench.harness.registry import Registry
+
+WORKSPACE = Path("hcbench-runs")
+
+_WHAT, _DATA, _SETTINGS = "What is compared", "Data", "Settings"
+
+PluginOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--plugin",
+        envvar="HCBENCH_PLUGINS",
+        metavar="FILE.py",
+        help="A file with a method or benchmark of your own (its card and class). May be given several times.",
+        rich_help_panel=_SETTINGS,
+    ),
+]
+WorkspaceOption = Annotated[
+    Path,
+    typer.Option(
+        "--workspace",
+        envvar="HCBENCH_WORKSPACE",
+        metavar="DIR",
+        help="Folder of results, caches and work in progress.",
+        rich_help_panel="Where",
+    ),
+]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        metavar="URI",
+        help="An MLflow server, such as http://host:5000. Default: a database in the workspace.",
+        rich_help_panel="Where",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, as written on the command line."""
+
+    methods: Annotated[
+        str | None,
+        typer.Option("--methods", "-m", metavar="A,B", help="Methods to compare; see `hcbench list methods`.",
+                     rich_help_panel=_WHAT),
+    ] = None  # fmt: skip
+    budget: Annotated[
+        str | None,
+        typer.Option("--budget", "--budgets", "-b", metavar="1pct,5k", rich_help_panel=_WHAT,
+                     help="How many stored images each method may learn from: a share of the corpus (0.1pct, 1pct) or"
+                     " an image count (2000, 5k). Several make a curve. Default: 1pct."),
+    ] = None  # fmt: skip
+    benchmarks: Annotated[
+        str | None,
+        typer.Option("--benchmarks", metavar="A,B", rich_help_panel=_WHAT,
+                     help="Tasks to score on; see `hcbench list benchmarks`. Default: all."),
+    ] = None  # fmt: skip
+    seeds: Annotated[
+        str | None,
+        typer.Option("--seeds", metavar="0,1,2", rich_help_panel=_WHAT,
+                     help="Each seed draws its own images, initial weights and order. Three or more tell a real"
+                     " difference from luck. Default: 0."),
+    ] = None  # fmt: skip
+    backbones: Annotated[
+        str | None,
+        typer.Option("--backbones", metavar="A,B", rich_help_panel=_WHAT,
+                     help="Networks to pre-train; see `hcbench list backbones`."),
+    ] = None  # fmt: skip
+    no_controls: Annotated[
+        bool,
+        typer.Option("--no-controls", rich_help_panel=_WHAT,
+                     help="Leave out the controls (random network, pixels, colour histogram)."),
+    ] = False  # fmt: skip
+    corpus: Annotated[
+        str | None,
+        typer.Option("--corpus", metavar="NAME", rich_help_panel=_DATA,
+                     help="Where pre-training images come from. Default: people, the embedded renderer."),
+    ] = None  # fmt: skip
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", metavar="NAME=ROOT", rich_help_panel=_DATA,
+                     help="Where a real data set lies, for example coco=/data/coco; benchmarks that know it are run"
+                     " on it as well. May be given several times."),
+    ] = None  # fmt: skip
+    profile: Annotated[
+        str | None,
+        typer.Option("--profile", metavar="NAME", rich_help_panel=_SETTINGS,
+                     help="Scale of everything: cpu, gpu or paper. Default: gpu where there is one, else cpu."),
+    ] = None  # fmt: skip
+    recipe: Annotated[
+        str | None,
+        typer.Option("--recipe", metavar="NAME", rich_help_panel=_SETTINGS,
+                     help="Training settings of each method: cpu, or paper for each paper's own."),
+    ] = None  # fmt: skip
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", metavar="FILE", rich_help_panel=_SETTINGS,
+                     help="A yaml file that overrides settings; `hcbench config show` lists them all."),
+    ] = None  # fmt: skip
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", rich_help_panel=_SETTINGS,
+                     help="One setting, for example pretrain.lr=3e-4; pretrain.lr=1e-3,3e-4 tries both."
+                     " May be given several times."),
+    ] = None  # fmt: skip
+    deterministic: Annotated[
+        bool,
+        typer.Option("--deterministic", rich_help_panel=_SETTINGS, help="Ask torch for deterministic algorithms."),
+    ] = False  # fmt: skip
+    plugin: PluginOption = None
+
+    def resolve(self) -> tuple[Resolved, Registry]:
+        """The whole configuration, and everything that is registered.
+
+        Raises:
+            ConfigError: Something does not exist or has the wrong type.
+        """
+        from hcbench.harness.config import resolve
+        from hcbench.harness.machine import look
+
+        registry = open_registry(self.plugin)
+        resolved = resolve(
+            registry, self.overrides(), sets=self.sets or (), config=self.config, default_profile=look().profile
+        )
+        return resolved, registry
+
+    def overrides(self) -> list[Any]:
+        """The options as overrides of settings, with the option as origin."""
+        from hcbench.harness.config import Override
+
+        named: list[tuple[str, Any, str]] = [
+            ("run.methods", self.methods, "--methods"),
+            ("run.budgets", self.budget, "--budget"),
+            ("run.benchmarks", self.benchmarks, "--benchmarks"),
+            ("run.seeds", self.seeds, "--seeds"),
+            ("run.backbones", self.backbones, "--backbones"),
+            ("run.controls", False if self.no_controls else None, "--no-controls"),
+            ("run.profile", self.profile, "--profile"),
+            ("run.recipe", self.recipe, "--recipe"),
+            ("run.data", _roots(self.data) if self.data else None, "--data"),
+            ("corpus.name", self.corpus, "--corpus"),
+            ("pretrain.deterministic", True if self.deterministic else None, "--deterministic"),
+        ]
+        return [Override(key, value, origin) for key, value, origin in named if value is not None]
+
+
+def takes_request(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command, whose first parameter is a `Request`, the request's fields as options before its own."""
+    own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    hints = get_type_hints(Request, include_extras=True)
+    shared = [
+        inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=hints[item.name])
+        for item in fields(Request)
+    ]
+
+    @functools.wraps(command)
+    def wrapper(**given: Any) -> Any:
+        request = Request(**{item.name: given.pop(item.name) for item in fields(Request)})
+        return command(request, **given)
+
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    wrapper.__signature__ = inspect.Signature([*shared, *own])  # type: ignore[attr-defined]
+    return wrapper
+
+
+def open_registry(plugins: list[Path] | None) -> Registry:
+    """Everything that is registered, plugins included; workers inherit the plugins by the environment."""
+    from hcbench.harness.registry import PLUGINS_VARIABLE, load_registry
+
+    paths = [str(path.expanduser().resolve()) for path in plugins or ()]
+    if paths:
+        os.environ[PLUGINS_VARIABLE] = os.pathsep.join(paths)
+    return load_registry(paths)
+
+
+def _roots(texts: list[str]) -> Mapping[str, str]:
+    roots = {}
+    for text in texts:
+        name, equals, root = text.partition("=")
+        if not equals or not name or not root:
+            raise ConfigError(f"--data {text!r} is not of the form name=ROOT.", "For example: --data coco=/data/coco")
+        roots[name.strip()] = root.strip()
+    return roots

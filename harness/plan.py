@@ -1,0 +1,253 @@
+"""From configuration to matrix: which cells and evaluations a run has, in which order, and which are skipped and why.
+
+Pure: reads cards, sources and annotation files, loads no torch, writes nothing. Whatever can be found wrong with a
+run is found here, before anything is computed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from hcbench.benchmarks.card import TaskCard
+from hcbench.data.budget import parse_budget
+from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
+from hcbench.harness import checks
+from hcbench.harness.backbones import backbone_family
+from hcbench.harness.config import Resolved
+from hcbench.harness.corpora import (
+    PEOPLE,
+    CorpusFacts,
+    corpus_facts,
+    corpus_names,
+    data_fingerprints,
+    data_root,
+)
+from hcbench.harness.fingerprint import cell_fingerprint, evaluation_fingerprint
+from hcbench.harness.machine import Machine
+from hcbench.harness.registry import Registry
+from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
+from hcbench.methods.card import MethodCard
+
+NO_BUDGET = "-"
+"""Budget label of controls: they look at no image, so every budget shares them."""
+
+COMPUTE_LIMITED_PASSES = 2.0
+
+
+def make_plan(resolved: Resolved, registry: Registry, machine: Machine) -> Matrix:
+    """The matrix of a configuration.
+
+    Cells come in the order seed, budget (small first), backbone, variant, method, with the controls of a seed
+    first, so that rows that can be compared are there early.
+
+    Raises:
+        HcbenchError: Something does not exist, is out of range, or does not fit.
+    """
+    return _Planner(resolved, registry, machine).matrix()
+
+
+def is_compute_limited(cell: Cell) -> bool:
+    """Whether a cell passes fewer than twice over its images, and so must stay out of budget curves."""
+    return cell.budget_images > 0 and cell.images_seen < COMPUTE_LIMITED_PASSES * cell.budget_images
+
+
+@dataclass
+class _Planner:
+    resolved: Resolved
+    registry: Registry
+    machine: Machine
+    _facts: dict[Any, CorpusFacts] = field(default_factory=dict)
+
+    def matrix(self) -> Matrix:
+        methods, controls = self._methods()
+        self._check()
+        scores = self._benchmarks()
+        cells: dict[str, Cell] = {}
+        for seed in dict.fromkeys(self.resolved.run.seeds):
+            for cell in (*self._control_cells(controls, seed), *self._method_cells(methods, seed)):
+                cells.setdefault(cell.fingerprint, cell)
+        evaluations = {
+            name: () if cell.skip else self._evaluations(cell, scores) for name, cell in cells.items()
+        }
+        return Matrix(cells=tuple(cells.values()), evaluations=evaluations)
+
+    def _methods(self) -> tuple[list[MethodCard], list[MethodCard]]:
+        """Trained methods and controls, in the order in which they were asked for."""
+        run = self.resolved.run
+        if not run.methods:
+            trained = [name for name, card in self.registry.methods.items() if card.trains]
+            raise ConfigError(
+                "No method was named.", f"For example: --methods genpoccl,stablerep. There are: {', '.join(trained)}."
+            )
+        chosen = list(dict.fromkeys(self.registry.method(name).name for name in run.methods))
+        if run.controls:
+            chosen += [name for name in self.registry.controls() if name not in chosen]
+        cards = [self.registry.methods[name] for name in chosen]
+        return [card for card in cards if card.trains], [card for card in cards if not card.trains]
+
+    def _check(self) -> None:
+        run, resolved = self.resolved.run, self.resolved
+        for name in ("seeds", "budgets", "backbones"):
+            if not getattr(run, name):
+                raise ConfigError(f"The list of {name} is empty.", f"Leave out --{name} for the default.")
+        for seed in run.seeds:
+            if seed < 0:
+                raise ConfigError(f"Seed {seed} is below 0.", "For example: --seeds 0,1,2.")
+        for backbone in run.backbones:
+            backbone_family(backbone)
+        for pretrain in resolved.pretrains:
+            checks.check_pretrain(pretrain)
+        for evaluate in resolved.evaluates:
+            checks.check_evaluate(evaluate)
+        for corpus in resolved.corpora:
+            checks.check_layout(corpus.layout)
+        for text in run.budgets:
+            parse_budget(text)
+        self._check_data()
+
+    def _check_data(self) -> None:
+        known = {name for card in self.registry.benchmarks.values() for name in card.data}
+        known = (known | set(corpus_names(self.registry.data))) - {PEOPLE}
+        for name in self.resolved.run.data:
+            if name not in known:
+                raise DataError(f"--data names {name!r}, which nothing here can read.", did_you_mean(name, known))
+            data_root(name, self.resolved.run.data)
+
+    def _benchmarks(self) -> list[tuple[TaskCard, str, tuple[str, ...]]]:
+        """Every benchmark with each data set that it is run on, and the hashes of that data set."""
+        run = self.resolved.run
+        names = run.benchmarks or tuple(self.registry.benchmarks)
+        cards = {card.name: card for card in (self.registry.benchmark(name) for name in names)}
+        found = []
+        for card in cards.values():
+            if run.protocol not in card.protocols:
+                raise ConfigError(
+                    f"The benchmark {card.name} has no protocol {run.protocol!r}.",
+                    f"It has {', '.join(card.protocols)}.",
+                )
+            for data in card.data:
+                if data == PEOPLE:
+                    found.append((card, data, ()))
+                elif data in run.data:
+                    found.append((card, data, data_fingerprints(data, data_root(data, run.data))))
+        return found
+
+    def _control_cells(self, cards: list[MethodCard], seed: int) -> list[Cell]:
+        """Cells of methods that do not train: of all settings only those that an untrained encoder depends on."""
+        sizes = dict.fromkeys(
+            PretrainConfig(
+                height=item.height, width=item.width, precision=item.precision, deterministic=item.deterministic
+            )
+            for item in self.resolved.pretrains
+        )
+        names = dict.fromkeys(item.name for item in self.resolved.corpora)
+        return [
+            self._cell(card, NO_BUDGET, seed, backbone, CorpusConfig(name=name), pretrain, config)
+            for backbone in dict.fromkeys(self.resolved.run.backbones)
+            for name in names
+            for pretrain in sizes
+            for card in cards
+            for config in self.resolved.methods[card.name]
+        ]
+
+    def _method_cells(self, cards: list[MethodCard], seed: int) -> list[Cell]:
+        run, resolved = self.resolved.run, self.resolved
+        cells = [
+            self._cell(card, budget, seed, backbone, corpus, pretrain, config)
+            for backbone in dict.fromkeys(run.backbones)
+            for corpus, pretrain in itertools.product(resolved.corpora, resolved.pretrains)
+            for card in cards
+            for config in resolved.methods[card.name]
+            for budget in run.budgets
+        ]
+        return sorted(cells, key=lambda cell: cell.budget_images)
+
+    def _cell(
+        self,
+        card: MethodCard,
+        budget: str,
+        seed: int,
+        backbone: str,
+        corpus: CorpusConfig,
+        pretrain: PretrainConfig,
+        config: Mapping[str, Any],
+    ) -> Cell:
+        roots = self.resolved.run.data
+        facts = self._corpus(corpus, pretrain)
+        label, images = (NO_BUDGET, 0) if budget == NO_BUDGET else self._budget(budget, facts, card, pretrain)
+        cell = Cell(
+            method=card.name,
+            budget=label,
+            budget_images=images,
+            images_seen=max(pretrain.min_images_seen, round(pretrain.passes * images)) if images else 0,
+            seed=seed,
+            backbone=backbone,
+            corpus=replace(corpus, layout=corpus.layout or card.layout),
+            pretrain=replace(pretrain, precision=self.machine.precision(pretrain.precision)),
+            method_config=config,
+            skip=_skip(card, backbone, corpus, facts),
+            roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
+        )
+        data = facts.data if card.trains else ()
+        return replace(cell, fingerprint=cell_fingerprint(cell, card, data))
+
+    def _corpus(self, corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
+        key = (corpus, pretrain.height, pretrain.width)
+        if key not in self._facts:
+            self._facts[key] = corpus_facts(corpus, pretrain, self.resolved.run.data, self.registry.data)
+        return self._facts[key]
+
+    def _budget(
+        self, text: str, facts: CorpusFacts, card: MethodCard, pretrain: PretrainConfig
+    ) -> tuple[str, int]:
+        """Canonical label and stored images, in whole groups that fill at least one batch."""
+        budget = parse_budget(text)
+        images = budget.groups(facts.reference_groups, facts.group_size) * facts.group_size
+        batch = pretrain.groups_per_batch * pretrain.images_per_group
+        if images < batch:
+            raise BudgetError(
+                f"Budget {budget.label} holds {images} images, fewer than one batch of {batch} "
+                f"({pretrain.groups_per_batch} groups x {pretrain.images_per_group}).",
+                "Take a larger budget, or a smaller batch: --set pretrain.groups_per_batch="
+                f"{max(1, images // pretrain.images_per_group)}",
+            )
+        whole_groups = card.sampling == "groups" and facts.group_size > 1
+        if whole_groups and pretrain.images_per_group > facts.group_size:
+            raise ConfigError(
+                f"pretrain.images_per_group is {pretrain.images_per_group}, but a group has {facts.group_size} images.",
+                f"--set pretrain.images_per_group={facts.group_size} or less.",
+            )
+        return budget.label, images
+
+    def _evaluations(self, cell: Cell, scores: list[tuple[TaskCard, str, tuple[str, ...]]]) -> tuple[Evaluation, ...]:
+        run = self.resolved.run
+        evaluations = []
+        for (card, data, hashes), config in itertools.product(scores, self.resolved.evaluates):
+            evaluation = Evaluation(
+                benchmark=card.name,
+                version=card.version,
+                data=data,
+                protocol=run.protocol,
+                config=asdict(config),
+                root="" if data == PEOPLE else str(data_root(data, run.data)),
+            )
+            name = evaluation_fingerprint(evaluation, cell.fingerprint, card, hashes)
+            evaluations.append(replace(evaluation, fingerprint=name))
+        return tuple(evaluations)
+
+
+def _skip(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: CorpusFacts) -> str:
+    """Why a method cannot run on a corpus and a backbone; empty where it can."""
+    family = backbone_family(backbone)
+    if "any" not in card.backbones and family not in card.backbones:
+        return f"{card.name} works on {', '.join(card.backbones)}; {backbone} is a {family}"
+    missing = sorted(card.needs - facts.provides) if card.trains else []
+    if not missing:
+        return ""
+    reason = f"{corpus.name} does not know {', '.join(missing)}"
+    if "group" in missing:
+        reason += "; images that share a caption or a pose must be generated first (`hcbench generate`)"
+    return reason

@@ -1,0 +1,80 @@
+"""One cell from its settings to its checkpoint: view, method, training, diagnosis, files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import torch
+
+from hcbench.data.budget import name_seed
+from hcbench.data.samples import Samples
+from hcbench.harness.corpus_view import corpus_view, vocabulary
+from hcbench.harness.diagnose import Diagnosis, diagnose
+from hcbench.harness.files import remove, replacing, write_json, write_table
+from hcbench.harness.ledger import Ledger
+from hcbench.harness.registry import implementation, load_registry
+from hcbench.harness.settings import Cell
+from hcbench.harness.train import STATE, Report, Trained, train
+from hcbench.methods.base import Context, Method
+from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
+from hcbench.methods.parts.checkpoint import save_encoder
+
+CHECKPOINT, LOSSES, LEDGER, DIAGNOSTICS = "checkpoint", "losses.parquet", "ledger.json", "diagnostics.json"
+"""What a finished pre-training leaves in its folder."""
+
+
+def pretrain(
+    cell: Cell, folder: Path, *, cache: Path, device: torch.device, report: Report, stop: Callable[[], bool]
+) -> tuple[str, ...]:
+    """Pre-train a cell into `folder`, going on where an interrupted one stood; gives warnings for the user.
+
+    The checkpoint is written last: where it stands, everything else does.
+
+    Raises:
+        HcbenchError: What `train` raises, or the corpus or backbone does not fit.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    trains = load_registry().method(cell.method).trains
+    view = corpus_view(cell, cache) if trains else None
+    method = build_method(cell, view)
+    diagnosis = Diagnosis({})
+    ledger = Ledger(images_stored=0)
+    if view is not None:
+        trained = train(method, view, cell, folder=folder, device=device, report=report, stop=stop)
+        diagnosis = diagnose(method, view, trained.losses, cell.seed)
+        ledger = _completed(trained, method, view)
+        write_table(folder / LOSSES, trained.losses.columns())
+    write_json(folder / LEDGER, asdict(ledger))
+    write_json(folder / DIAGNOSTICS, {"values": diagnosis.values, "warnings": diagnosis.warnings})
+    with replacing(folder / CHECKPOINT) as temporary:
+        save_encoder(method.encoder, temporary)
+    remove(folder / STATE)
+    return diagnosis.warnings
+
+
+def build_method(cell: Cell, view: Samples | None) -> Method:
+    """The method of a cell around a fresh encoder; both are initialised from the cell's seed alone.
+
+    Methods that share backbone and seed start from the same encoder.
+    """
+    card = load_registry().method(cell.method)
+    cls = implementation(card)
+    known = {f.name for f in fields(card.config)}
+    config = card.config(**{name: value for name, value in cell.method_config.items() if name in known})
+    size = (cell.pretrain.height, cell.pretrain.width)
+    spec = EncoderSpec(cell.backbone, *size, extra_tokens=cls.extra_tokens(config))
+    encoder = build_encoder(spec, seed=name_seed("encoder", cell.backbone, cell.seed))
+    single = card.sampling == "images" or view is None or view.group is None
+    context = Context(
+        input_size=size,
+        vocabulary=vocabulary(cell),
+        num_images=0 if view is None else len(view),
+        num_groups=0 if view is None or view.group is None else len(set(view.group.tolist())),
+        images_per_group=1 if single else cell.pretrain.images_per_group,
+    )
+    torch.manual_seed(name_seed("method", cell.method, cell.seed))
+    method: Method = cls(config, encoder, context)
+    return method

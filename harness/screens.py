@@ -1,0 +1,100 @@
+"""What the command line prints: look-ups, configuration and plans as tables; no computing here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hcbench.errors import HcbenchError
+from hcbench.harness.backbones import BackboneFacts
+from hcbench.harness.config import Resolved
+from hcbench.harness.registry import Registry
+from hcbench.methods.card import SUPERVISION
+
+
+def plain_table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """A table without lines; the columns in `right` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for name in columns:
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+    return table
+
+
+def show_error(console: Console, error: HcbenchError) -> None:
+    """What was found and expected, then what to do next."""
+    console.print(Text("Error: ", style="bold red") + Text(error.message, style="default"), soft_wrap=True)
+    if error.hint:
+        console.print(Text(error.hint), soft_wrap=True)
+
+
+def methods_table(registry: Registry) -> Table:
+    """All methods, those that train first."""
+    table = plain_table("method", "title", "learns from", "layout", "summary")
+    for name, card in registry.methods.items():
+        layout = card.layout if card.trains else "-"
+        title = f"{card.title} ({card.year})" if card.year else card.title
+        table.add_row(name, title, SUPERVISION[card.supervision], layout, card.summary)
+    return table
+
+
+def benchmarks_table(registry: Registry) -> Table:
+    """All benchmarks with their main metric."""
+    table = plain_table("benchmark", "version", "main metric", "data", "protocols", "summary")
+    for name, card in registry.benchmarks.items():
+        metrics = ", ".join(metric.title for metric in card.main_metrics)
+        table.add_row(name, card.version, metrics, ", ".join(card.data), ", ".join(card.protocols), card.summary)
+    return table
+
+
+def backbones_table(presets: Mapping[str, BackboneFacts], timm_models: Mapping[str, str]) -> Table:
+    """The presets, and a line on timm's."""
+    table = plain_table("backbone", "what it is")
+    for name, facts in presets.items():
+        table.add_row(name, facts.note)
+    for family in sorted(set(timm_models.values())):
+        names = [name for name, own in timm_models.items() if own == family]
+        table.add_row(f"timm: {family}", f"{len(names)} models, such as {names[0]}")
+    return table
+
+
+def corpora_table(registry: Registry) -> Table:
+    """Corpora to pre-train on."""
+    from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS
+    from hcbench.harness.corpora import DATASETS, dataset_card
+
+    table = plain_table("corpus", "size at 100pct", "layouts", "what it is")
+    images = REFERENCE_GROUPS * GROUP_SIZE
+    table.add_row(
+        "people",
+        f"{images:,} images",
+        "captions, poses, identities",
+        "Rendered people with exact labels; needs nothing, is the default.",
+    )
+    for name in DATASETS:
+        card = dataset_card(name)
+        table.add_row(name, "its own", "none", f"{card.title}, from --data {name}=ROOT; images without groups.")
+    for name, corpus in registry.data.items():
+        table.add_row(name, "its own", "", getattr(corpus, "title", ""))
+    return table
+
+
+def config_table(resolved: Resolved, sections: Iterable[str]) -> Table:
+    """Each setting of the named sections, its values and their origin."""
+    table = plain_table("setting", "value", "from")
+    for section in sections:
+        for key, values in resolved.values.items():
+            if key.partition(".")[0] == section:
+                origin = resolved.origins[key]
+                style = "dim" if origin == "default" else ""
+                table.add_row(key, ", ".join(_value(value) for value in values), Text(origin, style=style))
+    return table
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(str(item) for item in value)}]"
+    return {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)

@@ -1,0 +1,1 @@
+"""GenPoCCL: masked auto-encoding with pose-consistent positives, and HAP within it."""

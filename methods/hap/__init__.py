@@ -1,0 +1,1 @@
+"""HAP: human-structure-aware masked auto-encoding."""

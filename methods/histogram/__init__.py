@@ -1,0 +1,1 @@
+"""Control: colour histograms of stripes."""

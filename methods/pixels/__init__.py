@@ -1,0 +1,1 @@
+"""Control: shrunken pixels."""

@@ -1,0 +1,1 @@
+"""SimCLR: two views of one image."""

@@ -1,0 +1,1 @@
+"""StableRep: multi-positive contrastive learning over the images of one caption."""

@@ -1,0 +1,97 @@
+"""Facts of StableRep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hcbench.methods.card import Deviation, MethodCard
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Settings of StableRep; defaults are the paper's where a source is given.
+
+    Attributes:
+        temperature: Of the multi-positive loss.
+        projector: Widths of the projection head's layers, the output last.
+        bn: "per_view" takes batch statistics of each view alone, "global" of all views together.
+        labels: "caption" makes equal captions positives, "position" reproduces the official batch positions.
+        num_crop: Augmented views per drawn image.
+        augmentation: Name of a preset of `hcbench.data.augment`.
+        lr: Learning rate; None takes the recipe's.
+        weight_decay: None takes the recipe's.
+    """
+
+    temperature: float = 0.1  # models/losses.py:49, never scheduled
+    projector: tuple[int, ...] = (4096, 4096, 256)  # models/StableRep.py:242-250
+    bn: str = "per_view"  # models/StableRep.py: one projector call per view
+    labels: str = "caption"  # official: batch position (main_stablerep.py:325)
+    num_crop: int = 1  # README commands
+    augmentation: str = "people"  # the recipe's; paper: "strong" (dataset/data.py)
+    lr: float | None = None  # paper: see `paper_lr`
+    weight_decay: float | None = None  # paper: 0.1
+
+
+def paper_lr(batch_images: int, *, num_crop: int = 1, base: float = 2.0e-4) -> float:
+    """The official learning-rate rule: base * images / 256 * num_crop / 2 (main_stablerep.py).
+
+    >>> paper_lr(8256)
+    0.003225
+    """
+    return round(base * batch_images / 256 * num_crop / 2, 12)
+
+
+DEVIATIONS = (
+    Deviation(
+        point="labels",
+        official="batch positions, so equal captions in one batch are negatives",
+        ours="caption ids; labels=position reproduces the official behaviour",
+        why="with a few hundred captions, equal ones meet in a batch often",
+    ),
+    Deviation(
+        point="label mask",
+        official="kept until the batch size changes",
+        ours="computed at every step",
+        why="changed labels were ignored in silence",
+    ),
+    Deviation(
+        point="batch norm",
+        official="SyncBatchNorm",
+        ours="BatchNorm1d",
+        why="SyncBatchNorm does not run on CPUs with several processes",
+    ),
+    Deviation(
+        point="crop ratio",
+        official="3/4..4/3 of a square output",
+        ours="3/4..4/3 of the output's own width/height",
+        why="squares distort tall person crops",
+    ),
+    Deviation(
+        point="weight decay of tokens",
+        official="[CLS] and positions are decayed",
+        ours="not decayed, positions are fixed",
+        why="one rule and one backbone for every method",
+    ),
+    Deviation(
+        point="drawn images",
+        official="6 of 10 images of a caption per step",
+        ours="as many as the batch rule of the recipe says (paper recipe: 6 of 10)",
+        why="methods of one budget differ only in what a group holds fixed",
+    ),
+)
+
+CARD = MethodCard(
+    name="stablerep",
+    title="StableRep",
+    summary="Contrastive learning in which all images generated from one caption are positives of each other.",
+    paper="Tian et al., StableRep: Synthetic Images from Text-to-Image Models Make Strong Visual Representation "
+    "Learners, NeurIPS 2023, arXiv 2306.00984",
+    year=2023,
+    needs=frozenset({"images", "group"}),
+    layout="captions",
+    supervision="generated",
+    config=Config,
+    implementation="hcbench.methods.stablerep.method:StableRep",
+    licence="Apache-2.0",
+    deviations=DEVIATIONS,
+)

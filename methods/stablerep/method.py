@@ -1,0 +1,132 @@
+"""StableRep (Tian et al., NeurIPS 2023, arXiv 2306.00984).
+
+Official code: google-research/syn-rep-learn @45f451b, folder StableRep. Reproduced: the multi-positive
+loss, the projector with batch statistics per view, the views. Departures stand in the card. SimCLR is the
+same code with one image per group and two crops of it.
+
+Shapes: B images = G groups x m, group-major as the loop hands them over; V = m * num_crop views of G rows
+(of B rows where images are drawn singly), view-major from `views` on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from hcbench.data.augment import augment, augmentation
+from hcbench.errors import ConfigError, MethodError
+from hcbench.methods.base import Batch, Context, Method, Objective, Step, Views
+from hcbench.methods.card import MethodCard
+from hcbench.methods.parts import diagnostics
+from hcbench.methods.parts.encoder import Encoder
+from hcbench.methods.parts.heads import Projector, project_per_view
+from hcbench.methods.parts.losses import multi_positive_contrastive
+from hcbench.methods.stablerep.card import CARD, Config
+
+
+class StableRep(Method):
+    """Multi-positive contrastive learning over the images of one caption."""
+
+    card: ClassVar[MethodCard] = CARD
+    config: Config
+
+    def __init__(self, config: Config, encoder: Encoder, context: Context) -> None:
+        super().__init__(config, encoder, context)
+        _check(config)
+        self.augmentation = augmentation(config.augmentation)
+        self.projector = Projector(encoder.dim, config.projector)
+        self.images_per_group = context.images_per_group
+
+    def views(self, batch: Batch, generator: torch.Generator) -> Views:
+        """Augment each image `num_crop` times; images view-major, labels in the same order."""
+        m, crops = self.images_per_group, self.config.num_crop
+        if len(batch.images) % m:
+            raise MethodError(
+                f"A batch of {len(batch.images)} images does not hold whole groups of {m}.",
+                "Draw whole groups; this is the loop's duty.",
+            )
+        order = view_major(len(batch.images), m)
+        sources = batch.images[order.to(batch.images.device)]
+        images = torch.cat(
+            [augment(sources, self.augmentation, generator, size=self.context.input_size).images for _ in range(crops)]
+        )
+        labels = self.labels(batch).cpu()[order].repeat(crops).to(images.device)
+        return {"images": images, "labels": labels}
+
+    def labels(self, batch: Batch) -> Tensor:
+        """What makes two images of the batch positives, int64 (B,)."""
+        m = self.images_per_group
+        if self.config.labels == "position":
+            return torch.arange(len(batch.images)) // m
+        if m == 1 or batch.group is None:
+            return batch.indices
+        return merge_equal_captions(batch.group, batch.captions)
+
+    def objectives(self, views: Views, step: Step) -> Iterator[Objective]:
+        """The one loss, with what tells whether it learns."""
+        labels, number = views["labels"], self.images_per_group * self.config.num_crop
+        pooled = self.encoder(views["images"]).pooled
+        z = self.project(pooled, number)
+        loss = multi_positive_contrastive(z, labels, temperature=self.config.temperature)
+        captions = len(labels) // number
+        parts: dict[str, Tensor | float] = {
+            "mp_loss": loss.detach(),
+            "mp_rows": float(len(z)),
+            # The loss of m views tends to log(m - 1), not to 0.
+            "mp_above_floor": loss.detach() - math.log(max(1, number - 1)),
+            "alignment": diagnostics.alignment(z, labels),
+            "uniformity": diagnostics.uniformity(z),
+            "without_positive": diagnostics.share_without_positive(labels),
+            "equal_captions": float(captions - len(labels.unique())),
+            "feature_variance": diagnostics.feature_variance(pooled),
+        }
+        yield Objective("main", loss, parts)
+
+    def project(self, pooled: Tensor, views: int) -> Tensor:
+        """Projected features; batch statistics per view or over all."""
+        if self.config.bn == "per_view":
+            return project_per_view(self.projector, pooled, views)
+        return projected(self.projector, pooled)
+
+
+def projected(projector: nn.Module, features: Tensor) -> Tensor:
+    """Run a projector on all rows at once."""
+    out: Tensor = projector(features)
+    return out
+
+
+def view_major(images: int, images_per_group: int) -> Tensor:
+    """Indices (B,) that turn group-major images into view-major ones: all first images, all second ones ...
+
+    >>> view_major(6, 3).tolist()
+    [0, 3, 1, 4, 2, 5]
+    """
+    return torch.arange(images).view(-1, images_per_group).T.reshape(-1)
+
+
+def merge_equal_captions(group: Tensor, captions: tuple[str, ...] | None) -> Tensor:
+    """Group ids (B,), the same for two groups that hold one and the same caption.
+
+    A group whose images have different captions (noise, or a layout that fixes none) keeps its own id.
+    """
+    if captions is None:
+        return group
+    held: dict[int, set[str]] = {}
+    for number, caption in zip(group.tolist(), captions, strict=True):
+        held.setdefault(number, set()).add(caption)
+    first: dict[str, int] = {}
+    merged = {n: first.setdefault(next(iter(texts)), n) if len(texts) == 1 else n for n, texts in held.items()}
+    return torch.tensor([merged[n] for n in group.tolist()], device=group.device)
+
+
+def _check(config: Config) -> None:
+    for name, allowed in (("bn", ("per_view", "global")), ("labels", ("caption", "position"))):
+        value = getattr(config, name)
+        if value not in allowed:
+            raise ConfigError(f"stablerep: {name} is {value!r}.", f"Use one of: {', '.join(allowed)}.")
+    if config.num_crop < 1:
+        raise ConfigError(f"stablerep: num_crop is {config.num_crop}.", "Use at least 1.")

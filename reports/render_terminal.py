@@ -1,0 +1,65 @@
+"""Tables in a terminal, through rich: best bold, second underlined, footnotes as raised letters."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from hcbench.reports.table import Cell, Column, Table, TableRow, shown
+
+_STYLES = {"best": "bold", "second": "underline"}
+_SIGNS = {"above": " ✓", "below": " ✗"}
+
+
+def render_terminal(table: Table) -> RenderableType:
+    """The table as something that a rich console prints."""
+    grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
+    headings = _headings(table.columns)
+    grid.add_column(Text(f"\n{table.stub}" if any(c.group for c in table.columns) else table.stub, "dim"), no_wrap=True)
+    for column, heading in zip(table.columns, headings, strict=True):
+        justify = "left" if column.format == "text" else "right"
+        grid.add_column(heading, justify=justify, no_wrap=column.format != "text")  # type: ignore[arg-type]
+    for group, rows in groupby(table.rows, key=lambda row: row.group):
+        if group:
+            grid.add_row(Text(group, "dim italic"))
+        for row in rows:
+            grid.add_row(_title(row), *(_cell(c, k) for c, k in zip(row.cells, table.columns, strict=True)))
+    below = [Text(f"{mark}  {text}", "dim") for mark, text in table.footnotes.items()]
+    above = [Text(line, "dim") for line in table.header]
+    return Group(Text(table.title, "bold"), *above, Text(), Padding(grid, (0, 0, 0, 1)), *below, Text())
+
+
+def print_tables(tables: list[Table], console: Console) -> None:
+    """Print tables one after the other."""
+    for table in tables:
+        console.print(render_terminal(table))
+
+
+def _headings(columns: tuple[Column, ...]) -> list[Text]:
+    """Two-line headings; a benchmark stands above its first metric alone."""
+    if not any(column.group for column in columns):
+        return [Text(column.title) for column in columns]
+    headings, previous = [], ""
+    for column in columns:
+        headings.append(Text.assemble((column.group if column.group != previous else "", "dim"), "\n", column.title))
+        previous = column.group
+    return headings
+
+
+def _title(row: TableRow) -> Text:
+    return Text.assemble("  " if row.group else "", row.title, _notes(row.notes))
+
+
+def _cell(cell: Cell, column: Column) -> Text:
+    plain = cell.value is None and column.format != "text"
+    style = "dim" if plain else _STYLES.get(cell.mark, "")
+    return Text.assemble((shown(cell, column), style), _SIGNS.get(cell.mark, ""), _notes(cell.notes))
+
+
+def _notes(notes: tuple[str, ...]) -> tuple[str, str]:
+    return (f" [{','.join(notes)}]" if notes else "", "dim")
