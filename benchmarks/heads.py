@@ -14,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from hcbench.errors import TaskError
+
 
 def head_generator(seed: int, *names: str) -> torch.Generator:
     """A generator that depends on the seed and the names alone, on no other draw."""
@@ -44,8 +46,18 @@ class Standardiser:
         return cls(mean[0], scale[0])
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Features of the same layout, shifted and scaled."""
-        return (features - self.mean) * self.scale
+        """Features of the same layout, shifted and scaled.
+
+        Raises:
+            TaskError: A feature is NaN or infinite.
+        """
+        result = (features - self.mean) * self.scale
+        if not bool(torch.isfinite(result).all()):
+            raise TaskError(
+                f"{int((~torch.isfinite(features)).sum())} of {features.numel()} feature values are not finite.",
+                "The encoder has diverged or its checkpoint is damaged; no head can be trained on it.",
+            )
+        return result
 
 
 def minibatches(count: int, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -10,7 +10,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -19,11 +19,17 @@ from hcbench.harness.settings import Cell, Evaluation
 from hcbench.harness.source import closure
 from hcbench.methods.card import MethodCard
 
-CELL_CODE = ("hcbench.harness.train", "hcbench.harness.corpus_view")
-"""Modules that every cell stands on, beside its method's."""
+CELL_CODE = ("hcbench.harness.pretrain",)
+"""What every cell runs beside its method: view, loop, checkpoint."""
 
 EVALUATION_CODE = ("hcbench.harness.evaluate",)
-"""Modules that every evaluation stands on, beside its benchmark's."""
+"""What every evaluation runs beside its benchmark: splits, features."""
+
+PLUMBING = ("hcbench.harness.registry", "hcbench.harness.jobs", "hcbench.harness.files")
+"""Modules that find and store: what they find is in the fingerprint itself, so their code is not."""
+
+DATA_CODE = {"people": "hcbench.data.people", "coco": "hcbench.data.coco"}
+"""The code of each data set; only that of the one in use counts."""
 
 WITHOUT_EFFECT = frozenset({"log_every", "checkpoint_every_s"})
 """Training settings that change no number."""
@@ -38,14 +44,22 @@ DISTRIBUTIONS = {
 _LENGTH = 16
 
 
-def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = ()) -> str:
+Code = Mapping[str, Mapping[str, str]]
+FindCode = Callable[[str, tuple[str, ...], str], Code]
+
+
+def cell_fingerprint(
+    cell: Cell, card: MethodCard, data: Sequence[str] = (), find_code: FindCode | None = None
+) -> str:
     """The fingerprint of a cell.
 
     Args:
         cell: All its settings; `fingerprint`, `skip` and `roots` are not looked at.
         card: The method's card.
         data: Fingerprints of data on disk that the cell reads; empty for the embedded corpus.
+        find_code: `code`, or a version of it that remembers.
     """
+    corpus = cell.corpus.name if card.trains else ""
     pretrain = {key: value for key, value in asdict(cell.pretrain).items() if key not in WITHOUT_EFFECT}
     return digest(
         {
@@ -60,13 +74,15 @@ def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = ()) -> 
             "seed": cell.seed,
             "pretrain": pretrain,
             "data": list(data),
-            "code": code(card.implementation, CELL_CODE),
+            "code": (find_code or code)(card.implementation, CELL_CODE, corpus),
         }
     )
 
 
-def evaluation_fingerprint(evaluation: Evaluation, cell: str, card: TaskCard, data: Sequence[str] = ()) -> str:
-    """The fingerprint of an evaluation of the cell with the fingerprint `cell`; `data` as for cells."""
+def evaluation_fingerprint(
+    evaluation: Evaluation, cell: str, card: TaskCard, data: Sequence[str] = (), find_code: FindCode | None = None
+) -> str:
+    """The fingerprint of an evaluation of the cell with the fingerprint `cell`; the rest as for cells."""
     return digest(
         {
             "kind": "evaluation",
@@ -77,14 +93,21 @@ def evaluation_fingerprint(evaluation: Evaluation, cell: str, card: TaskCard, da
             "protocol": evaluation.protocol,
             "config": evaluation.config,
             "data": list(data),
-            "code": code(card.implementation, EVALUATION_CODE),
+            "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data),
         }
     )
 
 
-def code(implementation: str, shared: tuple[str, ...]) -> Mapping[str, Mapping[str, str]]:
-    """Hashes of the modules that an implementation ("module:Class") and `shared` stand on, and library versions."""
-    found = closure([implementation.partition(":")[0], *shared])
+def code(implementation: str, shared: tuple[str, ...], data: str) -> Code:
+    """What the numbers stand on: hashes of modules, versions of libraries.
+
+    Args:
+        implementation: "module:Class" of the method or benchmark.
+        shared: Further modules.
+        data: Name of the data set in use.
+    """
+    others = [module for name, module in DATA_CODE.items() if name != data]
+    found = closure([implementation.partition(":")[0], *shared], without=[*PLUMBING, *others])
     libraries = sorted(DISTRIBUTIONS[name] for name in found.foreign if name in DISTRIBUTIONS)
     return {"modules": found.modules, "versions": {name: version(name) for name in libraries}}
 

@@ -6,6 +6,7 @@ run is found here, before anything is computed.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -14,7 +15,7 @@ from typing import Any
 from hcbench.benchmarks.card import TaskCard
 from hcbench.data.budget import parse_budget
 from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
-from hcbench.harness import checks
+from hcbench.harness import checks, fingerprint
 from hcbench.harness.backbones import backbone_family
 from hcbench.harness.config import Resolved
 from hcbench.harness.corpora import (
@@ -25,7 +26,7 @@ from hcbench.harness.corpora import (
     data_fingerprints,
     data_root,
 )
-from hcbench.harness.fingerprint import cell_fingerprint, evaluation_fingerprint
+from hcbench.harness.fingerprint import FindCode
 from hcbench.harness.machine import Machine
 from hcbench.harness.registry import Registry
 from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
@@ -60,6 +61,7 @@ class _Planner:
     registry: Registry
     machine: Machine
     _facts: dict[Any, CorpusFacts] = field(default_factory=dict)
+    _code: FindCode = field(default_factory=lambda: functools.cache(fingerprint.code))
 
     def matrix(self) -> Matrix:
         methods, controls = self._methods()
@@ -121,7 +123,7 @@ class _Planner:
         run = self.resolved.run
         names = run.benchmarks or tuple(self.registry.benchmarks)
         cards = {card.name: card for card in (self.registry.benchmark(name) for name in names)}
-        found = []
+        found: list[tuple[TaskCard, str, tuple[str, ...]]] = []
         for card in cards.values():
             if run.protocol not in card.protocols:
                 raise ConfigError(
@@ -192,7 +194,7 @@ class _Planner:
             roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
         )
         data = facts.data if card.trains else ()
-        return replace(cell, fingerprint=cell_fingerprint(cell, card, data))
+        return replace(cell, fingerprint=fingerprint.cell_fingerprint(cell, card, data, self._code))
 
     def _corpus(self, corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
         key = (corpus, pretrain.height, pretrain.width)
@@ -234,7 +236,7 @@ class _Planner:
                 config=asdict(config),
                 root="" if data == PEOPLE else str(data_root(data, run.data)),
             )
-            name = evaluation_fingerprint(evaluation, cell.fingerprint, card, hashes)
+            name = fingerprint.evaluation_fingerprint(evaluation, cell.fingerprint, card, hashes, self._code)
             evaluations.append(replace(evaluation, fingerprint=name))
         return tuple(evaluations)
 

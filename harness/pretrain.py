@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import get_type_hints
 
 import torch
 
@@ -17,7 +17,8 @@ from hcbench.harness.files import remove, replacing, write_json, write_table
 from hcbench.harness.ledger import Ledger
 from hcbench.harness.registry import implementation, load_registry
 from hcbench.harness.settings import Cell
-from hcbench.harness.train import STATE, Report, Trained, train
+from hcbench.harness.train import STATE, Report, train
+from hcbench.harness.typed import parse_value
 from hcbench.methods.base import Context, Method
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
@@ -27,7 +28,14 @@ CHECKPOINT, LOSSES, LEDGER, DIAGNOSTICS = "checkpoint", "losses.parquet", "ledge
 
 
 def pretrain(
-    cell: Cell, folder: Path, *, cache: Path, device: torch.device, report: Report, stop: Callable[[], bool]
+    cell: Cell,
+    folder: Path,
+    *,
+    cache: Path,
+    device: torch.device,
+    workers: int = 1,
+    report: Report = lambda done, total, rate, loss: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> tuple[str, ...]:
     """Pre-train a cell into `folder`, going on where an interrupted one stood; gives warnings for the user.
 
@@ -45,7 +53,7 @@ def pretrain(
     if view is not None:
         trained = train(method, view, cell, folder=folder, device=device, report=report, stop=stop)
         diagnosis = diagnose(method, view, trained.losses, cell.seed)
-        ledger = _completed(trained, method, view)
+        ledger = replace(trained.ledger, workers=workers)
         write_table(folder / LOSSES, trained.losses.columns())
     write_json(folder / LEDGER, asdict(ledger))
     write_json(folder / DIAGNOSTICS, {"values": diagnosis.values, "warnings": diagnosis.warnings})
@@ -62,8 +70,10 @@ def build_method(cell: Cell, view: Samples | None) -> Method:
     """
     card = load_registry().method(cell.method)
     cls = implementation(card)
-    known = {f.name for f in fields(card.config)}
-    config = card.config(**{name: value for name, value in cell.method_config.items() if name in known})
+    kinds = get_type_hints(card.config)
+    config = card.config(
+        **{name: parse_value(name, value, kinds[name], cell.title) for name, value in cell.method_config.items()}
+    )
     size = (cell.pretrain.height, cell.pretrain.width)
     spec = EncoderSpec(cell.backbone, *size, extra_tokens=cls.extra_tokens(config))
     encoder = build_encoder(spec, seed=name_seed("encoder", cell.backbone, cell.seed))

@@ -117,7 +117,10 @@ def _load(plugins: tuple[str, ...]) -> Registry:
         add(kind, card.name, card, origin)
     for kind, name, card, origin in _entry_points(broken):
         add(kind, name, card, origin)
-    for path in plugins:
+    stems = [Path(path).stem for path in dict.fromkeys(plugins)]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ConfigError(f"Two plugin files are called {twice[0]}.py.", "Rename one of them.")
+    for path in dict.fromkeys(plugins):
         for kind, card in _plugin_cards(Path(path)):
             add(kind, card.name, card, path)
     ordered = dict(sorted(found["methods"].items(), key=lambda item: (item[1].supervision == "control", item[0])))

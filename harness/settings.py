@@ -116,6 +116,7 @@ class Cell:
         fingerprint: Hash of the above, of the versions that matter and of the code that is used.
         skip: Why the cell cannot run; empty where it can.
         roots: Roots of real data; not part of the fingerprint.
+        profile: Profile that the settings come from; not part of the fingerprint, since the settings are.
     """
 
     method: str
@@ -130,6 +131,7 @@ class Cell:
     fingerprint: str = ""
     skip: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
+    profile: str = "cpu"
 
     @property
     def title(self) -> str:

@@ -36,12 +36,20 @@ class Closure:
     foreign: frozenset[str]
 
 
-def closure(roots: Iterable[str], *, packages: Iterable[str] = ("hcbench",)) -> Closure:
+def closure(
+    roots: Iterable[str], *, packages: Iterable[str] = ("hcbench",), without: Iterable[str] = ()
+) -> Closure:
     """Follow the static imports of `roots` through `packages` (and the roots' own top-level packages).
+
+    Args:
+        roots: Dotted names of modules.
+        packages: Top-level packages whose modules are followed.
+        without: Modules and packages that are left out, with what only they import.
 
     Raises:
         FileNotFoundError: A root has no source file.
     """
+    barred = tuple(without)
     pending = list(roots)
     followed = {*packages, *(name.partition(".")[0] for name in pending)}
     for root in pending:
@@ -51,7 +59,7 @@ def closure(roots: Iterable[str], *, packages: Iterable[str] = ("hcbench",)) -> 
     foreign: set[str] = set()
     while pending:
         name = pending.pop()
-        if name in modules:
+        if name in modules or any(name == out or name.startswith(f"{out}.") for out in barred):
             continue
         top = name.partition(".")[0]
         if top not in followed:
@@ -63,7 +71,7 @@ def closure(roots: Iterable[str], *, packages: Iterable[str] = ("hcbench",)) -> 
         source = read_source(path, name)
         modules[name] = source.digest
         # Importing a.b.c runs a and a.b as well. The top package holds the version alone, which is no code.
-        parents = (name.rsplit(".", level)[0] for level in range(1, name.count(".")))
+        parents = (name.rsplit(".", level)[0] for level in range(1, name.count(".") + 1))
         pending += [*source.imports, *parents]
     modules.pop("hcbench", None)
     return Closure(modules, frozenset(foreign))

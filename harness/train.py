@@ -26,6 +26,7 @@ from hcbench.harness.files import remove, replacing
 from hcbench.harness.ledger import Ledger, Meter, facts_of_view
 from hcbench.harness.losslog import LossLog
 from hcbench.harness.optimisers import Optimisers
+from hcbench.harness.outcomes import Interrupted
 from hcbench.harness.sampler import Sampler, plan_stages
 from hcbench.harness.settings import Cell
 from hcbench.methods.base import Batch, Method, Objective, Step
@@ -38,10 +39,6 @@ _STATE_FORMAT = 1
 
 Report = Callable[[int, int, float, float | None], None]
 """Gets images done, all images, images/s and the newest loss."""
-
-
-class Interrupted(Exception):
-    """Training was asked to stop; its state is saved."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

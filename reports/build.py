@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from hcbench.reports.comparisons import Analysis, analyse
 from hcbench.reports.curves import comparison_tables
 from hcbench.reports.ledger import cost_table
 from hcbench.reports.render_csv import render_csv
+from hcbench.reports.render_html import render_html
 from hcbench.reports.render_latex import render_latex
 from hcbench.reports.render_markdown import render_markdown_report
 from hcbench.reports.render_terminal import print_tables
@@ -24,8 +26,6 @@ from hcbench.reports.table import Table
 from hcbench.reports.tables import arenas, bar_table, detail_table, failure_table, main_table, rank_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from rich.console import Console
 
 FORMATS = ("terminal", "md", "csv", "tex", "png", "svg", "html")
@@ -85,20 +85,19 @@ def build_report(
     analysis = _analysed(results)
     tables, remarks = _tables(analysis, compare), _remarks(analysis)
     footer = dict(analysis.arranged.footer)
-    files = _write_figures(analysis, out, pictures) if out is not None and pictures else []
-    images = [path.relative_to(out).as_posix() for path in files if out is not None]
-    texts = {}
-    if "md" in formats:
-        texts["md"] = render_markdown_report(TITLE, remarks, tables, images, footer)
-    if "csv" in formats:
-        texts["csv"] = render_csv(tables)
-    if "tex" in formats:
-        comments = [f"% {line}" for line in (*remarks, *(f"{key} {value}" for key, value in footer.items()))]
-        texts["tex"] = "\n".join([*(" ".join(line.split()) for line in comments), *(render_latex(t) for t in tables)])
+    figures = _draw(analysis) if pictures or "html" in formats else {}
+    files: list[Path] = []
+    images: list[str] = []
+    if out is not None:
+        files += [
+            _write(out / "figures" / f"{name}.{form}", figure(form))
+            for name, figure in figures.items()
+            for form in pictures
+        ]
+        images += [path.relative_to(out).as_posix() for path in files if path.suffix == f".{pictures[0]}"]
+    texts = _texts(formats, remarks, tables, footer, images)
     if "html" in formats:
-        from hcbench.reports.render_html import render_html
-
-        texts["html"] = render_html(TITLE, remarks, tables, _inline_figures(analysis), footer)
+        texts["html"] = render_html(TITLE, remarks, tables, {k: figure("svg") for k, figure in figures.items()}, footer)
     if out is not None:
         files += [_write(out / f"report.{name}", text.encode()) for name, text in texts.items()]
     return Report(
@@ -176,7 +175,9 @@ def _remarks(analysis: Analysis) -> list[str]:
     if arranged.failures:
         remarks.append(f"{len(arranged.failures)} cells or evaluations were not done; the last table says why.")
     if arranged.superseded:
-        remarks.append(f"{arranged.superseded} older cells of the same settings (other code or versions) are not shown.")
+        remarks.append(
+            f"{arranged.superseded} older cells with the same settings (code or versions changed) are not shown."
+        )
     if arranged.common:
         listing = ", ".join(f"{key}={value}" for key, value in arranged.common)
         remarks.append(f"Every row differs from the defaults in {listing}.")
@@ -185,19 +186,31 @@ def _remarks(analysis: Analysis) -> list[str]:
     return remarks
 
 
-def _write_figures(analysis: Analysis, out: Path, formats: Sequence[str]) -> list[Path]:
-    from hcbench.reports.figures import draw_figures, figure_bytes
+def _texts(
+    formats: Sequence[str],
+    remarks: Sequence[str],
+    tables: Sequence[Table],
+    footer: Mapping[str, str],
+    images: Sequence[str],
+) -> dict[str, str]:
+    """The documents that are made of tables alone."""
+    texts = {}
+    if "md" in formats:
+        texts["md"] = render_markdown_report(TITLE, remarks, tables, images, footer)
+    if "csv" in formats:
+        texts["csv"] = render_csv(tables)
+    if "tex" in formats:
+        comments = [*remarks, *(f"{key} {value}" for key, value in footer.items())]
+        lines = [f"% {' '.join(comment.split())}" for comment in comments]
+        texts["tex"] = "\n".join([*lines, *(render_latex(table) for table in tables)])
+    return texts
 
-    files = []
-    for name, figure in draw_figures(analysis).items():
-        files += [_write(out / "figures" / f"{name}.{form}", figure_bytes(figure, form)) for form in formats]
-    return files
 
+def _draw(analysis: Analysis) -> dict[str, Callable[[str], bytes]]:
+    """Figures by name, each drawn once and given as bytes of a format."""
+    from hcbench.reports.figures import draw_figures, figure_bytes  # matplotlib only where there are figures
 
-def _inline_figures(analysis: Analysis) -> dict[str, bytes]:
-    from hcbench.reports.figures import draw_figures, figure_bytes
-
-    return {name: figure_bytes(figure, "svg") for name, figure in draw_figures(analysis).items()}
+    return {name: partial(figure_bytes, figure) for name, figure in draw_figures(analysis).items()}
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -59,10 +59,10 @@ def _notes(notes: tuple[str, ...]) -> str:
 
 
 def _escape(text: str) -> str:
-    """Text that Markdown leaves alone, on one line.
+    r"""Text that Markdown leaves alone, on one line.
 
     >>> _escape("a|b *c* <d>")
-    'a\\\\|b \\\\*c\\\\* &lt;d>'
+    'a\\|b \\*c\\* &lt;d>'
     """
     text = " ".join(text.split()).replace("<", "&lt;")
     return re.sub(r"([\\|*_`\[\]])", r"\\\1", text)

@@ -31,7 +31,7 @@ def render_terminal(table: Table) -> RenderableType:
             grid.add_row(_title(row), *(_cell(c, k) for c, k in zip(row.cells, table.columns, strict=True)))
     below = [Text(f"{mark}  {text}", "dim") for mark, text in table.footnotes.items()]
     above = [Text(line, "dim") for line in table.header]
-    return Group(Text(table.title, "bold"), *above, Text(), Padding(grid, (0, 0, 0, 1)), *below, Text())
+    return Group(Text(table.title, "bold"), *above, Text(), Padding(grid, (0, 0, 0, 1), expand=False), *below, Text())
 
 
 def print_tables(tables: list[Table], console: Console) -> None:

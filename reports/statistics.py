@@ -180,12 +180,10 @@ def paired(a: Sample, b: Sample) -> Sample | None:
     A `fixed` sample of one seed is paired with every seed of the other. Seeds that only one of them has are left
     out, so the mean of the difference may then differ from the difference of the means.
     """
-    if b.fixed and len(b.seeds) == 1 and len(a.seeds) > 1:
+    if b.fixed and len(b.seeds) == 1:
         b = _spread(b, a.seeds)
-    elif a.fixed and len(a.seeds) == 1 and len(b.seeds) > 1:
+    elif a.fixed and len(a.seeds) == 1:
         a = _spread(a, b.seeds)
-    elif a.fixed and b.fixed and len(a.seeds) == len(b.seeds) == 1:
-        b = _spread(b, a.seeds)
     common = tuple(sorted(set(a.seeds) & set(b.seeds)))
     if not common:
         return None

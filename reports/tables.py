@@ -60,9 +60,12 @@ def bar_table(analysis: Analysis, budget: str) -> Table:
     rows = [row for row in analysis.arranged.at(budget) if not row.control]
     metrics = analysis.arranged.main_metrics
     notes = Footnotes()
+    bars = {metric: {analysis.bar(row, metric) for row in rows} for metric in metrics}
+    usual = {metric: next(iter(found)) for metric, found in bars.items() if len(found) == 1}
+    named = [f"{bar.label} ({m.heading} {m.title})" for m, bar in usual.items() if bar is not None]
     lines = []
     for row in rows:
-        cells = tuple(_above_bar(analysis, row, metric, notes) for metric in metrics)
+        cells = tuple(_above_bar(analysis, row, metric, None if metric in usual else notes) for metric in metrics)
         lines.append(score_line(analysis, row, cells, ()))
     return Table(
         name=f"bar-{budget}" if budget else "bar",
@@ -70,9 +73,10 @@ def bar_table(analysis: Analysis, budget: str) -> Table:
         header=(
             "Paired difference to the best of random, pixels and histogram in each metric, percentage points, with "
             "its own 95 % interval.",
+            *([f"The best are {', '.join(named)}."] if named else []),
             "✓ above and ✗ below the bar: the difference excludes 0 after Holm's correction, from two seeds on.",
         ),
-        columns=tuple(metric_column(metric, "signed") for metric in metrics),
+        columns=tuple(metric_column(metric, "signed" if metric.percent else "number") for metric in metrics),
         rows=tuple(lines),
         footnotes=notes.texts,
     )
@@ -180,16 +184,16 @@ def _rank(standing: Standing | None) -> Cell:
     return Cell(text=str(low) if low == high else f"{low}–{high}")
 
 
-def _above_bar(analysis: Analysis, row: Row, metric: Metric, notes: Footnotes) -> Cell:
+def _above_bar(analysis: Analysis, row: Row, metric: Metric, notes: Footnotes | None) -> Cell:
     control = analysis.bar(row, metric)
     found = analysis.compare(row, control, metric) if control is not None else None
     if control is None or found is None:
         return Cell()
-    note = notes.mark(f"bar: {row_title(analysis, control)}")
     mark = ""
     if found.separable:
         mark = "above" if (found.difference.mean > 0) == metric.higher_is_better else "below"
-    return estimate_cell(found.difference, mark=mark, notes=(note,))
+    bar = () if notes is None else (notes.mark(f"bar: {row_title(analysis, control)}"),)
+    return estimate_cell(found.difference, mark=mark, notes=bar)
 
 
 def _readouts(analysis: Analysis, row: Row, arena: Sequence[Metric]) -> str:

@@ -26,21 +26,24 @@ def to_numpy(value: ArrayLike) -> AnyArray:
     return np.asarray(value)
 
 
-def score_matrix(value: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
-    """Check a (Q, G) matrix of distances or similarities: not empty, no NaN; infinite values are legal.
+def score_matrix(value: ArrayLike, name: str, axes: str = "(queries, gallery)") -> NDArray[np.floating[Any]]:
+    """Check a matrix of distances, similarities or probabilities: not empty, no NaN; infinite values are legal.
 
     float32 and float64 stay as they are, so that large matrices are not copied.
+
+    Args:
+        value: The matrix.
+        name: What it is called in messages.
+        axes: What its two dimensions are called there.
 
     Raises:
         TaskError: The matrix has another number of dimensions, is empty or holds NaN.
     """
     matrix = to_numpy(value)
-    if matrix.ndim != 2:
-        raise TaskError(f"{name} has shape {matrix.shape}, expected (queries, gallery).")
-    if matrix.size == 0:
+    if matrix.ndim != 2 or matrix.size == 0:
         raise TaskError(
-            f"{name} has shape {matrix.shape}: the query or the gallery set is empty.",
-            "Check the split and the filters that were applied to it.",
+            f"{name} has shape {matrix.shape}, expected {axes}, neither of them empty.",
+            "If one is empty, check the split and the filters that were applied to it.",
         )
     if matrix.dtype == np.float16:
         matrix = matrix.astype(np.float32)
@@ -49,7 +52,7 @@ def score_matrix(value: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
     if np.isnan(np.min(matrix)):  # the minimum propagates NaN and needs no temporary array
         raise TaskError(
             f"{name} holds {int(np.isnan(matrix).sum())} NaN values, expected none.",
-            "Look for diverged features or a division by a zero norm; a NaN would silently be ranked last.",
+            "Look for diverged features or a division by a zero norm.",
         )
     return matrix
 

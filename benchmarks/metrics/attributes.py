@@ -130,7 +130,7 @@ def attribute_metrics(
     >>> round(result.recall, 4), result.label_ma.tolist()
     (0.5, [0.75, 1.0])
     """
-    probability = score_matrix(prob, "prob")
+    probability = score_matrix(prob, "prob", "(persons, attributes)")
     truth = to_numpy(gt)
     if truth.shape != probability.shape:
         raise TaskError(f"gt has shape {truth.shape} and prob {probability.shape}, expected the same (N, A).")

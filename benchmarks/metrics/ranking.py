@@ -52,6 +52,9 @@ class RankCounter:
         gallery_cameras: (G,) cameras, or None: then no entry is junk.
         ap: "step" = mean over matches of k / r_k; "trapezoid" = mean of the precision before and after each match.
         similarity: True when larger values are nearer.
+
+    Raises:
+        TaskError: The gallery is empty, cameras and identities differ in number, or `ap` is unknown.
     """
 
     def __init__(
@@ -63,6 +66,11 @@ class RankCounter:
         similarity: bool = False,
     ) -> None:
         ids = to_numpy(gallery_ids)
+        if ids.ndim != 1 or not ids.size:
+            raise TaskError(
+                f"Gallery identities have shape {ids.shape}, expected one for each of G > 0 images.",
+                "Check the split and the filters that were applied to it.",
+            )
         self._size = len(ids)
         self._members = members_by_label(ids)
         self._cameras = None

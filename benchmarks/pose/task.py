@@ -26,9 +26,9 @@ from hcbench.benchmarks.scoring import best_trial, need, sample_columns, selecti
 from hcbench.data.samples import Samples
 
 LEARNING_RATES = (3e-3, 1e-2)
-SEARCH_SHARE = 0.2
+SEARCH_SHARE = 0.25
 """Length of the runs that choose the learning rate, as a share of the full one."""
-PASSES = 6.0
+PASSES = 4.0
 BATCH_SIZE = 32
 WEIGHT_DECAY = 0.3
 WIDTH = 64

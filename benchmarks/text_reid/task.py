@@ -31,7 +31,7 @@ from hcbench.methods.parts.losses import cmpm
 
 logger = logging.getLogger(__name__)
 
-PASSES = 12.0
+PASSES = 8.0
 """Passes over the (image, caption) pairs."""
 SEARCH_SHARE = 0.25
 """Length of the runs that choose the readout, as a share of the full one."""

@@ -94,12 +94,10 @@ class TwoTowers(nn.Module):
         self.words = weight(vocabulary, word_dim, fan_in=1)
         self.conv1 = weight(word_dim, 3 * channels[0], fan_in=3 * word_dim)
         self.bias1 = nn.Parameter(torch.zeros(channels[0]))
-        self.conv2 = nn.Conv1d(channels[0], channels[1], 3, padding=1)
+        self.conv2 = weight(3 * channels[0], channels[1], fan_in=3 * channels[0])
+        self.bias2 = nn.Parameter(torch.zeros(channels[1]))
         self.text = weight(channels[1], dim, fan_in=channels[1])
         self.text_bias = nn.Parameter(torch.zeros(dim))
-        with torch.no_grad():
-            self.conv2.weight.normal_(0.0, math.sqrt(2.0 / (3 * channels[0])), generator=generator)
-            nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
     def encode_image(self, features_BK: Tensor) -> Tensor:
         """Image embeddings (B, dim) of standardised features, not normalised."""
@@ -110,9 +108,16 @@ class TwoTowers(nn.Module):
         taps_V3C = self.words @ self.conv1
         # Padding is silence, not a word: its row is zero, so that a caption reads the same beside a longer one.
         taps_V3C = torch.cat([torch.zeros_like(taps_V3C[:1]), taps_V3C[1:]])
-        left, centre, right = F.embedding(tokens_BT, taps_V3C).chunk(3, dim=2)
-        x_BTC = centre + F.pad(left, (0, 0, 1, 0))[:, :-1] + F.pad(right, (0, 0, 0, 1))[:, 1:] + self.bias1
+        before, centre, after = F.embedding(tokens_BT, taps_V3C).chunk(3, dim=2)
         here_BT1 = (tokens_BT != PAD).unsqueeze(2)
-        x_BCT = (F.gelu(x_BTC) * here_BT1).transpose(1, 2)
-        x_BCT = F.gelu(self.conv2(x_BCT)).masked_fill(~here_BT1.transpose(1, 2), -torch.inf)
-        return torch.addmm(self.text_bias, x_BCT.amax(dim=2), self.text)
+        x_BTC = F.relu(_shifted(before, 1) + centre + _shifted(after, -1) + self.bias1) * here_BT1
+        # The same convolution as one matrix product: several times faster than conv1d on so few channels.
+        x_BTC = torch.cat([_shifted(x_BTC, 1), x_BTC, _shifted(x_BTC, -1)], dim=2) @ self.conv2 + self.bias2
+        # Zero is the least that relu gives, so zeroed padding never wins the maximum.
+        pooled_BC = (F.relu(x_BTC) * here_BT1).amax(dim=1)
+        return torch.addmm(self.text_bias, pooled_BC, self.text)
+
+
+def _shifted(x_BTC: Tensor, by: int) -> Tensor:
+    """Each word's vector moved one place on (by = 1) or back (by = -1); zeros come in."""
+    return F.pad(x_BTC, (0, 0, 1, 0))[:, :-1] if by > 0 else F.pad(x_BTC, (0, 0, 0, 1))[:, 1:]

@@ -73,7 +73,7 @@ def draw_bones(skeleton: Draws, woman: NDArray[np.bool_], elder: NDArray[np.bool
     return Bones(
         stature=stature,
         head=share("head", 0.132, 0.03),
-        neck=share("neck", 0.052, 0.06),
+        neck=share("neck", 0.042, 0.06),
         trunk=share("trunk", 0.285),
         shoulder=share("shoulder", 0.112) * np.where(woman, 0.93, 1.03),
         hip=share("hip", 0.054) * np.where(woman, 1.06, 0.97),

@@ -127,7 +127,8 @@ def _lower_cloth(b: _Build) -> dict[str, Any]:
     pattern = np.select([p.lower_pattern == 1, p.lower_pattern == 2], [STRIPED, BLOTCHES], PLAIN)
     pattern = np.where((p.lower == LOWERS.index("jeans")) & (p.lower_pattern == 0), DENIM, pattern)
     return {
-        "rgb": p.lower_rgb, "rgb2": p.lower_pattern_rgb, "pattern": pattern, "density": p.pattern_scale,
+        "rgb": p.lower_rgb, "rgb2": np.where(_col(pattern == DENIM), p.lower_rgb * 1.8 + 0.02, p.lower_pattern_rgb),
+        "pattern": pattern, "density": p.pattern_scale,
         "folds": np.where(p.lower == LOWERS.index("leggings"), 0.25, 1.0),
     }  # fmt: skip
 
@@ -142,17 +143,18 @@ def _torso(b: _Build) -> None:
          p.bag == BAGS.index("shoulder bag")], [1.0, 2.0, 3.0], 0.0,
     )  # fmt: skip
     cloth = {**_upper_cloth(b), "rgb3": p.bag_rgb * 0.7, "kind": TORSO, "part": PART["torso"], "origin": s.chest}
-    waist_r = (0.122 - 0.012 * (1 - man)) * k * g + b.bulk
-    chest_r = (0.142 + 0.012 * man) * k * np.sqrt(g) + b.bulk
-    b.figure.add(s.waist, s.chest - up * _col(0.105 * k), waist_r, chest_r, chest, flatten=0.68, wrap=0.15,
+    waist_r = (0.122 + 0.010 * man) * k * g + b.bulk
+    chest_r = (0.142 + 0.014 * man) * k * np.sqrt(g) + b.bulk
+    b.figure.add(s.waist, s.chest - up * _col(0.105 * k), waist_r, chest_r, chest, flatten=0.66, wrap=0.15,
                  strap=strap, **cloth)  # fmt: skip
-    b.figure.add(s.pelvis + pelvis[..., 1] * _col(0.035 * k), s.waist + up * _col(0.03 * k),
-                 (0.124 + 0.012 * (1 - man)) * k * g + b.bulk, waist_r, pelvis, flatten=0.76, wrap=0.15,
-                 strap=strap, **cloth)  # fmt: skip
-    inset = (s.shoulder[:, 0] - s.shoulder[:, 1]) * 0.07
-    b.figure.add(s.shoulder[:, 0] - inset - up * _col(0.012 * k), s.shoulder[:, 1] + inset - up * _col(0.012 * k),
-                 0.056 * k + b.bulk, 0.056 * k + b.bulk, chest, wrap=0.15, strap=np.where(strap == 1, 1.0, 0.0),
-                 **cloth)  # fmt: skip
+    # The shirt hangs over the hips and ends in a straight hem.
+    b.figure.add(s.waist + up * _col(0.03 * k), s.pelvis - pelvis[..., 1] * _col(0.015 * k), waist_r,
+                 (0.156 + 0.006 * (1 - man)) * k * g + 0.8 * b.bulk, pelvis, flatten=0.76, wrap=0.15, strap=strap,
+                 cut=1.0, **cloth)  # fmt: skip
+    for side in (0, 1):  # the slope from neck to shoulder
+        tip = s.shoulder[:, side] - (s.shoulder[:, side] - s.chest) * 0.10 - up * _col(0.016 * k)
+        b.figure.add(s.chest + up * _col(0.008 * k), tip, 0.070 * k + 0.6 * b.bulk, 0.050 * k + 0.6 * b.bulk, chest,
+                     flatten=0.9, wrap=0.15, strap=np.where(strap == 1, 1.0, 0.0), **cloth)  # fmt: skip
     bust = s.chest - up * _col(0.125 * k) + chest[..., 2] * _col(0.075 * k)
     b.figure.add(bust + chest[..., 0] * _col(0.062 * k), bust - chest[..., 0] * _col(0.062 * k), 0.066 * k + b.bulk,
                  0.066 * k + b.bulk, chest, flatten=0.8, wrap=0.15, active=p.woman, strap=strap, **cloth)  # fmt: skip
@@ -160,7 +162,7 @@ def _torso(b: _Build) -> None:
     dressed = p.upper == UPPERS.index("dress")
     for name in ("rgb", "rgb2"):
         lower[name] = np.where(_col(dressed), cloth[name], lower[name])
-    b.figure.add(s.hip[:, 0], s.hip[:, 1], 0.106 * k * g, 0.106 * k * g, pelvis, flatten=0.9, part=PART["torso"],
+    b.figure.add(s.hip[:, 0], s.hip[:, 1], 0.094 * k * g, 0.094 * k * g, pelvis, flatten=0.95, part=PART["torso"],
                  origin=s.pelvis, wrap=0.15, **lower)  # fmt: skip
     b.figure.add(s.chest - up * _col(0.01 * k), s.head - s.head_frame[..., 1] * _col(0.03 * k), 0.058 * k * np.sqrt(g),
                  0.052 * k, chest, kind=SKIN, part=PART["torso"], rgb=p.skin_rgb)  # fmt: skip
@@ -219,7 +221,7 @@ def _hair(b: _Build, at: Any, turned: Array) -> None:
     r1 = np.select([style["parted"], style["ponytail"], style["bun"], style["long"]], [0.12, 0.085, 0.19, 0.29], 0.36)
     frame = np.where(_col(_col(style["bob"] | style["long"])) > 0, s.head_frame, turned)
     b.figure.add(start, end, r0, r1 * size, frame, flatten=np.where(style["bob"] | style["long"], 0.62, 0.9),
-                 active=style["parted"] | full, **hair)  # fmt: skip
+                 active=(style["parted"] & ~covered) | full, **hair)  # fmt: skip
     for x in (0.30, -0.30):  # strands beside the face
         b.figure.add(at(x, 0.12, 0.02), at(x * 1.1, -0.38, 0.02), 0.13 * size, 0.10 * size, turned, flatten=0.7,
                      active=style["bob"] | style["long"], **hair)  # fmt: skip
@@ -261,14 +263,15 @@ def _arm(b: _Build, side: int) -> None:
         "rgb": np.where(_col(long_sleeve), cloth["rgb"], p.skin_rgb), "rgb2": cloth["rgb2"],
         "density": cloth["density"], "folds": np.where(long_sleeve, 1.0, 0.0), "wrap": 0.045,
     }  # fmt: skip
-    b.figure.add(s.shoulder[:, side], s.elbow[:, side], 0.049 * muscle + loose, 0.038 * muscle + loose, frame,
+    start = s.shoulder[:, side] - s.chest_frame[..., 1] * _col(0.012 * k)
+    b.figure.add(start, s.elbow[:, side], 0.049 * muscle + loose, 0.038 * muscle + loose, frame,
                  part=PART[f"{name}_upper_arm"], **arm)  # fmt: skip
     b.figure.add(s.elbow[:, side], s.wrist[:, side], 0.038 * muscle + loose, 0.027 * muscle + loose, frame,
                  part=PART[f"{name}_forearm"], **arm)  # fmt: skip
     b.figure.add(s.wrist[:, side], s.hand[:, side], 0.026 * k, 0.034 * k, frame[..., [2, 1, 0]], flatten=0.7,
                  kind=SKIN, part=PART[f"{name}_forearm"], rgb=p.skin_rgb)  # fmt: skip
     reach = s.shoulder[:, side] + (s.elbow[:, side] - s.shoulder[:, side]) * _col(np.clip(p.sleeve * 1.9, 0.0, 0.8))
-    b.figure.add(s.shoulder[:, side], reach, 0.057 * muscle + 0.006, 0.052 * muscle + 0.006, frame, cut=1.0,
+    b.figure.add(start, reach, 0.052 * muscle + 0.005, 0.053 * muscle + 0.007, frame, cut=1.0,
                  wrap=0.05, active=(p.sleeve > 0) & ~long_sleeve, part=PART[f"{name}_upper_arm"], **cloth)  # fmt: skip
 
 

@@ -32,6 +32,8 @@ FEATHER: Final = 0.5
 _EMPTY: Final = -1.0e9
 _DEPTH_STEPS: Final = 128.0
 _RANKS: Final = 64
+_TINY: Final = 1e-6
+"""Square roots of exact zeros take a slow path in vector libraries (20 times), those of tiny numbers do not."""
 
 GEOMETRY: Final = (
     "x0", "y0", "z0", "l11", "l21", "l22", "l31", "l32", "l33", "ex", "ey", "dz", "r0", "dr", "inv_a", "kz", "a",
@@ -190,14 +192,14 @@ def evaluate(
     t_middle = b * column["inv_a"]
     root = t_middle * b
     root += c
-    t_free = root.clamp_(min=0.0).sqrt_()
+    t_free = root.clamp_(min=_TINY).sqrt_()
     t_free *= column["kz"]
     t_free += t_middle
     t = t_free.clamp(0.0, 1.0)
     b += b
     b -= column["a"] * t
     disc = b.mul_(t).add_(c)
-    z = disc.clamp(min=0.0).sqrt_()
+    z = disc.clamp(min=_TINY).sqrt_()
     z += column["dz"] * t
     z -= dx.mul_(column["l31"])
     z -= dy.mul_(column["l32"])

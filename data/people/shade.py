@@ -70,7 +70,7 @@ def surface(capsules: Capsules, material: dict[str, Tensor], fragments: Fragment
     z, disc, t, _, qx, qy, radius = evaluate(column, fragments.px, fragments.py)
     qx -= column["ex"] * t
     qy -= column["ey"] * t
-    qz = disc.clamp_(min=0.0).sqrt_()
+    qz = disc.clamp_(min=1e-6).sqrt_()
     del radius
     nx = qx * column["l11"] + qy * column["l21"] + qz * column["l31"]
     ny = qy * column["l22"] + qz * column["l32"]

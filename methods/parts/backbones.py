@@ -263,14 +263,17 @@ class VitEncoder(TimmEncoder):
 
         Args:
             images: float (B, 3, H, W), normalised.
-            keep: int64 (B, K), indices of the visible patches in row-major order.
+            keep: int64 (V * B, K), indices of the visible patches in row-major order; the batch may be
+                encoded under V masks at once, first all images under the first mask.
 
         Returns:
-            (B, P + K, D) after the final norm: [CLS], extra tokens, patches in the order of `keep`.
+            (V * B, P + K, D) after the final norm: [CLS], extra tokens, patches in the order of `keep`.
         """
+        masks = len(keep) // len(images)
         if getattr(self.backbone.patch_embed, "overlapping", False):
-            images = self._hide(images, keep)
-        tokens = self.embed(images)
+            tokens = self.embed(self._hide(images.repeat(masks, 1, 1, 1), keep))
+        else:
+            tokens = self.embed(images).repeat(masks, 1, 1)
         prefix, patches = tokens[:, : self.num_prefix], tokens[:, self.num_prefix :]
         visible = patches.gather(1, keep[:, :, None].expand(-1, -1, patches.shape[-1]))
         return self.transform(torch.cat([prefix, visible], dim=1))

@@ -46,7 +46,7 @@ make_environment() {
 }
 
 ensure_environment() {
-    local extra=${1:-} venv stamp wanted
+    local extra=${1:-} venv stamp wanted quiet
     if [[ -n ${HCBENCH_VENV:-} ]]; then
         PYTHON=$HCBENCH_VENV/bin/python
         [[ -x $PYTHON ]] || fail "HCBENCH_VENV=$HCBENCH_VENV is no Python environment: it has no bin/python."
@@ -60,7 +60,8 @@ ensure_environment() {
     wanted=$(cat "$ROOT/pyproject.toml" "$ROOT/constraints.txt" | cksum)
     if [[ $(cat "$stamp" 2>/dev/null) != "$wanted" ]]; then
         step "installing hcbench${extra:+ with what its $extra extra names}: some minutes and about 5.5 GB, most of it torch"
-        "$PYTHON" -m pip install --quiet --constraint "$ROOT/constraints.txt" --editable "$ROOT${extra:+[$extra]}"
+        [[ -t 1 ]] && quiet=() || quiet=(--quiet) # bars for a person, few lines for a log
+        "$PYTHON" -m pip install "${quiet[@]}" --constraint "$ROOT/constraints.txt" --editable "$ROOT${extra:+[$extra]}"
         printf '%s\n' "$wanted" >"$stamp"
     fi
 }

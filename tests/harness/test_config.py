@@ -77,9 +77,10 @@ def test_later_layers_win_and_origins_tell(tmp_path: Path) -> None:
 def test_profile_of_the_file_selects_the_profile(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("run: {profile: paper}\n")
-    assert settle(config=mine).run.profile == "paper"
-    assert settle(config=mine).run.recipe == "paper"
-    cpu = resolve(REGISTRY, [Override("run.profile", "cpu", "--profile")], config=mine)
+    registry = load_registry(())
+    assert resolve(registry, config=mine).run.profile == "paper"
+    assert resolve(registry, config=mine).run.recipe == "paper"
+    cpu = resolve(registry, [Override("run.profile", "cpu", "--profile")], config=mine)
     assert cpu.run.profile == "cpu"
 
 

@@ -111,9 +111,7 @@ class Workspace:
 
     def results(self, **footer: str) -> Results:
         scores = pd.DataFrame(self.scores, columns=SCORE_COLUMNS)
-        return Results(
-            cells=pd.DataFrame(self.cells), scores=scores, replicates=dict(self.replicates), footer=footer
-        )
+        return Results(cells=pd.DataFrame(self.cells), scores=scores, replicates=dict(self.replicates), footer=footer)
 
 
 def hash_of(text: str) -> int:

@@ -123,7 +123,12 @@ def test_reid_rerank():
     distances, summaries = [], []
     for k1, k2, share in zip(golden["k1"], golden["k2"], golden["lambda_value"], strict=True):
         distance = reid.rerank(
-            golden["q_g_dist"], golden["q_q_dist"], golden["g_g_dist"], k1=int(k1), k2=int(k2), lambda_value=float(share)
+            golden["q_g_dist"],
+            golden["q_q_dist"],
+            golden["g_g_dist"],
+            k1=int(k1),
+            k2=int(k2),
+            lambda_value=float(share),
         )
         result = reid.rank_metrics(distance, *(golden[k] for k in ("q_pids", "g_pids", "q_camids", "g_camids")))
         distances.append(distance)
@@ -246,7 +251,9 @@ def test_coco(name, capsys):
     np.testing.assert_allclose(result.ar_table, undefined(expected["ar_by_area_and_threshold"]), atol=1e-12)
     per_image = {str(image.image_id): image for image in result.images}
     filled = {key: value for key, value in expected["oks_per_image"].items() if key in per_image}
-    assert all(not v["result_index"] and not v["gt_ids"] for k, v in expected["oks_per_image"].items() if k not in filled)
+    assert all(
+        not v["result_index"] and not v["gt_ids"] for k, v in expected["oks_per_image"].items() if k not in filled
+    )
     for key, wanted in filled.items():
         assert per_image[key].result_index.tolist() == wanted["result_index"]
         assert per_image[key].annotation_ids.tolist() == wanted["gt_ids"]

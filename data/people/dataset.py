@@ -1,0 +1,271 @@
+"""People as `Samples`: pre-training views and benchmark splits."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcbench.data.people import attributes, body, captions, motion, view, wardrobe
+from hcbench.data.people.cache import Rendered, Shard, obtain
+from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, Draws, PeopleSpec, constant, factor_keys, mix
+from hcbench.data.samples import Samples
+from hcbench.errors import BudgetError, ConfigError
+
+log = logging.getLogger(__name__)
+
+SHARD_GROUPS: Final = 64
+"""Groups per shard. Budgets take prefixes of one permutation, so a larger budget reuses the shards of a smaller one."""
+IDENTITY_NOISE: Final = 0.10
+KEYPOINT_NOISE: Final = 0.02
+"""Deviation of keypoint jitter in statures, over both axes together."""
+BENCHMARK: Final = {"train": (800, 5), "val": (150, 6), "test": (400, 6)}
+"""Identities and images per identity."""
+DISTRACTORS: Final = 600
+_MIN_IDENTITIES: Final = 8
+
+
+class Stacked:
+    """An image array over shards of different lengths; indices are resolved without copying the shards."""
+
+    def __init__(self, pieces: Sequence[NDArray[np.uint8]]) -> None:
+        self.pieces = list(pieces)
+        self.ends = np.cumsum([len(piece) for piece in self.pieces])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1]) if len(self.ends) else 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the whole array."""
+        return (len(self), *self.pieces[0].shape[1:])
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        if isinstance(index, (int, np.integer)):
+            return self[np.array([index])][0]
+        if isinstance(index, slice):
+            index = np.arange(*index.indices(len(self)))
+        index = np.asarray(index)
+        if index.dtype == np.bool_:
+            index = np.flatnonzero(index)
+        index = np.where(index < 0, index + len(self), index)
+        owner = np.searchsorted(self.ends, index, side="right")
+        out = np.empty((len(index), *self.pieces[0].shape[1:]), np.uint8)
+        for piece in np.unique(owner):
+            rows = np.flatnonzero(owner == piece)
+            first = self.ends[piece] - len(self.pieces[piece])
+            out[rows] = self.pieces[piece][index[rows] - first]
+        return out
+
+
+def shards(spec: PeopleSpec, groups: NDArray[np.int64], *, variants: int = GROUP_SIZE) -> list[Shard]:
+    """Units of rendering work for these groups, in order; render each with `prepare` in a process of one thread."""
+    groups = np.asarray(groups, np.int64)
+    return [Shard(spec, groups[i : i + SHARD_GROUPS], variants) for i in range(0, len(groups), SHARD_GROUPS)]
+
+
+def prepare(shard: Shard, cache: Path) -> int:
+    """Render a shard into the cache unless it is there; returns its number of images. Safe in parallel."""
+    return len(obtain(shard, cache).images)
+
+
+def _one_thread() -> None:
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _gather(work: list[Shard], cache: Path | None, workers: int) -> list[Rendered]:
+    if workers > 1 and cache is not None and len(work) > 1:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(work)), mp_context=context, initializer=_one_thread) as pool:
+            list(pool.map(partial(prepare, cache=cache), work))
+    return [obtain(shard, cache) for shard in work]
+
+
+def pretraining_view(
+    spec: PeopleSpec, groups: NDArray[np.int64], *, cache: Path | None, workers: int = 1
+) -> Samples:
+    """Images of `groups` (int64 (G,)): variants 0..4 of each, group-major, with labels as methods are given them.
+
+    Args:
+        spec: The corpus; its split is pretrain.
+        groups: Group numbers below REFERENCE_GROUPS, no number twice.
+        cache: Folder of rendered shards; None renders into memory.
+        workers: Rendering processes of one thread each.
+
+    Raises:
+        ConfigError: `spec` is a benchmark split.
+        BudgetError: A group does not exist or is named twice.
+    """
+    if spec.split != "pretrain":
+        raise ConfigError(f"Pre-training on the split {spec.split!r} was asked for.", "Use split='pretrain'.")
+    groups = np.asarray(groups, np.int64)
+    if not len(groups) or groups.min() < 0 or groups.max() >= REFERENCE_GROUPS:
+        raise BudgetError(
+            f"Groups must be between 0 and {REFERENCE_GROUPS - 1}; found {len(groups)} groups"
+            + (f" from {groups.min()} to {groups.max()}." if len(groups) else "."),
+            f"The people corpus has {REFERENCE_GROUPS} groups of {GROUP_SIZE} images; ask for a smaller budget.",
+        )
+    if len(np.unique(groups)) != len(groups):
+        raise BudgetError("A group is named twice.", "Take groups from a permutation.")
+    work = shards(spec, groups)
+    samples = _samples(spec, work, cache, workers, f"people/{spec.layout} {len(groups)} groups", sentences=1)
+    return samples if spec.noise == 0 else _with_noise(spec, samples)
+
+
+def benchmark_shards(
+    split: str, *, style: str = "B", height: int = 128, width: int = 64, scale: float = 1.0
+) -> list[Shard]:
+    """Units of rendering work of a benchmark split; see `benchmark_split` for the arguments.
+
+    Raises:
+        ConfigError: `split` is no benchmark split, or `scale` is not in (0, 1].
+    """
+    if split not in BENCHMARK:
+        raise ConfigError(f"{split!r} is no benchmark split.", f"Choose one of {', '.join(BENCHMARK)}.")
+    if not 0.0 < scale <= 1.0:
+        raise ConfigError(f"scale is {scale}; it must lie in (0, 1].", "1 is the benchmark itself.")
+    identities, variants = BENCHMARK[split]
+    count = max(_MIN_IDENTITIES, round(identities * scale))
+    spec = PeopleSpec(
+        split=split, style=style, height=height, width=width, noise=0.0, caption_detail="everything"
+    )  # fmt: skip
+    work = shards(spec, np.arange(count), variants=variants)
+    extra = max(_MIN_IDENTITIES, round(DISTRACTORS * scale)) if split == "test" else 0
+    return work + shards(spec, 1_000_000 + np.arange(extra), variants=1)
+
+
+def benchmark_split(
+    split: str, *, style: str = "B", height: int = 128, width: int = 64, scale: float = 1.0, cache: Path | None,
+    workers: int = 1,
+) -> Samples:  # fmt: skip
+    """A benchmark split: train 800 x 5, val 150 x 6, test 400 x 6 images and 600 distractors, without label noise.
+
+    Every image has two captions that name everything. Distractors are persons of their own with one image each and
+    identity -1. `scale` < 1 shrinks the number of identities for tests (at least 8).
+
+    Raises:
+        ConfigError: `split` is no benchmark split, or `scale` is not in (0, 1].
+    """
+    work = benchmark_shards(split, style=style, height=height, width=width, scale=scale)
+    spec = work[0].spec
+    samples = _samples(spec, work, cache, workers, f"people/{split} style {style}", sentences=2)
+    if split == "test":
+        _log_twins(samples)
+    return samples
+
+
+def _samples(
+    spec: PeopleSpec, work: list[Shard], cache: Path | None, workers: int, name: str, sentences: int
+) -> Samples:
+    rendered = _gather(work, cache, workers)
+    groups = np.concatenate([np.repeat(s.groups, s.variants) for s in work])
+    variants = np.concatenate([np.tile(np.arange(s.variants), len(s.groups)) for s in work]).astype(np.int64)
+    keys = factor_keys(spec, groups, variants)
+    person = wardrobe.draw_person(keys, spec.split, spec.style)
+    pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
+    bones = body.draw_bones(Draws(keys["skeleton"]), person.woman, person.elder, spec.style)
+    yaw = view.draw_yaw(Draws(keys["view"]))
+    said = captions.with_wrong_words(captions.facts(person, pose), keys["template"], spec.noise)
+    labels = {key: np.concatenate([r.labels[key] for r in rendered]) for key in rendered[0].labels}
+    camera, _ = camera_ids(spec, keys)
+    # What is fixed by the layout names the identity and the pose: elsewhere every image is a person or pose of its own.
+    image = np.arange(len(groups), dtype=np.int64)
+    identity = groups if spec.layout == "identities" else image
+    identity = np.where(groups >= 1_000_000, -1, identity)
+    visible = labels["area"] / np.maximum(labels["full_area"], 1.0)
+    return Samples(
+        name=name,
+        fingerprint="+".join(s.key for s in work) if len(work) == 1 else _digest(work, spec),
+        images=Stacked([r.images for r in rendered]),
+        ids=np.array([f"{spec.split}/{spec.layout}/{g:06d}-{v}" for g, v in zip(groups, variants, strict=True)]),
+        group=groups,
+        identity=identity,
+        camera=camera,
+        pose_id=groups if spec.layout == "poses" else image,
+        keypoints=labels["keypoints"],
+        area=labels["area"],
+        boxes=labels["boxes"],
+        captions=captions.write(said, keys["template"], spec.split, spec.caption_detail, sentences),
+        attributes=attributes.attributes(person, pose, yaw),
+        attribute_names=attributes.ATTRIBUTES,
+        parts=Stacked([r.parts for r in rendered]),
+        slices={
+            "skin_tone": person.skin_tone,
+            "view": np.array(["front", "side", "back"])[_sector(yaw)],
+            "occlusion": np.array(["free", "occluded"])[(visible < 0.85).astype(int)],
+            "action": np.array(motion.FAMILIES)[pose.family],
+            "stature": np.array(["short", "tall"])[(bones.stature > 1.70).astype(int)],
+        },
+    )
+
+
+def _digest(work: list[Shard], spec: PeopleSpec) -> str:
+    value = constant(*(s.key for s in work), spec.noise, spec.caption_detail)
+    return f"people-{spec.split}-{spec.layout}-{int(value):016x}"
+
+
+def camera_ids(spec: PeopleSpec, keys: dict[str, NDArray[np.uint64]]) -> tuple[NDArray[np.int64], int]:
+    """Camera of each image, and how many cameras the split has."""
+    from hcbench.data.people.spec import CAMERAS, FIRST_CAMERA
+
+    count = CAMERAS[spec.split]
+    return FIRST_CAMERA[spec.split] + Draws(keys["camera"]).choice("camera", np.ones(count)), count
+
+
+def _sector(yaw: NDArray[np.float64]) -> NDArray[np.int64]:
+    away = np.abs((yaw + np.pi) % (2 * np.pi) - np.pi)
+    return np.digitize(away, [np.pi / 4, 3 * np.pi / 4]).astype(np.int64)
+
+
+def _with_noise(spec: PeopleSpec, samples: Samples) -> Samples:
+    """Wrong identity labels and jittered keypoints (wrong words are already in the captions)."""
+    from dataclasses import replace
+
+    assert samples.group is not None and samples.keypoints is not None and samples.identity is not None  # noqa: S101, PT018
+    image_keys = np.array([constant("noise", name) for name in samples.ids], np.uint64)
+    draws = Draws(mix(image_keys))
+    points = samples.keypoints.copy()
+    labelled = points[..., 2] > 0
+    # Stature in pixels from the skeleton itself: the limbs give it whatever the pose; here the visible person's height.
+    stature = np.maximum(samples.boxes[:, 3], samples.boxes[:, 2]) if samples.boxes is not None else np.zeros(len(points))
+    gauss = np.stack([draws.normal(f"jitter/{i}") for i in range(34)], axis=1).reshape(-1, 17, 2)
+    points[..., :2] += (gauss * (KEYPOINT_NOISE / np.sqrt(2.0) * spec.noise * stature)[:, None, None]) * labelled[..., None]
+    identity = samples.identity
+    if spec.layout == "identities":
+        wrong = draws.flag("wrong identity", min(1.0, IDENTITY_NOISE * spec.noise))
+        identity = np.where(wrong, _neighbour(samples.group, draws), identity)
+    return replace(samples, keypoints=points.astype(np.float32), identity=identity)
+
+
+def _neighbour(group: NDArray[np.int64], draws: Draws) -> NDArray[np.int64]:
+    """Another group of the same shard, so that a larger budget keeps the wrong labels of a smaller one."""
+    position = np.arange(len(group)) // GROUP_SIZE
+    first = position // SHARD_GROUPS * SHARD_GROUPS
+    size = np.minimum(SHARD_GROUPS, len(group) // GROUP_SIZE - first)
+    step = 1 + (draws.uniform("which") * np.maximum(size - 1, 1)).astype(np.int64)
+    other = first + (position - first + step) % np.maximum(size, 1)
+    return np.asarray(group[other * GROUP_SIZE])
+
+
+def _log_twins(samples: Samples) -> None:
+    """Test captions should tell identities apart; twins count as errors of every method."""
+    assert samples.captions is not None and samples.identity is not None  # noqa: S101, PT018
+    owners: dict[str, set[int]] = {}
+    for texts, identity in zip(samples.captions, samples.identity, strict=True):
+        for text in texts:
+            owners.setdefault(text, set()).add(int(identity))
+    twins = {identity for people in owners.values() if len(people) > 1 for identity in people if identity >= 0}
+    total = len(Counter(samples.identity[samples.identity >= 0].tolist()))
+    log.info("%s: %d of %d identities share a caption with another one.", samples.name, len(twins), total)

@@ -1,0 +1,59 @@
+"""The three splits of a benchmark's data: heads are trained on train, chosen on val, scored on test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from hcbench.data import coco
+from hcbench.data.budget import name_seed
+from hcbench.data.people.dataset import benchmark_split
+from hcbench.data.samples import Samples
+from hcbench.errors import DataError
+
+SPLITS = ("train", "val", "test")
+STYLE = "B"
+"""Benchmarks are in another style than the pre-training images, as synthetic pre-training meets a real world."""
+_VAL_SHARE = 10
+"""One in so many images of COCO's train2017 is for validation; val2017 is the test split."""
+
+
+def benchmark_splits(data: str, root: str, *, height: int, width: int, scale: float, cache: Path) -> dict[str, Samples]:
+    """Samples by split.
+
+    Args:
+        data: `people` or `coco`.
+        root: Folder of real data.
+        height: Input height, pixels.
+        width: Input width, pixels.
+        scale: Share of the people benchmark's identities, or of COCO's training images; the test split of COCO
+            is never cut.
+        cache: Folder of rendered and decoded pixels.
+
+    Raises:
+        DataError: Nothing here can read such data.
+    """
+    if data == "people":
+        return {
+            split: benchmark_split(split, style=STYLE, height=height, width=width, scale=scale, cache=cache)
+            for split in SPLITS
+        }
+    if data == "coco":
+        return _coco(Path(root), height, width, scale, cache)
+    raise DataError(f"No benchmark data is called {data!r}.", "Known: people, coco.")
+
+
+def _coco(root: Path, height: int, width: int, scale: float, cache: Path) -> dict[str, Samples]:
+    training = coco.load(root, "train2017", height=height, width=width, cache=cache)
+    if training.image_id is None:
+        raise DataError(f"{training.name} does not know its image ids.", "They are needed to split it by image.")
+    names, position = np.unique(training.image_id, return_inverse=True)
+    draw = np.array([name_seed("coco", "split", int(name)) for name in names])
+    is_val = draw % _VAL_SHARE == 0
+    kept = (draw // _VAL_SHARE) % 1_000_000 < scale * 1_000_000
+    return {
+        "train": training.subset(np.flatnonzero((~is_val & kept)[position]), name="coco train"),
+        "val": training.subset(np.flatnonzero((is_val & kept)[position]), name="coco val"),
+        "test": coco.load(root, "val2017", height=height, width=width, cache=cache),
+    }

@@ -1,0 +1,166 @@
+"""Score a checkpoint: features once per data set and split, then every benchmark for itself."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Inputs, Scores, Split, Task
+from hcbench.data.budget import name_seed
+from hcbench.data.samples import ImageArray, Samples
+from hcbench.harness.benchmark_data import benchmark_splits
+from hcbench.harness.files import read_json, replacing, write_json, write_table
+from hcbench.harness.jobs import read_status, write_status
+from hcbench.harness.outcomes import classify
+from hcbench.harness.registry import implementation, load_registry
+from hcbench.harness.settings import Evaluation
+from hcbench.methods.parts.checkpoint import load_encoder
+from hcbench.methods.parts.encoder import Encoder, encode_all
+
+logger = logging.getLogger(__name__)
+
+SUMMARY, PER_SAMPLE, REPLICATES, RECORD = "summary.json", "per_sample.parquet", "replicates.parquet", "record.json"
+"""What a finished evaluation leaves in its folder."""
+
+Progress = Callable[[str, int, int], None]
+"""Gets the phase, what is done of it, and all of it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ended:
+    """How an evaluation ended; `summary` is empty unless `status` is done."""
+
+    evaluation: Evaluation
+    status: str
+    reason: str = ""
+    summary: dict[str, float] | None = None
+
+
+def evaluate(
+    checkpoint: Path,
+    evaluations: Sequence[Evaluation],
+    folder: Path,
+    *,
+    cache: Path,
+    device: torch.device,
+    progress: Progress = lambda phase, done, total: None,
+) -> Iterator[Ended]:
+    """Score the encoder in `checkpoint`; each evaluation writes its own sub-folder of `folder`, named by fingerprint.
+
+    An evaluation that fails is told of as `Ended` and stops no other. One that stands there as done is not repeated.
+    """
+    encoder = load_encoder(checkpoint).to(device)
+    tables = Tables(encoder, cache, progress)
+    for evaluation in evaluations:
+        target = folder / evaluation.fingerprint
+        before = read_status(target)
+        if before and before["status"] == "done":
+            yield Ended(evaluation=evaluation, status="done", summary=read_json(target / SUMMARY))
+            continue
+        progress(evaluation.benchmark, 0, 0)
+        start = time.perf_counter()
+        try:
+            outcome: Scores | Ended = _score(evaluation, tables)
+        except Exception as error:  # one that fails must not stop the others
+            logger.exception("evaluation %s (%s) failed", evaluation.benchmark, evaluation.fingerprint)
+            status, reason = classify(error)
+            outcome = Ended(evaluation=evaluation, status=status, reason=reason)
+        yield _write(outcome, evaluation, target, time.perf_counter() - start)
+
+
+def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
+    card = load_registry().benchmark(evaluation.benchmark)
+    task: Task = implementation(card)(evaluate_config(evaluation))
+    samples = tables.samples(evaluation)
+    for split in samples.values():
+        if reason := task.skip(split):
+            return Ended(evaluation=evaluation, status="skipped", reason=reason)
+    features = tables.features(evaluation)
+    torch.manual_seed(name_seed("evaluation", evaluation.benchmark, task.config.head_seed))
+    chosen = task.fit(Split(features["train"], samples["train"]), Split(features["val"], samples["val"]))
+    logger.info("%s: chosen on validation: %s", evaluation.benchmark, dict(chosen))
+    predictions = task.predict(Inputs(features=features["test"], captions=samples["test"].captions))
+    return task.score(predictions, samples["test"])
+
+
+def evaluate_config(evaluation: Evaluation) -> EvaluateConfig:
+    """The settings of an evaluation as the tasks want them."""
+    return EvaluateConfig(**evaluation.config)
+
+
+def _write(outcome: Scores | Ended, evaluation: Evaluation, target: Path, seconds: float) -> Ended:
+    with replacing(target) as temporary:
+        temporary.mkdir()
+        if isinstance(outcome, Ended):
+            write_status(temporary, outcome.status, outcome.reason, seconds=seconds)
+            return outcome
+        summary = {name: float(value) for name, value in outcome.summary.items()}
+        write_json(temporary / SUMMARY, summary)
+        write_table(temporary / PER_SAMPLE, outcome.per_sample)
+        write_table(temporary / REPLICATES, outcome.replicates)
+        write_json(temporary / RECORD, {"record": outcome.record, "chosen": outcome.chosen})
+        write_status(temporary, "done", seconds=seconds)
+    return Ended(evaluation=evaluation, status="done", summary=summary)
+
+
+class Tables:
+    """Samples and features of benchmark data, each read and computed once for all evaluations of a checkpoint."""
+
+    def __init__(self, encoder: Encoder, cache: Path, progress: Progress) -> None:
+        self.encoder, self.cache, self.progress = encoder, cache, progress
+        self._samples: dict[Any, dict[str, Samples]] = {}
+        self._features: dict[Any, dict[str, FeatureTable]] = {}
+
+    def samples(self, evaluation: Evaluation) -> dict[str, Samples]:
+        """The splits train, val and test."""
+        key = self._key(evaluation)
+        if key not in self._samples:
+            height, width = self.encoder.input_size
+            scale = evaluate_config(evaluation).scale
+            self._samples[key] = benchmark_splits(
+                evaluation.data, evaluation.root, height=height, width=width, scale=scale, cache=self.cache
+            )
+        return self._samples[key]
+
+    def features(self, evaluation: Evaluation) -> dict[str, FeatureTable]:
+        """Features of the three splits."""
+        key = self._key(evaluation)
+        if key not in self._features:
+            batch_size = evaluate_config(evaluation).batch_size
+            self._features[key] = {
+                split: self._extract(samples, f"features {evaluation.data}/{split}", batch_size)
+                for split, samples in self.samples(evaluation).items()
+            }
+        return self._features[key]
+
+    def _extract(self, samples: Samples, phase: str, batch_size: int) -> FeatureTable:
+        found = encode_all(self.encoder, Counted(samples.images, phase, self.progress), batch_size)
+        return FeatureTable(pooled=found.pooled, grid=found.grid, tokens=found.tokens)
+
+    @staticmethod
+    def _key(evaluation: Evaluation) -> tuple[Any, ...]:
+        return (evaluation.data, evaluation.root, evaluation.config.get("scale"))
+
+
+class Counted:
+    """Images that tell how far one has read."""
+
+    def __init__(self, images: ImageArray, phase: str, progress: Progress) -> None:
+        self.images, self.phase, self.progress, self.done = images, phase, progress, 0
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: Any) -> NDArray[np.uint8]:
+        self.progress(self.phase, self.done, len(self))
+        pixels = self.images[index]
+        self.done += len(pixels)
+        return pixels

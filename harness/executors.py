@@ -1,0 +1,163 @@
+"""Where cells run. `LocalExecutor`: processes of this machine, several side by side.
+
+An executor is given jobs and gives events, one `CellFinished` for every job among them; what a job leaves lies in its
+folder. That is all the rest of the harness knows of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, Protocol
+
+from hcbench.harness.events import CellFinished, Event, from_line
+from hcbench.harness.jobs import STATUS, Job, read_status, write_status
+from hcbench.harness.outcomes import classify_exit
+
+logger = logging.getLogger(__name__)
+
+MEMORY_PER_WORKER = 2_000_000_000
+"""Bytes that a worker of the default profile may need: torch, features of the benchmark data, a batch's activations."""
+GRACE_S = 20.0
+"""Seconds that a worker has to save its state before it is killed."""
+
+
+class Executor(Protocol):
+    """Runs jobs."""
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Run all jobs; closing the iterator stops those that run, politely."""
+        ...
+
+
+def default_workers(jobs: int, cores: int, available_memory: int) -> int:
+    """As many workers as there are cores, jobs and memory for.
+
+    >>> default_workers(jobs=9, cores=8, available_memory=7_000_000_000)
+    3
+    """
+    return max(1, min(jobs, cores, available_memory // MEMORY_PER_WORKER))
+
+
+def thread_environment(threads: int) -> dict[str, str]:
+    """Environment of a worker: its threads, which sleep when they wait (spinning ones take ten times as long)."""
+    count = str(threads)
+    return {
+        "OMP_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "KMP_BLOCKTIME": "0",
+        "PYTHONUNBUFFERED": "1",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # deterministic matrix products, where they are asked for
+    }
+
+
+class LocalExecutor:
+    """Jobs as processes of this machine.
+
+    Args:
+        workers: Processes side by side.
+        threads: Threads of each.
+        inherit: File descriptors that the processes keep open (the workspace's lock).
+        environment: Added to the environment of the processes.
+    """
+
+    def __init__(
+        self,
+        workers: int,
+        threads: int,
+        *,
+        inherit: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.workers, self.inherit = workers, tuple(inherit)
+        self.environment = {**os.environ, **thread_environment(threads), **(environment or {})}
+        self._events: queue.Queue[tuple[Job, Event | None]] = queue.Queue()
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """See `Executor`."""
+        waiting = list(jobs)
+        try:
+            while waiting or self._running:
+                while waiting and len(self._running) < self.workers:
+                    self._start(waiting.pop(0))
+                job, event = self._events.get()
+                if event is None:
+                    yield self._end(job)
+                elif not isinstance(event, CellFinished):  # told when the process is gone, not before
+                    yield event
+        finally:
+            self._stop()
+
+    def _start(self, job: Job) -> None:
+        path = job.write()
+        (job.folder / STATUS).unlink(missing_ok=True)
+        with job.log.open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "hcbench.harness.worker", str(path)],
+                stdin=subprocess.PIPE,  # its end tells the worker that we are gone
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=self.environment,
+                pass_fds=self.inherit,
+                start_new_session=True,  # Ctrl-C in the terminal reaches us alone
+            )
+        self._running[job.cell.fingerprint] = process
+        threading.Thread(target=self._listen, args=(job, process.stdout), daemon=True).start()
+
+    def _listen(self, job: Job, stream: IO[bytes]) -> None:
+        with stream:
+            for line in stream:
+                if event := from_line(line.decode(errors="replace")):
+                    self._events.put((job, event))
+        self._events.put((job, None))
+
+    def _end(self, job: Job) -> CellFinished:
+        process = self._running.pop(job.cell.fingerprint)
+        code = process.wait()
+        _close(process)
+        return finished(job, code)
+
+    def _stop(self) -> None:
+        for process in self._running.values():
+            process.terminate()
+        deadline = time.monotonic() + GRACE_S
+        for process in self._running.values():
+            try:
+                process.wait(max(0.1, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            _close(process)
+        self._running.clear()
+
+
+def finished(job: Job, code: int) -> CellFinished:
+    """How a job ended whose process left with `code`; a process that left no word gets its status here."""
+    status = read_status(job.folder)
+    if status is None:
+        logger.error("%s left no status (exit code %d); its log is %s", job.cell.title, code, job.log)
+        name, reason = classify_exit(code)
+        write_status(job.folder, name, reason)
+        status = {"status": name, "reason": reason}
+    return CellFinished(
+        cell=job.cell.fingerprint,
+        title=job.cell.title,
+        status=status["status"],
+        reason=status["reason"],
+        seconds=status.get("seconds", 0.0),
+        log=str(job.log),
+    )
+
+
+def _close(process: subprocess.Popen[bytes]) -> None:
+    if process.stdin is not None:
+        process.stdin.close()

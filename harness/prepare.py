@@ -1,0 +1,217 @@
+"""Render and decode every image that a matrix needs, once, before cells start.
+
+The parent (no torch) finds what is missing in the cache and starts processes of one thread,
+`python -P -m hcbench.harness.prepare PIECES`, that make it. What is there is never made again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from queue import Queue
+from typing import IO, Any
+
+import numpy as np
+
+from hcbench.data.budget import draw_groups
+from hcbench.data.people import dataset
+from hcbench.data.people.cache import Shard
+from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
+from hcbench.errors import DataError
+from hcbench.harness.benchmark_data import SPLITS, STYLE
+from hcbench.harness.corpus_view import COCO, PEOPLE, people_spec
+from hcbench.harness.events import Listener, Prepared, Preparing, ignore
+from hcbench.harness.files import read_json, remove, write_json
+from hcbench.harness.jobs import Job
+from hcbench.harness.settings import Cell, Evaluation
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Piece:
+    """A unit of work: a shard of people, or the crops of a real data set's split.
+
+    Attributes:
+        name: For progress bars.
+        key: Equal keys are the same work.
+        images: How many images it makes; 0 where only the work itself tells.
+        task: What the process needs to know.
+    """
+
+    name: str
+    key: str
+    images: int
+    task: dict[str, Any]
+
+
+def missing_pieces(jobs: Sequence[Job], cache: Path) -> list[Piece]:
+    """What the jobs need and the cache does not hold."""
+    pieces: dict[str, Piece] = {}
+    for job in jobs:
+        trains = job.cell.budget_images > 0 and not (job.folder / "checkpoint").is_dir()
+        needed = [*(_of_cell(job.cell) if trains else ())]
+        for evaluation in job.evaluations:
+            needed += _of_evaluation(evaluation, job.cell.pretrain.height, job.cell.pretrain.width)
+        for piece in needed:
+            pieces.setdefault(piece.key, piece)
+    return [piece for piece in pieces.values() if not (cache / piece.key).exists()]
+
+
+def prepare(
+    jobs: Sequence[Job], cache: Path, *, workers: int, environment: dict[str, str], inherit: Sequence[int] = (),
+    listener: Listener = ignore,
+) -> None:  # fmt: skip
+    """Make what is missing, in `workers` processes side by side.
+
+    Raises:
+        DataError: A process failed; its last words are in the message.
+    """
+    pieces = missing_pieces(jobs, cache)
+    if not pieces:
+        return
+    start, done, total = time.perf_counter(), 0, sum(piece.images for piece in pieces)
+    listener(Preparing(name=pieces[0].name, done=0, total=total))
+    cache.mkdir(parents=True, exist_ok=True)
+    for name, images in _run(pieces, cache, min(workers, len(pieces)), environment, inherit):
+        done += images
+        rate = done / (time.perf_counter() - start)
+        listener(Preparing(name=name, done=done, total=max(total, done), images_per_s=rate))
+    listener(Prepared(images=done, seconds=time.perf_counter() - start))
+
+
+def rendering_seconds(cell: Cell, cache: Path) -> float:
+    """What the images of a cell's view cost to render, in processor seconds, as measured when they were made."""
+    if cell.corpus.name != PEOPLE:
+        return 0.0
+    costs = [cache / f"{piece.key}.cost.json" for piece in _of_cell(cell)]
+    return float(sum(read_json(path)["seconds"] for path in costs if path.is_file()))
+
+
+def _of_cell(cell: Cell) -> Iterator[Piece]:
+    pretrain = cell.pretrain
+    if cell.corpus.name == PEOPLE:
+        groups = draw_groups(cell.seed, REFERENCE_GROUPS, cell.budget_images // GROUP_SIZE, corpus=PEOPLE)
+        yield from _of_shards(dataset.shards(people_spec(cell), groups), f"people/{cell.corpus.layout}")
+    elif cell.corpus.name == COCO:
+        yield _of_coco("person_crops", cell.roots[COCO], "train2017", pretrain.height, pretrain.width)
+
+
+def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[Piece]:
+    if evaluation.data == PEOPLE:
+        scale = float(evaluation.config["scale"])
+        for split in SPLITS:
+            shards = dataset.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
+            yield from _of_shards(shards, f"people/{split}")
+    elif evaluation.data == COCO:
+        for split in ("train2017", "val2017"):
+            yield _of_coco("load", evaluation.root, split, height, width)
+
+
+def _of_shards(shards: Sequence[Shard], name: str) -> Iterator[Piece]:
+    for shard in shards:
+        task = {"spec": asdict(shard.spec), "groups": shard.groups.tolist(), "variants": shard.variants}
+        yield Piece(name=name, key=shard.key, images=len(shard), task={"kind": PEOPLE, **task})
+
+
+def _of_coco(call: str, root: str, split: str, height: int, width: int) -> Piece:
+    task = {"kind": COCO, "call": call, "root": root, "split": split, "height": height, "width": width}
+    # The decoder keeps its own cache and decides what is missing; looking is cheap.
+    return Piece(name=f"coco/{split}", key=json.dumps(task), images=0, task=task)
+
+
+def _run(
+    pieces: Sequence[Piece], cache: Path, workers: int, environment: dict[str, str], inherit: Sequence[int]
+) -> Iterator[tuple[str, int]]:
+    """Name and images of every piece, as they get done."""
+    told: Queue[tuple[str, int] | None] = Queue()
+    with ExitStack() as stack:
+        processes = []
+        for number in range(workers):
+            path = cache / f".pieces-{os.getpid()}-{number}.json"
+            write_json(path, {"cache": cache, "pieces": [asdict(piece) for piece in pieces[number::workers]]})
+            stack.callback(remove, path)
+            process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "hcbench.harness.prepare", str(path)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                env=environment, pass_fds=tuple(inherit), start_new_session=True,
+            )  # fmt: skip
+            stack.callback(process.kill)
+            processes.append(process)
+            threading.Thread(target=_listen, args=(process.stdout, told), daemon=True).start()
+        errors = [_collect(process) for process in processes]
+        for _ in processes:
+            while (item := told.get()) is not None:
+                yield item
+        for process, error in zip(processes, errors, strict=True):
+            error[0].join()
+            if process.wait() != 0:
+                raise DataError(
+                    f"Preparing images failed: {error[1][-1] if error[1] else f'exit code {process.returncode}'}",
+                    "See the message above; mend the data or the disk and run the same command again.",
+                )
+
+
+def _listen(stream: IO[bytes] | None, told: Queue[tuple[str, int] | None]) -> None:
+    for line in stream or ():
+        name, images = json.loads(line)
+        told.put((name, images))
+    told.put(None)
+
+
+def _collect(process: subprocess.Popen[bytes]) -> tuple[threading.Thread, list[str]]:
+    """Read a process's standard error in a thread; its last lines are kept."""
+    lines: list[str] = []
+
+    def read() -> None:
+        for line in process.stderr or ():
+            if text := line.decode(errors="replace").strip():
+                lines.append(text)
+                del lines[:-20]
+
+    thread = threading.Thread(target=read, daemon=True)
+    thread.start()
+    return thread, lines
+
+
+def _make(task: dict[str, Any], key: str, cache: Path) -> int:
+    if task["kind"] == PEOPLE:
+        start = time.process_time()
+        shard = Shard(PeopleSpec(**task["spec"]), np.asarray(task["groups"], np.int64), task["variants"])
+        images = dataset.prepare(shard, cache)
+        write_json(cache / f"{key}.cost.json", {"images": images, "seconds": time.process_time() - start})
+        return images
+    from hcbench.data import coco
+
+    call = {"load": coco.load, "person_crops": coco.person_crops}[task["call"]]
+    samples = call(
+        Path(task["root"]), task["split"], height=task["height"], width=task["width"], cache=cache
+    )
+    return len(samples)
+
+
+def _end_with_parent() -> None:
+    while os.read(0, 1024):
+        pass
+    os._exit(1)  # pieces appear whole or not at all, so nothing is lost
+
+
+def main(path: Path) -> int:
+    """Make all pieces of a file, one JSON line each."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    work = read_json(path)
+    for piece in work["pieces"]:
+        images = _make(piece["task"], piece["key"], Path(work["cache"]))
+        sys.stdout.write(json.dumps([piece["name"], images]) + "\n")
+        sys.stdout.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))

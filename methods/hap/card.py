@@ -1,0 +1,25 @@
+"""Facts of HAP, which is GenPoCCL's code without [POSE]."""
+
+from __future__ import annotations
+
+from hcbench.methods.card import MethodCard
+from hcbench.methods.genpoccl.card import HAP_DEVIATIONS, Config
+
+CARD = MethodCard(
+    name="hap",
+    title="HAP",
+    summary="Masked auto-encoding that hides body parts first and aligns two masked views of one image.",
+    paper="Yuan et al., HAP: Structure-Aware Masked Image Modeling for Human-Centric Perception, NeurIPS 2023, "
+    "arXiv 2310.20695",
+    year=2023,
+    needs=frozenset({"images", "keypoints"}),
+    layout="poses",
+    supervision="structure",
+    config=Config,
+    implementation="hcbench.methods.hap.method:HAP",
+    defaults={"gamma_mp": 0.0, "group_flip": False},
+    sampling="images",
+    backbones=("vit",),
+    licence="MIT",
+    deviations=HAP_DEVIATIONS,
+)

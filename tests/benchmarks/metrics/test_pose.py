@@ -1,0 +1,208 @@
+"""Pose metrics beyond the golden values: oracles, written files, borders, geometry there and back."""
+
+import json
+
+import numpy as np
+import pytest
+
+from hcbench.benchmarks.metrics import keypoints
+
+
+def people(count=6, seed=0):
+    rng = np.random.default_rng(seed)
+    corner = rng.uniform(0, 200, (count, 1, 2))
+    joints = corner + rng.uniform(0, 120, (count, 17, 2))
+    visible = np.where(rng.random((count, 17, 1)) < 0.8, 2.0, 0.0)
+    boxes = np.hstack([corner[:, 0], corner[:, 0] + 120])
+    return np.concatenate([joints, visible], axis=2), boxes
+
+
+# --- COCO
+
+
+def test_an_oracle_has_average_precision_one(tmp_path):
+    joints, boxes = people()
+    images = [3, 3, 5, 5, 9, 9]
+    truth = keypoints.coco_ground_truth(images, joints, boxes)
+    results = keypoints.coco_results(images, joints[..., :2], np.ones(6), np.ones((6, 17)))
+    path = tmp_path / "truth.json"
+    path.write_text(json.dumps(truth))
+    result = keypoints.coco_oks(path, results)
+    for name, value in result.summary().items():
+        assert value == pytest.approx(1.0) or (name in ("APm", "ARm") and np.isnan(value)), name
+    assert result.image_ids == (3, 5, 9)
+    assert result.per_sample()["oks"] == pytest.approx([1.0] * 6)
+
+
+def test_annotation_id_zero_is_never_written_and_never_hurts():
+    joints, boxes = people()
+    truth = keypoints.coco_ground_truth(range(1, 7), joints, boxes)
+    assert [a["id"] for a in truth["annotations"]] == [1, 2, 3, 4, 5, 6]
+    results = keypoints.coco_results(range(1, 7), joints[..., :2], np.ones(6))
+    from_zero = truth | {"annotations": [a | {"id": a["id"] - 1} for a in truth["annotations"]]}
+    result = keypoints.coco_oks(from_zero, results)
+    assert result.ap == pytest.approx(1.0)
+    assert [image.annotation_ids.tolist() for image in result.images] == [[n] for n in range(6)]
+
+
+def test_no_results_score_zero_not_an_error():
+    joints, boxes = people()
+    result = keypoints.coco_oks(keypoints.coco_ground_truth(range(6), joints, boxes), [])
+    assert (result.ap, result.ar50) == (0.0, 0.0)
+    assert np.isnan(result.ap_m)
+    assert (result.replicates(np.ones((3, 6)))["AP"] == 0).all()
+
+
+def test_an_image_without_persons_only_adds_false_positives():
+    joints, boxes = people()
+    truth = keypoints.coco_ground_truth(range(6), joints, boxes)
+    truth["images"].append({"id": 77})
+    oracle = keypoints.coco_results(range(6), joints[..., :2], np.full(6, 0.5))
+    extra = keypoints.coco_results([77], joints[:1, :, :2], [0.9])
+    result = keypoints.coco_oks(truth, oracle + extra)
+    assert result.ar == pytest.approx(1.0)
+    assert result.ap == pytest.approx(6 / 7, abs=0.01)  # one wrong result stands before six right ones
+
+
+def test_joints_that_could_not_be_read_are_exported_as_zeros():
+    joints, boxes = people()
+    guess = joints[..., :2].copy()
+    guess[0, 4] = np.nan
+    results = keypoints.coco_results(range(6), guess, np.ones(6))
+    assert results[0]["keypoints"][12:15] == [0.0, 0.0, 0.0]
+    assert results[0]["keypoints"][15:18] == [*joints[0, 5, :2], 1.0]
+    assert keypoints.coco_oks(keypoints.coco_ground_truth(range(6), joints, boxes), results).ar50 == pytest.approx(1.0)
+
+
+def test_a_box_in_the_results_is_not_used():
+    joints, boxes = people()
+    truth = keypoints.coco_ground_truth(range(6), joints, boxes)
+    rng = np.random.default_rng(1)
+    results = keypoints.coco_results(range(6), joints[..., :2] + rng.normal(scale=6, size=(6, 17, 2)), rng.random(6))
+    boxed = [record | {"bbox": [0, 0, 1, 1]} for record in results]
+    assert keypoints.coco_oks(truth, boxed).summary() == pytest.approx(
+        keypoints.coco_oks(truth, results).summary(), nan_ok=True
+    )
+
+
+# --- PCKh and PCK
+
+
+def test_a_pckh_oracle_is_one_and_a_missing_prediction_is_a_miss():
+    gt = np.random.default_rng(2).uniform(1, 90, (4, 16, 2))
+    missing = np.zeros((4, 16))
+    missing[:, 12] = 1  # never annotated
+    boxes = np.tile([[10.0, 10.0], [16.0, 18.0]], (4, 1, 1))
+    oracle = keypoints.pckh(gt - 1, gt, missing, boxes)
+    assert oracle.mean == 1.0
+    assert np.isnan(oracle.groups["Shoulder"])
+    assert {name: value for name, value in oracle.groups.items() if name != "Shoulder"} == dict.fromkeys(
+        ("Head", "Elbow", "Wrist", "Hip", "Knee", "Ankle"), 1.0
+    )
+    guess = gt - 1
+    guess[0, 9] = np.nan
+    assert keypoints.pckh(guess, gt, missing, boxes).mean == pytest.approx(1 - 1 / (4 * 13))
+    assert keypoints.pckh(guess, gt, missing, boxes).groups["Head"] == 0.75
+
+
+def test_the_pckh_boundary():
+    gt, pred = np.ones((1, 16, 2)), np.zeros((1, 16, 2))
+    pred[0, :, 0] += 3.0  # head size = 0.6 * 10, so the error is half of it exactly
+    boxes = [[[0.0, 0.0], [6.0, 8.0]]]
+    assert keypoints.pckh(pred, gt, np.zeros((1, 16)), boxes).mean == 1.0
+    assert keypoints.pckh(pred, gt, np.zeros((1, 16)), boxes, boundary="<").mean == 0.0
+
+
+def test_pck_averages_joints_not_points_and_skips_empty_boxes():
+    gt = np.zeros((3, 2, 2))
+    pred = gt.copy()
+    pred[0, 0, 0] = 50.0
+    visible = [[1, 1], [1, 0], [1, 1]]
+    boxes = [[0, 0, 100, 10], [0, 0, 10, 100], [5, 5, 5, 5]]
+    result = keypoints.pck(pred, gt, visible, boxes, thresholds=(0.5, 0.51))
+    assert result.per_joint[0.5].tolist() == [0.5, 1.0]  # error / side = .5 is not below .5
+    assert result.pck == {0.5: 0.75, 0.51: 1.0}
+    nothing = keypoints.pck(pred, gt, np.zeros((3, 2)), boxes)
+    assert np.isnan(nothing.pck[0.05])
+    assert np.isnan(nothing.per_joint[0.05]).all()
+
+
+# --- heat maps and boxes
+
+
+@pytest.mark.parametrize("method", ["quarter", "quarter-axis", "dark", "udp"])
+def test_a_map_without_a_peak_is_undefined(method):
+    maps = np.zeros((2, 3, 16, 12))
+    maps[1] = -1.0
+    xy, scores = keypoints.decode_heatmaps(maps, method=method)
+    assert np.isnan(xy).all()
+    assert (scores == 0).all()
+    assert np.isnan(keypoints.heatmap_to_image(xy, [5, 5], [30, 40], [12, 16], method=method)).all()
+
+
+def test_the_first_of_equal_maxima_wins():
+    maps = np.zeros((1, 9, 9))
+    maps[0, 4, 5] = maps[0, 4, 3] = maps[0, 6, 2] = 1.0
+    assert keypoints.decode_heatmaps(maps)[0].tolist() == [[3.0, 4.0]]
+
+
+@pytest.mark.parametrize(
+    ("peak", "both", "each"),
+    [
+        ((1, 5), (1.0, 5.0), (1.0, 5.25)),
+        ((2, 5), (2.25, 5.25), (2.25, 5.25)),
+        ((7, 5), (7.25, 5.25), (7.25, 5.25)),
+        ((8, 5), (8.0, 5.0), (8.0, 5.25)),
+        ((5, 1), (5.0, 1.0), (5.25, 1.0)),
+    ],
+)
+def test_quarter_offsets_near_the_border(peak, both, each):
+    x, y = peak
+    maps = np.zeros((1, 10, 9))
+    maps[0, y, x] = 1.0
+    maps[0, y, min(x + 1, 8)] = max(maps[0, y, min(x + 1, 8)], 0.5)
+    maps[0, y + 1, x] = 0.5
+    assert keypoints.decode_heatmaps(maps)[0][0].tolist() == list(both)
+    assert keypoints.decode_heatmaps(maps, method="quarter-axis")[0][0].tolist() == list(each)
+
+
+@pytest.mark.parametrize(("encoder", "decoder"), [("dark", "dark"), ("udp", "udp")])
+def test_exact_encoders_are_read_back_below_a_tenth_of_a_cell(encoder, decoder):
+    rng = np.random.default_rng(3)
+    points = rng.uniform([40, 40], [150, 210], (20, 17, 2))
+    size, cells = np.array([192, 256]), np.array([48, 64])
+    maps, weights = keypoints.encode_heatmaps(
+        points, np.ones((20, 17)), input_size=size, heatmap_size=cells, sigma=2, method=encoder
+    )
+    assert maps.shape == (20, 17, 64, 48)
+    assert weights.all()
+    xy, scores = keypoints.decode_heatmaps(maps, method=decoder)
+    scale = (size - 1) / (cells - 1) if encoder == "udp" else size / cells
+    assert np.abs(xy - points / scale).max() < 0.1
+    assert scores.min() > 0.9
+
+
+def test_decoding_in_blocks_changes_nothing():
+    maps = np.random.default_rng(4).random((700, 12, 10))  # more than one block
+    for method in ("quarter", "dark", "udp"):
+        xy, scores = keypoints.decode_heatmaps(maps, method=method)
+        single = [keypoints.decode_heatmaps(one, method=method) for one in maps[[0, 511, 512, 699]]]
+        np.testing.assert_allclose(xy[[0, 511, 512, 699]], [found[0] for found in single], atol=1e-9)
+        assert scores[[0, 511, 512, 699]].tolist() == [float(found[1]) for found in single]
+
+
+@pytest.mark.parametrize("udp", [False, True])
+def test_box_maps_have_their_fixed_points(udp):
+    center, size, output = np.array([[50.0, 80.0], [20.0, 30.0]]), np.array([[30.0, 40.0], [60.0, 80.0]]), [192, 256]
+    matrices = keypoints.box_affine(center, size, [0.0, 35.0], output, udp=udp)
+    middle = np.einsum("nij,nj->ni", matrices, np.hstack([center, np.ones((2, 1))]))
+    np.testing.assert_allclose(middle, np.tile((np.array(output) - udp) / 2, (2, 1)), atol=1e-9)
+    corner = matrices[0] @ [35.0, 60.0, 1.0]
+    np.testing.assert_allclose(corner, [0, 0], atol=1e-9)
+    there_and_back = keypoints.invert_affine(matrices)[1] @ [*(matrices[1] @ [7.0, 9.0, 1.0]), 1.0]
+    np.testing.assert_allclose(there_and_back, [7.0, 9.0], atol=1e-9)
+
+
+def test_plain_and_udp_boxes_turn_in_opposite_directions():
+    plain, udp = (keypoints.box_affine([0, 0], [100, 100], 30, [100, 100], udp=udp) for udp in (False, True))
+    assert plain[0, 1] > 0 > udp[0, 1]

@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hcbench.benchmarks.card import MetricInfo, TaskCard
+from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS
+from hcbench.errors import BudgetError, ConfigError, DataError, HcbenchError
+from hcbench.harness import plan as plan_module
+from hcbench.harness.config import Override, resolve
+from hcbench.harness.machine import Machine, cpu_flags, has_cuda, look
+from hcbench.harness.plan import NO_BUDGET, is_compute_limited, make_plan
+from hcbench.harness.registry import Registry
+from hcbench.harness.settings import Matrix
+from hcbench.methods.card import MethodCard
+
+FP32, BF16 = Machine(cuda=False, bf16=False, cores=2), Machine(cuda=False, bf16=True, cores=2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Settings of the toys."""
+
+    ratio: float = 0.5
+
+
+def method(name: str, **named: Any) -> MethodCard:
+    facts = {
+        "title": name, "summary": "A toy.", "needs": frozenset({"images"}), "layout": "identities",
+        "supervision": "images", "config": Config, "implementation": "hcbench.errors:HcbenchError",
+    }  # fmt: skip
+    return MethodCard(name=name, **{**facts, **named})
+
+
+def task(name: str, **named: Any) -> TaskCard:
+    metrics = (MetricInfo(name="mAP", title="mAP", main=True),)
+    facts = {"title": name, "summary": "A toy.", "version": "1", "metrics": metrics, "needs": frozenset({"images"})}
+    return TaskCard(name=name, implementation="hcbench.errors:HcbenchError", **{**facts, **named})
+
+
+CARDS = (
+    method("alpha", layout="captions", needs=frozenset({"images", "group"})),
+    method("beta", layout="poses", sampling="images", backbones=("vit",)),
+    method("random", supervision="control", trains=False),
+    method("pixels", supervision="control", trains=False),
+)
+TASKS = (task("pose", data=("people", "coco")), task("reid"))
+REGISTRY = Registry(
+    methods={card.name: card for card in CARDS}, benchmarks={card.name: card for card in TASKS}
+)
+
+
+@pytest.fixture(autouse=True)
+def _light_fingerprints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plans are tested without reading all sources anew for every cell."""
+    monkeypatch.setattr("hcbench.harness.fingerprint.code", lambda *args: {"modules": {}, "versions": {}})
+
+
+def plan(*sets: str, machine: Machine = FP32, **run: Any) -> Matrix:
+    run.setdefault("methods", ("alpha", "beta"))
+    options = [Override(f"run.{key}", value, "test") for key, value in run.items()]
+    return make_plan(resolve(REGISTRY, options, sets=sets), REGISTRY, machine)
+
+
+def test_budgets_become_whole_groups_and_images_seen() -> None:
+    cells = {cell.budget: cell for cell in plan(methods=("alpha",), budgets=("0.1pct", "1pct", "5k", "3pct")).cells}
+    groups = int(REFERENCE_GROUPS * 0.01)
+    assert (cells["1pct"].budget_images, cells["1pct"].images_seen) == (groups * GROUP_SIZE, 36_000)
+    assert cells["5000"].budget_images == 5000
+    three = cells["3pct"]
+    assert three.images_seen == 3 * three.budget_images > 36_000
+    assert not any(is_compute_limited(cell) for cell in cells.values())
+
+
+def test_few_passes_are_compute_limited() -> None:
+    limited = plan("pretrain.passes=1.5", "pretrain.min_images_seen=0", methods=("alpha",)).cells
+    assert [is_compute_limited(cell) for cell in limited if cell.budget != NO_BUDGET] == [True]
+
+
+def test_each_method_takes_its_own_layout_unless_told() -> None:
+    layouts = {cell.method: cell.corpus.layout for cell in plan().cells}
+    assert (layouts["alpha"], layouts["beta"], layouts["random"]) == ("captions", "poses", "identities")
+    told = {cell.method: cell.corpus.layout for cell in plan("corpus.layout=identities").cells}
+    assert told["alpha"] == told["beta"] == "identities"
+
+
+def test_controls_join_once_per_seed_and_backbone() -> None:
+    matrix = plan(
+        "pretrain.lr=1e-3,1e-4", "corpus.noise=0,1",
+        budgets=("1pct", "0.1pct"), seeds=(0, 1), backbones=("vit-mini16", "vit-mini8"),
+    )  # fmt: skip
+    controls = [cell for cell in matrix.cells if cell.budget == NO_BUDGET]
+    found = sorted((cell.method, cell.seed, cell.backbone) for cell in controls)
+    expected = [(m, s, b) for m in ("pixels", "random") for s in (0, 1) for b in ("vit-mini16", "vit-mini8")]
+    assert found == expected
+    assert all(cell.budget_images == cell.images_seen == 0 for cell in controls)
+    assert len(matrix.cells) - len(controls) == 2 * 2 * 2 * 2 * 2 * 2
+
+
+def test_controls_are_shared_by_budgets_and_training_settings() -> None:
+    def controls(matrix: Matrix) -> set[str]:
+        return {cell.fingerprint for cell in matrix.cells if cell.budget == NO_BUDGET}
+
+    assert controls(plan(budgets=("1pct",))) == controls(plan("pretrain.lr=1e-4", budgets=("3pct",)))
+    assert controls(plan()) != controls(plan("pretrain.height=64"))
+
+
+def test_controls_can_be_left_out_or_asked_for() -> None:
+    assert {cell.method for cell in plan(controls=False).cells} == {"alpha", "beta"}
+    assert {cell.method for cell in plan(controls=False, methods=("alpha", "random")).cells} == {"alpha", "random"}
+
+
+def test_first_results_come_early() -> None:
+    cells = plan(budgets=("3pct", "0.1pct"), seeds=(1, 0)).cells
+    order = [(cell.seed, cell.budget_images) for cell in cells]
+    assert order == sorted(order, key=lambda item: (item[0] != 1, item[1]))
+    assert [cell.method for cell in cells[:4]] == ["random", "pixels", "alpha", "beta"]
+
+
+def test_sweeps_make_cells_or_evaluations() -> None:
+    matrix = plan("alpha.ratio=0.1,0.2", "pretrain.lr=1e-3,3e-4", "evaluate.readout=cls,mean", controls=False)
+    assert sum(cell.method == "alpha" for cell in matrix.cells) == 4
+    assert sum(cell.method == "beta" for cell in matrix.cells) == 2
+    assert {len(found) for found in matrix.evaluations.values()} == {2 * len(TASKS)}
+    alpha = [cell for cell in matrix.cells if cell.method == "alpha"]
+    assert {cell.method_config["ratio"] for cell in alpha} == {0.1, 0.2}
+    assert len({cell.fingerprint for cell in matrix.cells}) == len(matrix.cells)
+
+
+def test_the_same_cell_stands_there_once() -> None:
+    assert len(plan(budgets=("1pct", "1%", "5855"), seeds=(0, 0), controls=False, methods=("alpha",)).cells) == 1
+
+
+def test_changing_an_evaluation_keeps_the_cells() -> None:
+    before, after = plan(), plan("evaluate.readout=mean")
+    assert [cell.fingerprint for cell in before.cells] == [cell.fingerprint for cell in after.cells]
+    assert {e.fingerprint for found in before.evaluations.values() for e in found}.isdisjoint(
+        e.fingerprint for found in after.evaluations.values() for e in found
+    )
+
+
+def test_precision_is_resolved() -> None:
+    assert {cell.pretrain.precision for cell in plan(machine=FP32).cells} == {"fp32"}
+    assert {cell.pretrain.precision for cell in plan(machine=BF16).cells} == {"bf16"}
+    assert {cell.pretrain.precision for cell in plan("pretrain.precision=fp32", machine=BF16).cells} == {"fp32"}
+
+
+def test_a_backbone_that_does_not_fit_is_skipped_with_a_reason() -> None:
+    matrix = plan(backbones=("resnet18",))
+    skips = {cell.method: cell.skip for cell in matrix.cells}
+    assert skips["alpha"] == ""
+    assert skips["beta"] == "beta works on vit; resnet18 is a resnet"
+    skipped = next(cell for cell in matrix.cells if cell.method == "beta")
+    assert matrix.evaluations[skipped.fingerprint] == ()
+
+
+@pytest.fixture()
+def coco(tmp_path: Path) -> str:
+    """A COCO of 120 persons, annotations only."""
+    images = [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(120)]
+    persons = [
+        {
+            "id": i + 1, "image_id": i, "bbox": [10, 10, 100, 200], "area": 9000.0, "iscrowd": 0, "category_id": 1,
+            "keypoints": [20, 20, 2] * 17, "num_keypoints": 17,
+        }
+        for i in range(120)
+    ]  # fmt: skip
+    categories = [{"id": 1, "name": "person", "keypoints": [], "skeleton": []}]
+    (tmp_path / "annotations").mkdir()
+    for split in ("train2017", "val2017"):
+        (tmp_path / split).mkdir()
+        text = json.dumps({"images": images, "annotations": persons, "categories": categories})
+        (tmp_path / "annotations" / f"person_keypoints_{split}.json").write_text(text)
+    return str(tmp_path)
+
+
+def test_a_corpus_without_groups_skips_methods_that_need_them(coco: str) -> None:
+    matrix = plan("corpus.name=coco", data={"coco": coco}, budgets=("100pct",))
+    alpha = next(cell for cell in matrix.cells if cell.method == "alpha")
+    beta = next(cell for cell in matrix.cells if cell.method == "beta")
+    assert "coco does not know group" in alpha.skip
+    assert "hcbench generate" in alpha.skip
+    assert beta.skip == ""
+    assert beta.budget_images == 120
+    assert beta.roots == {"coco": coco}
+
+
+def test_real_data_adds_evaluations_and_its_content_counts(coco: str) -> None:
+    before = plan(data={"coco": coco})
+    scored = [(e.benchmark, e.data) for e in before.evaluations[before.cells[0].fingerprint]]
+    assert scored == [("pose", "people"), ("pose", "coco"), ("reid", "people")]
+    path = Path(coco) / "annotations" / "person_keypoints_val2017.json"
+    path.write_text(path.read_text() + "\n")
+    after = plan(data={"coco": coco})
+    pairs = zip(
+        before.evaluations[before.cells[0].fingerprint], after.evaluations[after.cells[0].fingerprint], strict=True
+    )
+    assert {old.data for old, new in pairs if old.fingerprint != new.fingerprint} == {"coco"}
+
+
+@pytest.mark.parametrize(
+    ("sets", "run", "kind", "words"),
+    [
+        ((), {"methods": ()}, ConfigError, "No method was named"),
+        ((), {"methods": ("alpa",)}, ConfigError, "Did you mean 'alpha'?"),
+        ((), {"budgets": ("0",)}, BudgetError, "holds no image"),
+        ((), {"budgets": ("200pct",)}, BudgetError, "at most 100pct"),
+        ((), {"budgets": ("abc",)}, BudgetError, "'abc' is no data budget"),
+        ((), {"budgets": ("50",)}, BudgetError, "fewer than one batch"),
+        ((), {"budgets": ("1m",)}, BudgetError, "the corpus holds 585,630"),
+        ((), {"budgets": ()}, ConfigError, "list of budgets is empty"),
+        ((), {"seeds": (-1,)}, ConfigError, "Seed -1"),
+        ((), {"benchmarks": ("poze",)}, ConfigError, "Did you mean 'pose'?"),
+        ((), {"backbones": ("vit-mini",)}, ConfigError, "No backbone is called 'vit-mini'"),
+        ((), {"protocol": "finetune"}, ConfigError, "no protocol 'finetune'"),
+        ((), {"data": {"cocco": "/"}}, DataError, "Did you mean 'coco'?"),
+        ((), {"data": {"coco": "/nowhere"}}, DataError, "no such folder"),
+        (("corpus.name=coco",), {}, DataError, "--data coco=ROOT"),
+        (("corpus.name=peple",), {}, DataError, "Did you mean 'people'?"),
+        (("corpus.layout=pose",), {}, ConfigError, "Did you mean 'poses'?"),
+        (("corpus.noise=-1",), {}, ConfigError, "noise"),
+        (("corpus.style=C",), {}, ConfigError, "style"),
+        (("pretrain.lr=-1",), {}, ConfigError, "pretrain.lr is -1.0; expected above 0"),
+        (("pretrain.precision=fp8",), {}, ConfigError, "expected one of auto, fp32, bf16"),
+        (("pretrain.images_per_group=6",), {}, ConfigError, "a group has 5 images"),
+        (("evaluate.scale=2",), {}, ConfigError, "above 0 and at most 1"),
+        (("evaluate.readout=clss",), {}, ConfigError, "Did you mean 'cls'?"),
+    ],
+)
+def test_what_cannot_work_is_found_before_anything_runs(
+    sets: tuple[str, ...], run: dict[str, Any], kind: type[HcbenchError], words: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        plan(*sets, **run)
+    assert words in str(caught.value)
+
+
+def test_planning_loads_no_torch_and_writes_nothing(tmp_path: Path) -> None:
+    code = """
+import sys
+from hcbench.harness.config import Override, resolve
+from hcbench.harness.machine import look
+from hcbench.harness.plan import make_plan
+from hcbench.harness.registry import load_registry
+registry = load_registry(())
+matrix = make_plan(resolve(registry, [Override("run.methods", "stablerep", "test")]), registry, look())
+print(len(matrix.cells), [name for name in ("torch", "mlflow", "pandas") if name in sys.modules])
+"""
+    ran = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert ran.stdout.strip() == "4 []", ran.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_machine_is_read_from_its_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cpuinfo = tmp_path / "cpuinfo"
+    cpuinfo.write_text("processor: 0\nflags\t\t: fpu avx2 avx512_bf16\n")
+    devices = tmp_path / "dev"
+    devices.mkdir()
+    assert "avx512_bf16" in cpu_flags(cpuinfo)
+    assert cpu_flags(tmp_path / "absent") == frozenset()
+    found = look(cpuinfo, devices)
+    assert (found.cuda, found.bf16, found.profile) == (False, True, "cpu")
+    (devices / "nvidiactl").touch()
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.9.0+cu126")
+    assert not has_cuda(devices)
+    (devices / "nvidia0").touch()
+    assert has_cuda(devices)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert not has_cuda(devices)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.9.0+cpu")
+    assert not has_cuda(devices)
+
+
+def test_only_the_plan_decides_what_is_limited() -> None:
+    cell = plan(methods=("alpha",), controls=False).cells[0]
+    assert not is_compute_limited(replace(cell, images_seen=2 * cell.budget_images))
+    assert is_compute_limited(replace(cell, images_seen=2 * cell.budget_images - 1))
+    assert plan_module.COMPUTE_LIMITED_PASSES == 2

@@ -1,0 +1,133 @@
+"""Which cells make a row, which settings name a variant, what is missing."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+
+from hcbench.methods.card import SUPERVISION
+from hcbench.reports.arrange import GROUP_ORDER, arrange
+
+
+def labels(arranged) -> list[str]:
+    return [row.label for row in arranged.rows]
+
+
+def test_groups_stand_in_the_order_of_the_method_cards() -> None:
+    assert tuple(SUPERVISION) == GROUP_ORDER
+
+
+def test_rows_by_supervision_then_title(full) -> None:
+    arranged = arrange(full(1).results())
+    assert [row.method for row in arranged.rows] == [
+        "histogram", "pixels", "random", "mae", "simclr", "solider", "gan-invariance", "hap", "genpoccl", "stablerep",
+        "plip", "supervised",
+    ]  # fmt: skip
+
+
+def test_seeds_are_repetitions_of_one_row(workspace) -> None:
+    for seed in range(3):
+        workspace.score(workspace.cell("mae", seed=seed), "reid", 0.3 + seed / 100)
+    arranged = arrange(workspace.results())
+    assert labels(arranged) == ["MAE"]
+    entry = arranged.entries[arranged.rows[0], arranged.main_metrics[0]]
+    assert entry.sample is not None
+    assert entry.sample.seeds == (0, 1, 2)
+    assert entry.sample.replicates is not None
+    assert entry.sample.replicates.shape == (3, 200)
+
+
+def test_controls_stand_at_every_budget(workspace) -> None:
+    workspace.score(workspace.cell("pixels", "control"), "reid", 0.2)
+    for budget, size in (("1pct", 5855), ("0.1pct", 585)):
+        workspace.score(workspace.cell("mae", budget=budget, budget_images=size), "reid", 0.3)
+    arranged = arrange(workspace.results())
+    assert arranged.budgets == ("0.1pct", "1pct")
+    for budget in arranged.budgets:
+        assert [row.method for row in arranged.at(budget)] == ["pixels", "mae"]
+
+
+def test_a_swept_setting_names_its_rows_and_no_other(workspace) -> None:
+    for weight in (0.1, 0.5):
+        workspace.score(
+            workspace.cell("mae", config=json.dumps({"method": {"weight": weight, "depth": 2}})), "reid", 0.3
+        )
+    workspace.score(workspace.cell("simclr", config=json.dumps({"method.temperature": 0.2})), "reid", 0.3)
+    assert labels(arrange(workspace.results())) == ["MAE · weight=0.1", "MAE · weight=0.5", "SIMCLR"]
+
+
+def test_a_sweep_of_the_evaluation_makes_rows_and_leaves_other_benchmarks_whole(workspace) -> None:
+    cell = workspace.cell("solider")
+    for value in (0.0, 0.5):
+        workspace.score(cell, "reid", 0.3 + value / 10, config={"lambda": value})
+    workspace.score(cell, "pose", 0.4)
+    arranged = arrange(workspace.results())
+    assert labels(arranged) == ["SOLIDER · lambda=0", "SOLIDER · lambda=0.5"]
+    pose, reid = arranged.main_metrics
+    values = [[float(arranged.entries[row, m].sample.values[0]) for m in (pose, reid)] for row in arranged.rows]
+    assert values == [[0.4, 0.3], [0.4, 0.35]]
+
+
+def test_oracle_rows_are_named(workspace) -> None:
+    for noise in (0, 1):
+        workspace.score(workspace.cell("mae", config=json.dumps({"corpus": {"noise": noise}})), "reid", 0.3)
+    arranged = arrange(workspace.results())
+    assert [(row.label, row.oracle) for row in arranged.rows] == [
+        ("MAE · noise=1", False),
+        ("MAE [oracle: no label noise]", True),
+    ]
+
+
+def test_what_the_user_changed_is_named_once(workspace) -> None:
+    shared, own = {"pretrain.passes": 1.0}, {"pretrain.passes": 1.0, "method.mask": 0.9}
+    workspace.score(workspace.cell("mae", config=json.dumps(own), overrides=json.dumps(own)), "reid", 0.3)
+    workspace.score(workspace.cell("hap", config=json.dumps(shared), overrides=json.dumps(shared)), "reid", 0.3)
+    arranged = arrange(workspace.results())
+    assert arranged.common == (("pretrain.passes", "1"),)
+    assert labels(arranged) == ["HAP", "MAE · mask=0.9"]
+
+
+def test_smaller_test_sets_never_share_a_column(workspace) -> None:
+    workspace.score(workspace.cell("mae"), "reid", 0.3)
+    workspace.score(workspace.cell("hap"), "reid", 0.9, config={"scale": 0.1})
+    workspace.score(workspace.cell("plip"), "reid", 0.8, version="2")
+    arranged = arrange(workspace.results())
+    assert [(m.scale, m.version) for m in arranged.main_metrics] == [(0.1, "1"), (1.0, "1"), (1.0, "2")]
+    assert arranged.main_metrics[0].heading == "Person ReID (0.1 of the identities, not the benchmark)"
+    assert len(arranged.entries) == 6
+
+
+def test_the_newest_cell_counts(workspace) -> None:
+    workspace.score(workspace.cell("mae", created=pd.Timestamp("2026-02-02", tz="UTC")), "reid", 0.5)
+    workspace.score(workspace.cell("mae", created=pd.Timestamp("2026-02-01", tz="UTC")), "reid", 0.1)
+    arranged = arrange(workspace.results())
+    entry = arranged.entries[arranged.rows[0], arranged.main_metrics[0]]
+    assert entry.sample is not None
+    assert entry.sample.values.tolist() == [0.5]
+    assert arranged.superseded == 1
+
+
+def test_failures_and_what_is_still_to_finish(workspace) -> None:
+    workspace.cell("mae", status="failed", reason="disk full")
+    workspace.cell("simclr", status="running")
+    cell = workspace.cell("plip")
+    workspace.score(cell, "reid", None, status="out-of-memory", reason="2 GiB")
+    workspace.score(cell, "pose", 0.3)
+    arranged = arrange(workspace.results())
+    assert [(f["method"], f["benchmark"], f["status"]) for f in arranged.failures] == [
+        ("mae", "", "failed"),
+        ("plip", "reid", "out-of-memory"),
+    ]
+    assert arranged.unfinished == 1
+    assert [metric.title for metric in arranged.main_metrics] == ["AP50", "no result"]
+
+
+def test_one_seed_without_replicates_takes_them_from_all(workspace) -> None:
+    for seed in range(2):
+        evaluation = workspace.score(workspace.cell("mae", seed=seed), "reid", 0.3)
+    del workspace.replicates[evaluation, "mAP"]
+    arranged = arrange(workspace.results())
+    sample = arranged.entries[arranged.rows[0], arranged.main_metrics[0]].sample
+    assert sample is not None
+    assert sample.replicates is None
