@@ -27,37 +27,55 @@ def head_generator(seed: int, *names: str) -> torch.Generator:
 class Standardiser:
     """Shift and scale features to mean 0 and deviation 1, as measured on the training split.
 
+    Features that do not vary there (padding of a control, dead channels) are left out: dividing by their deviation
+    would make rounding noise as loud as signal.
+
     Attributes:
-        mean: (K,).
-        scale: (K,), 1 / standard deviation; 0 for a feature that does not vary.
+        live: int64 (K,), positions of the features that vary, along dimension 1.
+        mean: (K,), of those.
+        scale: (K,), 1 / standard deviation.
     """
 
+    live: Tensor
     mean: Tensor
     scale: Tensor
 
     @classmethod
-    def fit(cls, features: Tensor, dims: Sequence[int] = (0,)) -> Standardiser:
-        """Measure over `dims`; kept as size-1 dimensions, except for dim 0."""
-        variance, mean = torch.var_mean(features, dim=tuple(dims), correction=0, keepdim=True)
+    def fit(cls, features: Tensor) -> Standardiser:
+        """Measure every feature of (N, K) or every channel of (N, K, h, w).
+
+        Raises:
+            TaskError: A feature is NaN or infinite, or none varies.
+        """
+        _check_finite(features)
+        others = [dim for dim in range(features.ndim) if dim != 1]
+        variance, mean = torch.var_mean(features, dim=others, correction=0)
         deviation = variance.sqrt()
-        # A dead feature holds rounding noise alone; dividing by it would make noise as loud as signal.
-        floor = 1e-6 * deviation.max().clamp_min(1e-30)
-        scale = torch.where(deviation > floor, deviation.reciprocal(), torch.zeros_like(deviation))
-        return cls(mean[0], scale[0])
+        live = torch.nonzero(deviation > 1e-6 * deviation.max()).squeeze(1)
+        if not len(live):
+            raise TaskError(
+                f"None of the {len(deviation)} features differs between the {len(features)} training images.",
+                "The encoder has collapsed; no head can be trained on it.",
+            )
+        return cls(live, mean[live], deviation[live].reciprocal())
 
     def __call__(self, features: Tensor) -> Tensor:
-        """Features of the same layout, shifted and scaled.
+        """The features that vary, shifted and scaled.
 
         Raises:
             TaskError: A feature is NaN or infinite.
         """
-        result = (features - self.mean) * self.scale
-        if not bool(torch.isfinite(result).all()):
-            raise TaskError(
-                f"{int((~torch.isfinite(features)).sum())} of {features.numel()} feature values are not finite.",
-                "The encoder has diverged or its checkpoint is damaged; no head can be trained on it.",
-            )
-        return result
+        _check_finite(features)
+        shape = (-1,) + (1,) * (features.ndim - 2)
+        return (features.index_select(1, self.live) - self.mean.view(shape)) * self.scale.view(shape)
+
+
+def _check_finite(features: Tensor) -> None:
+    if not bool(torch.isfinite(features).all()):
+        raise TaskError(
+            f"{int((~torch.isfinite(features)).sum())} of {features.numel()} feature values are not finite.",
+            "The encoder has diverged or its checkpoint is damaged; no head can be trained on it.",
+        )
 
 
 def minibatches(count: int, batch_size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:

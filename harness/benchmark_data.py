@@ -10,7 +10,8 @@ from hcbench.data import coco
 from hcbench.data.budget import name_seed
 from hcbench.data.people.dataset import benchmark_split
 from hcbench.data.samples import Samples
-from hcbench.errors import DataError
+from hcbench.errors import DataError, did_you_mean
+from hcbench.harness.registry import load_registry
 
 SPLITS = ("train", "val", "test")
 STYLE = "B"
@@ -23,7 +24,7 @@ def benchmark_splits(data: str, root: str, *, height: int, width: int, scale: fl
     """Samples by split.
 
     Args:
-        data: `people` or `coco`.
+        data: `people`, `coco`, or a data set of a plugin that has `splits`.
         root: Folder of real data.
         height: Input height, pixels.
         width: Input width, pixels.
@@ -41,7 +42,11 @@ def benchmark_splits(data: str, root: str, *, height: int, width: int, scale: fl
         }
     if data == "coco":
         return _coco(Path(root), height, width, scale, cache)
-    raise DataError(f"No benchmark data is called {data!r}.", "Known: people, coco.")
+    further = load_registry().data
+    if data in further:
+        found: dict[str, Samples] = further[data].splits(Path(root), height, width, cache)
+        return found
+    raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, ("people", "coco", *further)))
 
 
 def _coco(root: Path, height: int, width: int, scale: float, cache: Path) -> dict[str, Samples]:

@@ -18,6 +18,7 @@ from hcbench.harness.options import (
     PluginOption,
     Request,
     TrackingOption,
+    WorkersOption,
     WorkspaceOption,
     open_registry,
     takes_request,
@@ -26,42 +27,57 @@ from hcbench.harness.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hcbench.harness.settings import Matrix
+
 FINE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
 _HOW = "How it runs"
-_ClickException = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+_WIDTH = 140
+"""Columns of tables where there is no terminal."""
 
 
 class _Commands(TyperGroup):
     """The commands, with errors as plain text and tracebacks only where asked for."""
 
-    def main(self, args: Any = None, *positional: Any, standalone_mode: bool = True, **named: Any) -> Any:
-        """Run a command line; exits with one of the codes above where `standalone_mode`."""
+    def main(self, args: Any = None, prog_name: str | None = None, *rest: Any, **named: Any) -> Any:
+        """Run a command line; exits with one of the codes above unless `standalone_mode` is False."""
         words = list(sys.argv[1:] if args is None else args)
         debug = "--debug" in words
-        _log(debug)
-        words = [word for word in words if word != "--debug"]
+        _set_logging(debug)
+        standalone = named.pop("standalone_mode", True)
         try:
-            code = super().main(words, *positional, standalone_mode=False, **named)
-        except _ClickException as error:
-            error.show()  # type: ignore[attr-defined]
-            code = USAGE_ERROR
-        except HcbenchError as error:
-            if debug:
-                raise
-            from hcbench.harness.screens import show_error
-
-            show_error(_console(stderr=True), error)
-            code = USAGE_ERROR
-        except (KeyboardInterrupt, typer.Abort):
+            code = super().main(
+                [word for word in words if word != "--debug"], "hcbench", standalone_mode=False, **named
+            )
+        except typer.Abort:
             code = INTERRUPTED
+        except KeyboardInterrupt:
+            code = INTERRUPTED
+        except Exception as error:
+            if debug or not _is_told(error):
+                raise
+            code = USAGE_ERROR
         code = code if isinstance(code, int) else FINE
         if code == INTERRUPTED:
             typer.echo("Interrupted. Run the same command again to go on.", err=True)
-        if standalone_mode:
+        if standalone:
             sys.exit(code)
         return code
+
+
+def _is_told(error: Exception) -> bool:
+    """Tell the user what they can mend; False for errors that are the program's own."""
+    if isinstance(error, HcbenchError):
+        from hcbench.harness.screens import show_error
+
+        show_error(_console(stderr=True), error)
+        return True
+    show = getattr(error, "show", None)  # the command line's own usage errors
+    if show is None or not hasattr(error, "exit_code"):
+        return False
+    show()
+    return True
 
 
 app = typer.Typer(
@@ -96,7 +112,9 @@ def main(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and leave.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Tracebacks and detailed logs; works with any command.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Tracebacks and detailed logs; works with any command.")
+    ] = False,
 ) -> None:
     """Compare human-centric self-supervised pre-training methods fairly."""
 
@@ -107,11 +125,7 @@ def run(
     request: Request,
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
-    workers: Annotated[
-        int | None,
-        typer.Option("--workers", min=1, metavar="N", rich_help_panel=_HOW,
-                     help="Cells trained side by side. Default: one per core, fewer where memory is short."),
-    ] = None,
+    workers: WorkersOption = None,
     log_checkpoints: Annotated[
         bool,
         typer.Option("--log-checkpoints", rich_help_panel=_HOW,
@@ -128,13 +142,195 @@ def run(
         bool, typer.Option("--dry-run", rich_help_panel=_HOW, help="Only show what would run, as `hcbench plan` does.")
     ] = False,
 ) -> None:  # fmt: skip
-    """Pre-train, score and compare. What is known already is not computed again.
+    """Pre-train, score and compare methods. What is known already is not computed again.
 
-    Examples:
+    Interrupted at any time, the same command goes on where it stopped.
 
-      hcbench run --methods genpoccl,stablerep --budget 1pct
+    For example:
 
-      hcbench run -m genpoccl,hap,mae --budget 0.3pct,1pct,3pct --seeds 0,1,2
+    hcbench run --methods genpoccl,stablerep --budget 1pct
 
-      hcbench run -m stablerep --set pretrain.lr=1e-3,3e-4 --benchmarks reid
+    hcbench run -m genpoccl,hap,mae --budget 0.3pct,1pct,3pct --seeds 0,1,2
+
+    hcbench run -m stablerep --set pretrain.lr=1e-3,3e-4 --benchmarks reid
     """
+    matrix = _plan(request)
+    console = _console()
+    if dry_run:
+        from hcbench.harness.plan_screen import show_plan
+
+        show_plan(console, matrix, workspace, tracking_uri, workers, fresh=fresh)
+        return
+    from hcbench.harness import present
+    from hcbench.harness.progress import watching
+    from hcbench.harness.run import run_matrix
+
+    with watching(matrix, console) as listener:
+        outcome = run_matrix(
+            matrix, workspace=workspace, tracking_uri=tracking_uri, workers=workers, fail_fast=fail_fast, fresh=fresh,
+            log_checkpoints=log_checkpoints, listener=listener,
+        )  # fmt: skip
+    present.show_outcome(console, matrix, outcome, workspace, tracking_uri)
+    if outcome.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(FINE if outcome.ok else SOME_FAILED)
+
+
+@app.command()
+@takes_request
+def plan(
+    request: Request,
+    workspace: WorkspaceOption = WORKSPACE,
+    tracking_uri: TrackingOption = None,
+    workers: WorkersOption = None,
+) -> None:
+    """Show what `run` would do with the same arguments: cells, what is known, time, disk and memory. Runs nothing.
+
+    Example:  hcbench plan --methods genpoccl,stablerep --budget 0.3pct,1pct --seeds 0,1,2
+    """
+    from hcbench.harness.plan_screen import show_plan
+
+    show_plan(_console(), _plan(request), workspace, tracking_uri, workers)
+
+
+@app.command()
+def report(
+    workspace: WorkspaceOption = WORKSPACE,
+    tracking_uri: TrackingOption = None,
+    formats: Annotated[
+        str, typer.Option("--format", metavar="A,B", help="terminal, md, csv, tex, html, png or svg; several by comma.")
+    ] = "terminal",
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files. Default: <workspace>/report.")
+    ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option("--compare", metavar="A,B", help="Show budgets, backbones or a swept setting side by side."),
+    ] = None,
+) -> None:
+    """Compare everything that was measured: tables, intervals, ranks, curves.
+
+    Example:  hcbench report --format html,png --out results
+    """
+    from hcbench.harness import present
+
+    present.show_report(_console(), workspace, tracking_uri, _words(formats), out, _words(compare))
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="The cell's name in tables, or its first characters.")],
+    workspace: WorkspaceOption = WORKSPACE,
+    tracking_uri: TrackingOption = None,
+) -> None:
+    """Everything about one cell: settings, cost, scores, chosen readouts, files, the end of its log."""
+    from hcbench.harness.show import show_cell
+
+    show_cell(_console(), cell, workspace, tracking_uri)
+
+
+@app.command()
+def ui(
+    workspace: WorkspaceOption = WORKSPACE,
+    tracking_uri: TrackingOption = None,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on this machine.")] = 5000,
+) -> None:
+    """Open the workspace's results in MLflow's web interface, for this machine only."""
+    from hcbench.harness.store_access import store_address
+
+    address = tracking_uri or store_address(workspace)
+    typer.echo(f"Results of {address} at http://127.0.0.1:{port} (Ctrl-C ends it)")
+    command = [sys.executable, "-P", "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
+    raise typer.Exit(subprocess.call([*command, "--backend-store-uri", address]))
+
+
+@list_app.command("methods")
+def list_methods(plugin: PluginOption = None) -> None:
+    """Pre-training methods and what each learns from."""
+    from hcbench.harness import screens
+
+    _console().print(screens.methods_table(open_registry(plugin)))
+
+
+@list_app.command("benchmarks")
+def list_benchmarks(plugin: PluginOption = None) -> None:
+    """Downstream tasks and their metrics."""
+    from hcbench.harness import screens
+
+    _console().print(screens.benchmarks_table(open_registry(plugin)))
+
+
+@list_app.command("backbones")
+def list_backbones() -> None:
+    """Networks that can be pre-trained."""
+    from hcbench.harness import backbones, screens
+
+    _console().print(screens.backbones_table(backbones.presets(), backbones.timm_models()))
+
+
+@list_app.command("corpora")
+def list_corpora(plugin: PluginOption = None) -> None:
+    """Where pre-training images can come from."""
+    from hcbench.harness import screens
+
+    _console().print(screens.corpora_table(open_registry(plugin)))
+
+
+@config_app.command("show")
+@takes_request
+def config_show(request: Request) -> None:
+    """Every setting with its value and where it comes from; methods' own settings for the methods that are named.
+
+    Example:  hcbench config show --methods stablerep --profile paper
+    """
+    from hcbench.harness import screens
+    from hcbench.harness.config import SECTIONS
+
+    resolved, registry = request.resolve()
+    named = [registry.method(name).name for name in resolved.run.methods]
+    _console().print(screens.config_table(resolved, [*SECTIONS, *(named or registry.methods)]))
+
+
+@data_app.command("list")
+def data_list(plugin: PluginOption = None) -> None:
+    """Corpora and data sets, how large they are and how to get them."""
+    from hcbench.harness import screens
+
+    screens.show_data(_console(), open_registry(plugin))
+
+
+@data_app.command("preview")
+def data_preview(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The corpus; only people can be previewed.")] = "people",
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path("preview"),
+) -> None:
+    """Draw contact sheets of the embedded corpus: what each layout holds fixed, with its labels drawn in."""
+    from hcbench.harness import screens
+
+    screens.check_preview(name)
+    command = [sys.executable, "-P", "-m", "hcbench.harness.preview", str(out)]
+    raise typer.Exit(subprocess.call(command))
+
+
+def _plan(request: Request) -> Matrix:
+    from hcbench.harness.machine import look
+    from hcbench.harness.plan import make_plan
+
+    resolved, registry = request.resolve()
+    return make_plan(resolved, registry, look())
+
+
+def _words(text: str | None) -> tuple[str, ...]:
+    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
+
+
+def _console(*, stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(stderr=stderr, highlight=False, markup=False, width=None if stream.isatty() else _WIDTH)
+
+
+def _set_logging(debug: bool) -> None:
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("hcbench").setLevel(logging.DEBUG if debug else logging.WARNING)

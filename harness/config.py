@@ -7,7 +7,6 @@ Yaml files only override. A setting of `pretrain`, `corpus`, `evaluate` or a met
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -122,7 +121,9 @@ def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
     for layer in layers:
         key = _canonical(registry, classes, layer)
         values[key], origins[key] = _values(classes, key, layer), layer.origin
-    sections = {section: _variants(section, kind, values) for section, kind in classes.items()}
+    sections: dict[str, tuple[Any, ...]] = {
+        section: _variants(section, kind, values) for section, kind in classes.items()
+    }
     return Resolved(
         run=sections["run"][0],
         corpora=sections["corpus"],
@@ -143,7 +144,9 @@ def _variants(section: str, kind: type[_T], values: Mapping[str, tuple[Any, ...]
     except HcbenchError:
         raise
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"The settings of {section!r} do not fit together: {error}.", "See `hcbench config show`.") from error
+        raise ConfigError(
+            f"The settings of {section!r} do not fit together: {error}.", "See `hcbench config show`."
+        ) from error
 
 
 def _values(classes: Mapping[str, type[Any]], key: str, layer: Override) -> tuple[Any, ...]:
@@ -224,7 +227,6 @@ def _last(layers: Iterable[Override], key: str, default: str) -> str:
     return next((str(item.value) for item in reversed(list(layers)) if item.key == key), default)
 
 
-@functools.cache
 def _hints(kind: type[Any]) -> dict[str, Any]:
     """Annotations of a dataclass's own settings, resolved."""
     hints = get_type_hints(kind)

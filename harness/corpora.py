@@ -95,7 +95,9 @@ def data_root(name: str, roots: Mapping[str, str]) -> Path:
         raise DataError(f"{name} is real data, and nobody said where it lies.", f"Add --data {name}=ROOT.")
     root = Path(roots[name]).expanduser()
     if not root.is_dir():
-        raise DataError(f"--data {name}={roots[name]}: there is no such folder.", "Give the folder that holds the data.")
+        raise DataError(
+            f"--data {name}={roots[name]}: there is no such folder.", "Give the folder that holds the data."
+        )
     return root.resolve()
 
 

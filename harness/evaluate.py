@@ -18,6 +18,7 @@ from hcbench.data.budget import name_seed
 from hcbench.data.samples import ImageArray, Samples
 from hcbench.harness.benchmark_data import benchmark_splits
 from hcbench.harness.files import read_json, replacing, write_json, write_table
+from hcbench.harness.folder import PER_SAMPLE, RECORD, REPLICATES, SUMMARY
 from hcbench.harness.jobs import read_status, write_status
 from hcbench.harness.outcomes import classify
 from hcbench.harness.registry import implementation, load_registry
@@ -26,9 +27,6 @@ from hcbench.methods.parts.checkpoint import load_encoder
 from hcbench.methods.parts.encoder import Encoder, encode_all
 
 logger = logging.getLogger(__name__)
-
-SUMMARY, PER_SAMPLE, REPLICATES, RECORD = "summary.json", "per_sample.parquet", "replicates.parquet", "record.json"
-"""What a finished evaluation leaves in its folder."""
 
 Progress = Callable[[str, int, int], None]
 """Gets the phase, what is done of it, and all of it."""
@@ -85,7 +83,10 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
             return Ended(evaluation=evaluation, status="skipped", reason=reason)
     features = tables.features(evaluation)
     torch.manual_seed(name_seed("evaluation", evaluation.benchmark, task.config.head_seed))
-    chosen = task.fit(Split(features["train"], samples["train"]), Split(features["val"], samples["val"]))
+    chosen = task.fit(
+        Split(features=features["train"], samples=samples["train"]),
+        Split(features=features["val"], samples=samples["val"]),
+    )
     logger.info("%s: chosen on validation: %s", evaluation.benchmark, dict(chosen))
     predictions = task.predict(Inputs(features=features["test"], captions=samples["test"].captions))
     return task.score(predictions, samples["test"])

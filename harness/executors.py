@@ -13,11 +13,12 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Sequence
 from typing import IO, Protocol
 
 from hcbench.harness.events import CellFinished, Event, from_line
-from hcbench.harness.jobs import STATUS, Job, read_status, write_status
+from hcbench.harness.folder import STATUS
+from hcbench.harness.jobs import Job, read_status, write_status
 from hcbench.harness.outcomes import classify_exit
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ GRACE_S = 20.0
 class Executor(Protocol):
     """Runs jobs."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """Run all jobs; closing the iterator stops those that run, politely."""
         ...
 
@@ -45,10 +46,11 @@ def default_workers(jobs: int, cores: int, available_memory: int) -> int:
     return max(1, min(jobs, cores, available_memory // MEMORY_PER_WORKER))
 
 
-def thread_environment(threads: int) -> dict[str, str]:
+def worker_environment(threads: int) -> dict[str, str]:
     """Environment of a worker: its threads, which sleep when they wait (spinning ones take ten times as long)."""
     count = str(threads)
     return {
+        **os.environ,
         "OMP_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
@@ -66,23 +68,15 @@ class LocalExecutor:
         workers: Processes side by side.
         threads: Threads of each.
         inherit: File descriptors that the processes keep open (the workspace's lock).
-        environment: Added to the environment of the processes.
     """
 
-    def __init__(
-        self,
-        workers: int,
-        threads: int,
-        *,
-        inherit: Sequence[int] = (),
-        environment: Mapping[str, str] | None = None,
-    ) -> None:
+    def __init__(self, workers: int, threads: int, *, inherit: Sequence[int] = ()) -> None:
         self.workers, self.inherit = workers, tuple(inherit)
-        self.environment = {**os.environ, **thread_environment(threads), **(environment or {})}
+        self.environment = worker_environment(threads)
         self._events: queue.Queue[tuple[Job, Event | None]] = queue.Queue()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+    def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """See `Executor`."""
         waiting = list(jobs)
         try:
@@ -127,13 +121,15 @@ class LocalExecutor:
         return finished(job, code)
 
     def _stop(self) -> None:
+        """End what runs: first politely, then not; a second Ctrl-C shortens the first part."""
         for process in self._running.values():
             process.terminate()
         deadline = time.monotonic() + GRACE_S
         for process in self._running.values():
             try:
                 process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                deadline = 0.0
                 process.kill()
                 process.wait()
             _close(process)

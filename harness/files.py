@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 
 @contextmanager
@@ -56,6 +55,8 @@ def read_json(path: Path) -> Any:
 
 def write_table(path: Path, columns: Mapping[str, Any]) -> None:
     """Write columns of equal length as Parquet."""
+    import pandas as pd  # heavy, and a plan or a worker's start needs none of it
+
     with replacing(path) as temporary:
         pd.DataFrame(dict(columns)).to_parquet(temporary, index=False)
 

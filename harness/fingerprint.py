@@ -48,9 +48,7 @@ Code = Mapping[str, Mapping[str, str]]
 FindCode = Callable[[str, tuple[str, ...], str], Code]
 
 
-def cell_fingerprint(
-    cell: Cell, card: MethodCard, data: Sequence[str] = (), find_code: FindCode | None = None
-) -> str:
+def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = (), find_code: FindCode | None = None) -> str:
     """The fingerprint of a cell.
 
     Args:

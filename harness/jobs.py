@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hcbench.harness import folder as names
 from hcbench.harness.files import read_json, write_json
 from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, PretrainConfig
-
-JOB, STATUS, LOG, EVALUATIONS = "job.json", "status.json", "log.txt", "evaluations"
-"""Files of a cell's folder; the others are named by `pretrain.py` and `evaluate.py`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,12 +35,12 @@ class Job:
     @property
     def log(self) -> Path:
         """Where the worker's standard error goes."""
-        return self.folder / LOG
+        return self.folder / names.LOG
 
     def write(self) -> Path:
         """Put the job into its folder."""
-        write_json(self.folder / JOB, asdict(self))
-        return self.folder / JOB
+        write_json(self.folder / names.JOB, asdict(self))
+        return self.folder / names.JOB
 
 
 def read_job(path: Path) -> Job:
@@ -62,10 +60,10 @@ def read_job(path: Path) -> Job:
 
 def write_status(folder: Path, status: str, reason: str = "", **more: Any) -> None:
     """Say how a cell or an evaluation ended."""
-    write_json(folder / STATUS, {"status": status, "reason": reason, **more})
+    write_json(folder / names.STATUS, {"status": status, "reason": reason, **more})
 
 
 def read_status(folder: Path) -> dict[str, Any] | None:
     """How a cell or an evaluation ended; None where it has not."""
-    path = folder / STATUS
+    path = folder / names.STATUS
     return read_json(path) if path.is_file() else None

@@ -115,7 +115,9 @@ class Meter:
         self.device = device
         self.totals = Totals()
         self._flops_per_image: dict[str, float] = {}
-        self._hooks = [watch for module in method.modules() if isinstance(module, Encoder) for watch in self._watch(module)]
+        self._hooks = [
+            watch for module in method.modules() if isinstance(module, Encoder) for watch in self._watch(module)
+        ]
         self._wall, self._device = time.perf_counter(), self._clock()
 
     def close(self) -> None:

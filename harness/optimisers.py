@@ -149,5 +149,6 @@ class Optimisers:
         for spec in specs:
             for parameter in (p for group in spec.groups for p in group.params):
                 if owner.setdefault(id(parameter), spec.name) != spec.name:
-                    raise MethodError(f"{owner[id(parameter)]} and {spec.name} share parameters.", "Keep them disjoint.")
-
+                    raise MethodError(
+                        f"{owner[id(parameter)]} and {spec.name} share parameters.", "Keep them disjoint."
+                    )

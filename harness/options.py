@@ -51,6 +51,16 @@ TrackingOption = Annotated[
         rich_help_panel="Where",
     ),
 ]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        "--workers",
+        min=1,
+        metavar="N",
+        help="Cells trained side by side. Default: one per core, fewer where memory is short.",
+        rich_help_panel="How it runs",
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,7 @@ class _Planner:
         for seed in dict.fromkeys(self.resolved.run.seeds):
             for cell in (*self._control_cells(controls, seed), *self._method_cells(methods, seed)):
                 cells.setdefault(cell.fingerprint, cell)
-        evaluations = {
-            name: () if cell.skip else self._evaluations(cell, scores) for name, cell in cells.items()
-        }
+        evaluations = {name: () if cell.skip else self._evaluations(cell, scores) for name, cell in cells.items()}
         return Matrix(cells=tuple(cells.values()), evaluations=evaluations)
 
     def _methods(self) -> tuple[list[MethodCard], list[MethodCard]]:
@@ -192,6 +190,7 @@ class _Planner:
             method_config=config,
             skip=_skip(card, backbone, corpus, facts),
             roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
+            profile=self.resolved.run.profile,
         )
         data = facts.data if card.trains else ()
         return replace(cell, fingerprint=fingerprint.cell_fingerprint(cell, card, data, self._code))
@@ -202,9 +201,7 @@ class _Planner:
             self._facts[key] = corpus_facts(corpus, pretrain, self.resolved.run.data, self.registry.data)
         return self._facts[key]
 
-    def _budget(
-        self, text: str, facts: CorpusFacts, card: MethodCard, pretrain: PretrainConfig
-    ) -> tuple[str, int]:
+    def _budget(self, text: str, facts: CorpusFacts, card: MethodCard, pretrain: PretrainConfig) -> tuple[str, int]:
         """Canonical label and stored images, in whole groups that fill at least one batch."""
         budget = parse_budget(text)
         images = budget.groups(facts.reference_groups, facts.group_size) * facts.group_size

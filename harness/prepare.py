@@ -6,6 +6,7 @@ The parent (no torch) finds what is missing in the cache and starts processes of
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -30,6 +31,7 @@ from hcbench.harness.benchmark_data import SPLITS, STYLE
 from hcbench.harness.corpus_view import COCO, PEOPLE, people_spec
 from hcbench.harness.events import Listener, Prepared, Preparing, ignore
 from hcbench.harness.files import read_json, remove, write_json
+from hcbench.harness.folder import CHECKPOINT
 from hcbench.harness.jobs import Job
 from hcbench.harness.settings import Cell, Evaluation
 
@@ -55,7 +57,7 @@ def missing_pieces(jobs: Sequence[Job], cache: Path) -> list[Piece]:
     """What the jobs need and the cache does not hold."""
     pieces: dict[str, Piece] = {}
     for job in jobs:
-        trains = job.cell.budget_images > 0 and not (job.folder / "checkpoint").is_dir()
+        trains = job.cell.budget_images > 0 and not (job.folder / CHECKPOINT).is_dir()
         needed = [*(_of_cell(job.cell) if trains else ())]
         for evaluation in job.evaluations:
             needed += _of_evaluation(evaluation, job.cell.pretrain.height, job.cell.pretrain.width)
@@ -122,8 +124,8 @@ def _of_shards(shards: Sequence[Shard], name: str) -> Iterator[Piece]:
 
 def _of_coco(call: str, root: str, split: str, height: int, width: int) -> Piece:
     task = {"kind": COCO, "call": call, "root": root, "split": split, "height": height, "width": width}
-    # The decoder keeps its own cache and decides what is missing; looking is cheap.
-    return Piece(name=f"coco/{split}", key=json.dumps(task), images=0, task=task)
+    digest = hashlib.sha256(json.dumps(task).encode()).hexdigest()[:20]
+    return Piece(name=f"coco/{split}", key=f"coco-{digest}.done", images=0, task=task)
 
 
 def _run(
@@ -189,10 +191,10 @@ def _make(task: dict[str, Any], key: str, cache: Path) -> int:
         return images
     from hcbench.data import coco
 
-    call = {"load": coco.load, "person_crops": coco.person_crops}[task["call"]]
-    samples = call(
-        Path(task["root"]), task["split"], height=task["height"], width=task["width"], cache=cache
-    )
+    cut = coco.load if task["call"] == "load" else coco.person_crops
+    samples = cut(Path(task["root"]), task["split"], height=task["height"], width=task["width"], cache=cache)
+    # The decoder has a cache of its own; this only spares the next run the looking. Data that change are decoded anew.
+    write_json(cache / key, {"images": len(samples)})
     return len(samples)
 
 

@@ -14,17 +14,16 @@ from hcbench.data.samples import Samples
 from hcbench.harness.corpus_view import corpus_view, vocabulary
 from hcbench.harness.diagnose import Diagnosis, diagnose
 from hcbench.harness.files import remove, replacing, write_json, write_table
+from hcbench.harness.folder import CHECKPOINT, DIAGNOSTICS, LEDGER, LOSSES, STATE
 from hcbench.harness.ledger import Ledger
+from hcbench.harness.prepare import rendering_seconds
 from hcbench.harness.registry import implementation, load_registry
 from hcbench.harness.settings import Cell
-from hcbench.harness.train import STATE, Report, train
+from hcbench.harness.train import Report, train
 from hcbench.harness.typed import parse_value
 from hcbench.methods.base import Context, Method
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
-
-CHECKPOINT, LOSSES, LEDGER, DIAGNOSTICS = "checkpoint", "losses.parquet", "ledger.json", "diagnostics.json"
-"""What a finished pre-training leaves in its folder."""
 
 
 def pretrain(
@@ -53,7 +52,7 @@ def pretrain(
     if view is not None:
         trained = train(method, view, cell, folder=folder, device=device, report=report, stop=stop)
         diagnosis = diagnose(method, view, trained.losses, cell.seed)
-        ledger = replace(trained.ledger, workers=workers)
+        ledger = replace(trained.ledger, workers=workers, generator_s=rendering_seconds(cell, cache))
         write_table(folder / LOSSES, trained.losses.columns())
     write_json(folder / LEDGER, asdict(ledger))
     write_json(folder / DIAGNOSTICS, {"values": diagnosis.values, "warnings": diagnosis.warnings})

@@ -138,7 +138,7 @@ class Board:
         return table
 
     def _shown(self) -> list[_Row]:
-        """At most `max_rows` rows in the order of the matrix: first what runs or failed, then what waits, then the rest."""
+        """At most `max_rows` rows in the order of the matrix; what runs or failed is always among them."""
         rows = list(self.rows.values())
         rank = {"running": 0, **dict.fromkeys(_BAD, 1), "waiting": 2}
         kept = sorted(range(len(rows)), key=lambda index: (rank.get(rows[index].state, 3), index))[: self.max_rows]
@@ -170,7 +170,9 @@ class Lines:
                 return started_text(event)
             case events.Preparing():
                 share = f"{event.done:,} of {event.total:,} images"
-                return f"preparing {event.name}: {share}" if self._due(event.name, "", event.done >= event.total) else ""
+                return (
+                    f"preparing {event.name}: {share}" if self._due(event.name, "", event.done >= event.total) else ""
+                )
             case events.Prepared():
                 return f"{event.images:,} images are ready ({clock(event.seconds)})"
             case events.CellStarted():

@@ -9,18 +9,18 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hcbench.errors import HcbenchError
+from hcbench.errors import ConfigError, HcbenchError, did_you_mean
 from hcbench.harness.backbones import BackboneFacts
 from hcbench.harness.config import Resolved
 from hcbench.harness.registry import Registry
 from hcbench.methods.card import SUPERVISION
 
 
-def plain_table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """A table without lines; the columns in `right` are aligned to the right."""
+def plain_table(*columns: str, right: Iterable[str] = (), unbroken: Iterable[str] = ()) -> Table:
+    """A table without lines; columns in `right` are aligned to the right, those in `unbroken` never wrapped."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in columns:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in unbroken)
     return table
 
 
@@ -33,20 +33,23 @@ def show_error(console: Console, error: HcbenchError) -> None:
 
 def methods_table(registry: Registry) -> Table:
     """All methods, those that train first."""
-    table = plain_table("method", "title", "learns from", "layout", "summary")
+    table = plain_table("method", "what it is")
     for name, card in registry.methods.items():
-        layout = card.layout if card.trains else "-"
         title = f"{card.title} ({card.year})" if card.year else card.title
-        table.add_row(name, title, SUPERVISION[card.supervision], layout, card.summary)
+        facts = [title, f"learns from {SUPERVISION[card.supervision]}", f"layout {card.layout}"]
+        first = " · ".join(facts if card.trains else [title, SUPERVISION[card.supervision]])
+        table.add_row(name, Text(first) + Text(f"\n{card.summary}", style="dim"))
     return table
 
 
 def benchmarks_table(registry: Registry) -> Table:
     """All benchmarks with their main metric."""
-    table = plain_table("benchmark", "version", "main metric", "data", "protocols", "summary")
+    table = plain_table("benchmark", "what it is")
     for name, card in registry.benchmarks.items():
         metrics = ", ".join(metric.title for metric in card.main_metrics)
-        table.add_row(name, card.version, metrics, ", ".join(card.data), ", ".join(card.protocols), card.summary)
+        facts = [card.title, f"version {card.version}", f"main metric {metrics}"]
+        facts += [f"on {', '.join(card.data)}", ", ".join(card.protocols)]
+        table.add_row(name, Text(" · ".join(facts)) + Text(f"\n{card.summary}", style="dim"))
     return table
 
 
@@ -90,11 +93,33 @@ def config_table(resolved: Resolved, sections: Iterable[str]) -> Table:
             if key.partition(".")[0] == section:
                 origin = resolved.origins[key]
                 style = "dim" if origin == "default" else ""
-                table.add_row(key, ", ".join(_value(value) for value in values), Text(origin, style=style))
+                table.add_row(key, ", ".join(_value(value) or "(none)" for value in values), Text(origin, style=style))
     return table
 
 
 def _value(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(str(item) for item in value)}]"
-    return {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
+    return (
+        {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
+    )
+
+
+def show_data(console: Console, registry: Registry) -> None:
+    """Corpora, then every real data set with its terms and how to get it."""
+    from hcbench.harness.corpora import DATASETS, dataset_card
+
+    console.print(corpora_table(registry))
+    for name in DATASETS:
+        card = dataset_card(name)
+        console.print(Text(f"\n{name}: {card.title}", style="bold") + Text(f"  {card.homepage}", style="default"))
+        console.print(Text(f"Terms: {card.terms}\nHow to get it: {card.obtain}"), soft_wrap=True)
+        users = [task.name for task in registry.benchmarks.values() if name in task.data]
+        console.print(f"Used with --data {name}=ROOT by: {', '.join(['pre-training', *users])}. Expected files:")
+        console.print(Text(card.tree, style="dim"), soft_wrap=True)
+
+
+def check_preview(name: str) -> None:
+    """Raise a ConfigError where a corpus has no preview."""
+    if name != "people":
+        raise ConfigError(f"{name!r} has no preview.", did_you_mean(name, ["people"]))

@@ -23,6 +23,7 @@ from hcbench.data.samples import Samples
 from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.batches import make_batch
 from hcbench.harness.files import remove, replacing
+from hcbench.harness.folder import STATE
 from hcbench.harness.ledger import Ledger, Meter, facts_of_view
 from hcbench.harness.losslog import LossLog
 from hcbench.harness.optimisers import Optimisers
@@ -34,7 +35,6 @@ from hcbench.methods.parts.encoder import encode_all
 
 logger = logging.getLogger(__name__)
 
-STATE = "state.pt"
 _STATE_FORMAT = 1
 
 Report = Callable[[int, int, float, float | None], None]
@@ -120,7 +120,11 @@ class Loop:
         steps = {plan.name: len(plan.batches) for plan in self.plans}
         self.images_total = sum(sum(plan.batches) for plan in self.plans) * per_unit
         self.optimisers = Optimisers(
-            method.param_groups() if self.plans else (), config, steps, lr=self._own("lr"), weight_decay=self._own("weight_decay")
+            method.param_groups() if self.plans else (),
+            config,
+            steps,
+            lr=self._own("lr"),
+            weight_decay=self._own("weight_decay"),
         )
         self.losses = LossLog(config.log_every)
         self.meter = Meter(method, device)
@@ -134,14 +138,17 @@ class Loop:
         for plan in self.plans:
             for k, units in enumerate(plan.batches):
                 if index >= self.done:
-                    yield units, Step(
-                        index=index,
-                        total=self.total,
-                        stage=plan.name,
-                        stage_index=k,
-                        stage_total=len(plan.batches),
-                        images_seen=self.images,
-                        epoch=max(0, self.sampler.passes - 1),
+                    yield (
+                        units,
+                        Step(
+                            index=index,
+                            total=self.total,
+                            stage=plan.name,
+                            stage_index=k,
+                            stage_total=len(plan.batches),
+                            images_seen=self.images,
+                            epoch=max(0, self.sampler.passes - 1),
+                        ),
                     )
                 index += 1
 
@@ -181,7 +188,9 @@ class Loop:
             return nullcontext()
         if precision == "bf16":
             return torch.autocast(self.device.type, torch.bfloat16)
-        raise ConfigError(f"pretrain.precision is {precision!r}.", "Choose fp32 or bf16 (auto is resolved in the plan).")
+        raise ConfigError(
+            f"pretrain.precision is {precision!r}.", "Choose fp32 or bf16 (auto is resolved in the plan)."
+        )
 
     def minimise(self, objective: Objective, step: Step) -> None:
         """One optimiser step, logged."""

@@ -35,7 +35,9 @@ def parse_value(key: str, value: Any, kind: Any, origin: str) -> Any:
         detail = f" ({error})" if str(error) else ""
         raise ConfigError(
             f"{key} in {origin} is {value!r}; expected {describe(kind)}{detail}.",
-            f"For example: {key}: {example(kind)}" if origin.endswith(".yaml") else f"For example: {key}={example(kind)}",
+            f"For example: {key}: {example(kind)}"
+            if origin.endswith(".yaml")
+            else f"For example: {key}={example(kind)}",
         ) from error
 
 

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import FrameType
 
 from hcbench.harness.events import CellFinished, CellProgress, CellStarted, EvaluationFinished, Event, Note, to_line
-from hcbench.harness.jobs import EVALUATIONS, Job, read_job, write_status
+from hcbench.harness.folder import CHECKPOINT, EVALUATIONS
+from hcbench.harness.jobs import Job, read_job, write_status
 from hcbench.harness.outcomes import Interrupted, classify
 
 logger = logging.getLogger("hcbench.worker")
@@ -33,6 +34,7 @@ class Stop:
         self.asked, self.polled = False, False
 
     def __call__(self) -> bool:
+        """Whether it was asked for."""
         return self.asked
 
     def install(self) -> None:
@@ -64,7 +66,7 @@ class Worker:
         import torch
 
         from hcbench.harness.evaluate import evaluate
-        from hcbench.harness.pretrain import CHECKPOINT, pretrain
+        from hcbench.harness.pretrain import pretrain
 
         job = self.job
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -17,7 +17,7 @@ class _Loader(yaml.SafeLoader):
         """The mapping of a node; a repeated key is an error."""
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if key in seen:
                 raise yaml.MarkedYAMLError(None, None, f"the key {key!r} stands here twice", key_node.start_mark)
             seen.add(key)
@@ -44,5 +44,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path} holds a {type(content).__name__}; expected sections with settings.", "See `hcbench config show`.")
+        raise ConfigError(
+            f"{path} holds a {type(content).__name__}; expected sections with settings.", "See `hcbench config show`."
+        )
     return {str(key): value for key, value in content.items()}

@@ -25,6 +25,9 @@ CONTROL = "control"
 NO_BUDGET = ("", "-")
 """Budget labels of cells that look at no image."""
 
+NAMELESS = ("corpus.name", "corpus.layout", "pretrain.precision", "pretrain.log_every", "pretrain.checkpoint_every_s")
+"""Settings that never name a row: columns already hold them, or no number depends on them."""
+
 FINAL = frozenset({"done", "failed", "diverged", "skipped", "out-of-memory", "interrupted"})
 """Statuses that a cell or evaluation can end with; any other is still to finish."""
 
@@ -83,12 +86,12 @@ def _prepared(cell: Record) -> Record:
     """The record with `settings`; a control's hold only what can change an untrained encoder."""
     columns = {key: cell.get(key) for key in ("corpus", "layout", "profile", "precision")}
     settings = {key: value for key, value in columns.items() if value not in (None, "") and value == value}
-    doubles = ("corpus.name", "corpus.layout", "pretrain.precision")
-    settings |= {key: value for key, value in _flat(cell.get("config")).items() if key not in doubles}
-    cell = {**cell, "reason": _text(cell.get("reason")), "backbone": _text(cell.get("backbone"))}
+    settings |= {key: value for key, value in _flat(cell.get("config")).items() if key not in NAMELESS}
+    cell = {**cell, "reason": _sentence(cell.get("reason")), "backbone": _text(cell.get("backbone"))}
     if cell["supervision"] == CONTROL or cell["budget"] in NO_BUDGET:
-        keep = ("profile", "precision", "pretrain.height", "pretrain.width")
-        settings = {k: v for k, v in settings.items() if k in keep or k.startswith("method.")}
+        training = ("corpus", "layout", "pretrain.")
+        size = ("pretrain.height", "pretrain.width")
+        settings = {k: v for k, v in settings.items() if k in size or not k.startswith(training)}
         cell |= {"budget": "", "budget_images": 0}
     return {**cell, "settings": settings}
 
@@ -96,6 +99,11 @@ def _prepared(cell: Record) -> Record:
 def _text(value: Any) -> str:
     """Text of a cell of a frame; missing values are empty."""
     return "" if value is None or value != value else str(value)
+
+
+def _sentence(value: Any) -> str:
+    """Text on one line: reasons may be several lines of a traceback."""
+    return " ".join(_text(value).split())
 
 
 def _shown(value: Any) -> str:
@@ -156,7 +164,7 @@ def _scores_of(cells: Sequence[Record], results: Results) -> dict[str, list[Reco
         if score["cell"] in by_cell:
             config = {key.removeprefix("evaluate."): value for key, value in _flat(score.get("config")).items()}
             scale = float(config.pop("scale", 1.0))
-            metric, reason = _text(score["metric"]), _text(score.get("reason"))
+            metric, reason = _text(score["metric"]), _sentence(score.get("reason"))
             by_cell[score["cell"]].append(
                 {**score, "metric": metric, "reason": reason, "settings": config, "scale": scale}
             )

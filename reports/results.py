@@ -20,7 +20,7 @@ class Results:
             `status` (done, failed, diverged, skipped, out-of-memory, interrupted; anything else, such as running,
             is still to finish), `reason`, `created` (datetime), and the ledger as columns `ledger.<name>`
             (`reports/ledger.py` lists the names that it knows). Two columns may be left out: `config`, the
-            resolved settings as json by dotted key (`corpus.noise`, `pretrain.height`, `method.<name>`), and
+            resolved settings as json by dotted key (`corpus.noise`, `pretrain.height`, `<method>.<name>`), and
             `overrides`, the same for what the user changed.
         scores: One row per cell, evaluation and metric: `cell`, `evaluation` (fingerprint), `benchmark`,
             `benchmark_title`, `version`, `data`, `protocol`, `config` (json of `evaluate.*`), `readout`, `metric`,

@@ -142,7 +142,7 @@ def _si(value: float) -> str:
 
 
 def _seconds(value: float) -> str:
-    if value < 60:
+    if value < 59.95:  # what rounds to 60.0 s is a minute
         return f"{value:.1f} s"
     minutes, seconds = divmod(round(value), 60)
     if minutes < 60:

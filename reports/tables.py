@@ -48,7 +48,11 @@ def main_table(analysis: Analysis, budget: str, *, every_group: bool = False) ->
     return Table(
         name=f"{'all-groups' if every_group else 'main'}{f'-{budget}' if budget else ''}",
         title=f"Scores{at}, {scope}",
-        header=(*interval_lines(analysis, rows, metrics), *_marking_lines(analysis, rows, metrics, every_group)),
+        header=(
+            *interval_lines(analysis, rows, metrics),
+            *_marking_lines(analysis, rows, metrics, every_group),
+            *_corpus_line(analysis, rows),
+        ),
         columns=tuple(metric_column(metric) for metric in metrics),
         rows=tuple(lines),
         footnotes=notes.texts,
@@ -205,6 +209,20 @@ def _readouts(analysis: Analysis, row: Row, arena: Sequence[Metric]) -> str:
     names = [name for name in chosen.values() if name]
     counts = sorted({name: names.count(name) for name in names}.items(), key=lambda item: (-item[1], item[0]))
     return counts[0][0] if len(counts) == 1 else ", ".join(f"{name} ({count})" for name, count in counts)
+
+
+def _corpus_line(analysis: Analysis, rows: Sequence[Row]) -> tuple[str, ...]:
+    """Style, noise and caption detail of the pre-training data, where all rows share them.
+
+    What captions name decides how much positives of a group share, so comparisons of methods carry their level.
+    """
+    cells = [cell["settings"] for row in rows if not row.control for cell in analysis.arranged.cells[row]]
+    shared = []
+    for name in ("style", "noise", "caption_detail"):
+        values = {str(settings.get(f"corpus.{name}", "")) for settings in cells}
+        if len(values) == 1 and (value := values.pop()):
+            shared.append(f"{name}={value}")
+    return (f"Pre-training data: {', '.join(shared)}.",) if shared else ()
 
 
 def _marking_lines(

@@ -33,18 +33,18 @@ class HeatmapHead(nn.Module):
     one, because the features of a control (raw pixels) do not know where they are.
 
     Args:
-        channels: Channels D of the encoder.
+        channels: Channels D of the standardised grid.
         joints: Number of joints.
-        input_size: Height and width of the encoder's input, pixels.
+        grid_size: Rows h and columns w of the grid.
         width: Channels inside the head.
         generator: Source of the initial weights.
     """
 
     def __init__(
-        self, channels: int, joints: int, input_size: tuple[int, int], *, width: int, generator: torch.Generator
+        self, channels: int, joints: int, grid_size: tuple[int, int], *, width: int, generator: torch.Generator
     ) -> None:
         super().__init__()
-        self.grid_size = (math.ceil(input_size[0] / TOKEN), math.ceil(input_size[1] / TOKEN))
+        self.grid_size = grid_size
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1)
         self.position = nn.Parameter(torch.zeros(1, width, *self.grid_size))
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
@@ -66,6 +66,11 @@ class HeatmapHead(nn.Module):
         return self.unfold(x).unflatten(1, (-1, CELLS * CELLS))
 
 
+def grid_for(input_size: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of the grid that the head works on, for an input of height and width in pixels."""
+    return math.ceil(input_size[0] / TOKEN), math.ceil(input_size[1] / TOKEN)
+
+
 def heatmaps(logits_BJChw: Tensor) -> Tensor:
     """Probability maps (B, J, H, W), each summing to 1, from the logits of the head."""
     probability = torch.softmax(logits_BJChw.flatten(2), dim=2).view_as(logits_BJChw)
@@ -85,9 +90,7 @@ def prepare_grid(grid: Tensor, size: tuple[int, int], standardise: Standardiser 
     """
     if tuple(grid.shape[2:]) != size:
         grid = F.interpolate(grid, size=size, mode="bilinear", align_corners=False, antialias=True)
-    if standardise is None:
-        flat = Standardiser.fit(grid, dims=(0, 2, 3))
-        standardise = Standardiser(flat.mean, flat.scale)
+    standardise = standardise or Standardiser.fit(grid)
     return standardise(grid).contiguous(memory_format=torch.channels_last), standardise
 
 

@@ -20,7 +20,16 @@ from hcbench.benchmarks.heads import Standardiser, cosine_factor, head_generator
 from hcbench.benchmarks.metrics.bootstrap import resample_weights
 from hcbench.benchmarks.metrics.keypoints import OksMetrics, coco_oks, coco_results, decode_heatmaps, pck
 from hcbench.benchmarks.pose.card import CARD
-from hcbench.benchmarks.pose.head import STRIDE, HeatmapHead, heatmaps, place_loss, prepare_grid, to_cells, to_pixels
+from hcbench.benchmarks.pose.head import (
+    STRIDE,
+    HeatmapHead,
+    grid_for,
+    heatmaps,
+    place_loss,
+    prepare_grid,
+    to_cells,
+    to_pixels,
+)
 from hcbench.benchmarks.pose.truth import PoseTruth, input_size, original
 from hcbench.benchmarks.scoring import best_trial, need, sample_columns, selection
 from hcbench.data.samples import Samples
@@ -127,14 +136,14 @@ class Pose(Task):
         keypoints = torch.from_numpy(need(train.samples, "keypoints"))
         size = input_size(train.samples)
         seed = self.config.head_seed
+        grid, standardise = prepare_grid(train.features.grid, grid_for(size), None)
         head = HeatmapHead(
-            train.features.grid.shape[1],
+            grid.shape[1],
             keypoints.shape[1],
-            size,
+            grid_for(size),
             width=WIDTH,
             generator=head_generator(seed, CARD.name, "init"),
         ).to(memory_format=torch.channels_last)
-        grid, standardise = prepare_grid(train.features.grid, head.grid_size, None)
         xy, weight = to_cells(keypoints[..., :2]), _counts(keypoints, size)
         decayed = [p for p in head.parameters() if p.ndim > 1]
         plain = [p for p in head.parameters() if p.ndim == 1]

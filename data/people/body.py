@@ -39,7 +39,7 @@ class Bones:
 
 @dataclass(frozen=True, slots=True)
 class Skeleton:
-    """Joints (N, 3), paired joints (N, 2, 3) with axis 1 = (left, right), and frames (N, 3, 3) whose columns are axes."""
+    """Joints (N, 3), paired joints (N, 2, 3) with axis 1 = (left, right), frames (N, 3, 3) with axes as columns."""
 
     bones: Bones
     pelvis: Array
@@ -62,12 +62,12 @@ class Skeleton:
 
 
 def draw_bones(skeleton: Draws, woman: NDArray[np.bool_], elder: NDArray[np.bool_], style: str) -> Bones:
-    """Limb lengths: shares of stature, each with its own spread; style B has slightly longer legs and a wider spread."""
+    """Limb lengths: shares of stature, each with its own spread; style B has longer legs and a wider spread."""
     spread = 1.25 if style == "B" else 1.0
     stature = np.where(woman, 1.63, 1.76) - 0.03 * elder + skeleton.normal("stature", 0.0, 0.065 * spread)
 
     def share(name: str, value: float, deviation: float = 0.035) -> Array:
-        return stature * value * (1.0 + skeleton.normal(name, 0.0, deviation * spread))
+        return np.asarray(stature * value * (1.0 + skeleton.normal(name, 0.0, deviation * spread)))
 
     longer = 1.02 if style == "B" else 1.0
     return Bones(
@@ -140,7 +140,9 @@ def forward_kinematics(pose: Pose, bones: Bones) -> Skeleton:
     knee = hip + along(leg_frame, down, pair(bones.thigh))
     ankle = knee + along(shin_frame, down, pair(bones.shin))
     foot_frame = shin_frame @ rotation(0, -pose.ankle + 0.06)
-    toe = ankle + along(foot_frame, front, pair(0.82 * bones.foot)) + along(foot_frame, down, pair(0.03 * bones.stature))
+    toe = (
+        ankle + along(foot_frame, front, pair(0.82 * bones.foot)) + along(foot_frame, down, pair(0.03 * bones.stature))
+    )
     lowest = np.minimum(ankle[..., 1].min(axis=1) - 0.045 * bones.stature, toe[..., 1].min(axis=1) - 0.02)
     rise = np.zeros_like(pelvis)
     rise[:, 1] = pose.lift * bones.stature - lowest

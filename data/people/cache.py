@@ -1,6 +1,6 @@
 """Rendered pictures on disk: shards that are written once, checked when opened and mapped into memory.
 
-A shard is a folder `<key>/` with `images.npy`, `parts.npy`, `labels.npz` and a sidecar `shard.json` that holds sizes and
+A shard is a folder `<key>/` with `images.npy`, `parts.npy`, `labels.npz` and a sidecar `shard.json` of sizes and
 checksums. It is rendered into a temporary folder and renamed, under a file lock, so two processes never render the same
 shard twice and never see half of one. A shard that does not match its sidecar is rendered again, with a warning.
 """
@@ -70,15 +70,20 @@ def source_hash() -> str:
     for path in sorted(Path(__file__).parent.glob("*.py")):
         if path.stem in _NOT_PIXELS:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list):
-                node.body = [  # type: ignore[attr-defined]
-                    n for n in body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
-                ]
-        digest.update(path.name.encode() + ast.dump(tree).encode())
+        digest.update(path.name.encode() + normalised(path.read_text(encoding="utf-8")).encode())
     return digest.hexdigest()
+
+
+def normalised(source: str) -> str:
+    """The syntax tree of a module as text, without comments and docstrings."""
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [  # type: ignore[attr-defined]
+                n for n in body if not (isinstance(n, ast.Expr) and isinstance(n.value, ast.Constant))
+            ]
+    return ast.dump(tree)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +101,9 @@ def _render(shard: Shard) -> Rendered:
     groups = np.repeat(shard.groups, shard.variants)
     variants = np.tile(np.arange(shard.variants, dtype=np.int64), len(shard.groups))
     pictures = render(shard.spec, groups, variants)
-    labels = {name: getattr(pictures, name) for name in ("keypoints", "skeleton", "area", "full_area", "boxes")}
+    labels = {
+        name: getattr(pictures, name) for name in ("keypoints", "skeleton", "area", "full_area", "boxes", "stature")
+    }
     return Rendered(pictures.images, pictures.parts, labels)
 
 

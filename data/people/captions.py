@@ -1,12 +1,12 @@
 """Sentences about people: a small grammar, its vocabulary, and how much a caption names.
 
 **How the default detail was chosen** (before any method was compared, see `spec.PeopleSpec.caption_detail`). We counted
-a property of real captions: the share that names a garment or a colour of the person. Of 72 COCO images' captions (51
-images have captions), 23 images with a person carry 115 captions; 65 of these speak of a person at all; 8 name a garment
-or its colour ("a boy in a white t-shirt", "a smiling man in green"): 7 % of all, 12 % of those that speak of a person.
-All but one of the 65 say what the person does or where. A typical real caption of a person therefore names the
-action and not the clothes, and the default is `action`. (Captions written for person search are a different text: they
-always name clothes. That is `everything`, which the benchmark splits always use.)
+a property of real captions: the share that names a garment or a colour of the person. In 72 COCO images' captions, 23
+images with a person carry 115 captions (51 images have captions at all); 77 of these speak of a person; 8 name a garment
+or its colour ("a boy in a white t-shirt", "a smiling man in green"): 7 % of all, 10 % of those that speak of a person.
+The others say what the person does, and where. So a typical real caption names the action and not the clothes, and the
+default is `action`. (Captions written for person search are a different text: they always name clothes. That is
+`everything`, which the benchmark splits always use.)
 
 Sentence templates of two splits are disjoint while the words are shared: every function word below occurs in the
 templates of every split, and every content word can occur in every split.

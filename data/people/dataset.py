@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import multiprocessing
 import os
-from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.people import attributes, body, captions, motion, view, wardrobe
+from hcbench.data.people import attributes, body, captions, motion, scene, view, wardrobe
 from hcbench.data.people.cache import Rendered, Shard, obtain
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, Draws, PeopleSpec, constant, factor_keys, mix
 from hcbench.data.samples import Samples
@@ -51,7 +51,7 @@ class Stacked:
 
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         if isinstance(index, (int, np.integer)):
-            return self[np.array([index])][0]
+            return np.asarray(self[np.array([index])][0])
         if isinstance(index, slice):
             index = np.arange(*index.indices(len(self)))
         index = np.asarray(index)
@@ -93,9 +93,7 @@ def _gather(work: list[Shard], cache: Path | None, workers: int) -> list[Rendere
     return [obtain(shard, cache) for shard in work]
 
 
-def pretraining_view(
-    spec: PeopleSpec, groups: NDArray[np.int64], *, cache: Path | None, workers: int = 1
-) -> Samples:
+def pretraining_view(spec: PeopleSpec, groups: NDArray[np.int64], *, cache: Path | None, workers: int = 1) -> Samples:
     """Images of `groups` (int64 (G,)): variants 0..4 of each, group-major, with labels as methods are given them.
 
     Args:
@@ -120,8 +118,7 @@ def pretraining_view(
     if len(np.unique(groups)) != len(groups):
         raise BudgetError("A group is named twice.", "Take groups from a permutation.")
     work = shards(spec, groups)
-    samples = _samples(spec, work, cache, workers, f"people/{spec.layout} {len(groups)} groups", sentences=1)
-    return samples if spec.noise == 0 else _with_noise(spec, samples)
+    return _samples(spec, work, cache, workers, f"people/{spec.layout} {len(groups)} groups", sentences=1)
 
 
 def benchmark_shards(
@@ -161,8 +158,8 @@ def benchmark_split(
     work = benchmark_shards(split, style=style, height=height, width=width, scale=scale)
     spec = work[0].spec
     samples = _samples(spec, work, cache, workers, f"people/{split} style {style}", sentences=2)
-    if split == "test":
-        _log_twins(samples)
+    if samples.captions is not None and samples.identity is not None:
+        _log_twins(samples.name, samples.captions, samples.identity)
     return samples
 
 
@@ -177,28 +174,37 @@ def _samples(
     pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
     bones = body.draw_bones(Draws(keys["skeleton"]), person.woman, person.elder, spec.style)
     yaw = view.draw_yaw(Draws(keys["view"]))
-    said = captions.with_wrong_words(captions.facts(person, pose), keys["template"], spec.noise)
+    noisy = spec.noise if spec.split == "pretrain" else 0.0
+    said = captions.with_wrong_words(captions.facts(person, pose), keys["template"], noisy)
     labels = {key: np.concatenate([r.labels[key] for r in rendered]) for key in rendered[0].labels}
-    camera, _ = camera_ids(spec, keys)
     # What is fixed by the layout names the identity and the pose: elsewhere every image is a person or pose of its own.
     image = np.arange(len(groups), dtype=np.int64)
     identity = groups if spec.layout == "identities" else image
     identity = np.where(groups >= 1_000_000, -1, identity)
     visible = labels["area"] / np.maximum(labels["full_area"], 1.0)
+    ids = np.array([f"{spec.split}/{spec.layout}/{g:06d}-{v}" for g, v in zip(groups, variants, strict=True)])
+    points = labels["keypoints"]
+    if spec.split == "pretrain" and spec.noise > 0:
+        noise = Draws(mix(np.array([constant("noise", name) for name in ids], np.uint64)))
+        points = jittered(points, labels["stature"], noise, spec.noise)
+        if spec.layout == "identities":
+            identity = wrong_identities(groups, noise, spec.noise)
+    said_text = captions.write(said, keys["template"], spec.split, spec.caption_detail, sentences)
+    traits = attributes.attributes(person, pose, yaw)
     return Samples(
         name=name,
-        fingerprint="+".join(s.key for s in work) if len(work) == 1 else _digest(work, spec),
+        fingerprint=_digest(work, identity, points, said_text, traits),
         images=Stacked([r.images for r in rendered]),
-        ids=np.array([f"{spec.split}/{spec.layout}/{g:06d}-{v}" for g, v in zip(groups, variants, strict=True)]),
+        ids=ids,
         group=groups,
         identity=identity,
-        camera=camera,
+        camera=scene.draw_cameras(keys, variants, spec.split),
         pose_id=groups if spec.layout == "poses" else image,
-        keypoints=labels["keypoints"],
+        keypoints=points,
         area=labels["area"],
         boxes=labels["boxes"],
-        captions=captions.write(said, keys["template"], spec.split, spec.caption_detail, sentences),
-        attributes=attributes.attributes(person, pose, yaw),
+        captions=said_text,
+        attributes=traits,
         attribute_names=attributes.ATTRIBUTES,
         parts=Stacked([r.parts for r in rendered]),
         slices={
@@ -211,17 +217,12 @@ def _samples(
     )
 
 
-def _digest(work: list[Shard], spec: PeopleSpec) -> str:
-    value = constant(*(s.key for s in work), spec.noise, spec.caption_detail)
-    return f"people-{spec.split}-{spec.layout}-{int(value):016x}"
-
-
-def camera_ids(spec: PeopleSpec, keys: dict[str, NDArray[np.uint64]]) -> tuple[NDArray[np.int64], int]:
-    """Camera of each image, and how many cameras the split has."""
-    from hcbench.data.people.spec import CAMERAS, FIRST_CAMERA
-
-    count = CAMERAS[spec.split]
-    return FIRST_CAMERA[spec.split] + Draws(keys["camera"]).choice("camera", np.ones(count)), count
+def _digest(work: list[Shard], *labels: object) -> str:
+    """Hash of the pixels' keys and of every label that is handed out."""
+    digest = hashlib.sha256("+".join(shard.key for shard in work).encode())
+    for label in labels:
+        digest.update(label.tobytes() if isinstance(label, np.ndarray) else repr(label).encode())
+    return digest.hexdigest()[:24]
 
 
 def _sector(yaw: NDArray[np.float64]) -> NDArray[np.int64]:
@@ -229,43 +230,37 @@ def _sector(yaw: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.digitize(away, [np.pi / 4, 3 * np.pi / 4]).astype(np.int64)
 
 
-def _with_noise(spec: PeopleSpec, samples: Samples) -> Samples:
-    """Wrong identity labels and jittered keypoints (wrong words are already in the captions)."""
-    from dataclasses import replace
-
-    assert samples.group is not None and samples.keypoints is not None and samples.identity is not None  # noqa: S101, PT018
-    image_keys = np.array([constant("noise", name) for name in samples.ids], np.uint64)
-    draws = Draws(mix(image_keys))
-    points = samples.keypoints.copy()
-    labelled = points[..., 2] > 0
-    # Stature in pixels from the skeleton itself: the limbs give it whatever the pose; here the visible person's height.
-    stature = np.maximum(samples.boxes[:, 3], samples.boxes[:, 2]) if samples.boxes is not None else np.zeros(len(points))
-    gauss = np.stack([draws.normal(f"jitter/{i}") for i in range(34)], axis=1).reshape(-1, 17, 2)
-    points[..., :2] += (gauss * (KEYPOINT_NOISE / np.sqrt(2.0) * spec.noise * stature)[:, None, None]) * labelled[..., None]
-    identity = samples.identity
-    if spec.layout == "identities":
-        wrong = draws.flag("wrong identity", min(1.0, IDENTITY_NOISE * spec.noise))
-        identity = np.where(wrong, _neighbour(samples.group, draws), identity)
-    return replace(samples, keypoints=points.astype(np.float32), identity=identity)
+def jittered(
+    keypoints: NDArray[np.float32], stature: NDArray[np.float32], draws: Draws, noise: float
+) -> NDArray[np.float32]:
+    """Move labelled keypoints by KEYPOINT_NOISE statures (root mean square distance) times `noise`."""
+    gauss = np.stack([draws.normal(f"jitter/{i}", limit=4.0) for i in range(34)], axis=1).reshape(-1, 17, 2)
+    moved = keypoints.copy()
+    step = gauss * (KEYPOINT_NOISE / np.sqrt(2.0) * noise * stature)[:, None, None]
+    moved[..., :2] += step * (keypoints[..., 2:] > 0)
+    return moved
 
 
-def _neighbour(group: NDArray[np.int64], draws: Draws) -> NDArray[np.int64]:
-    """Another group of the same shard, so that a larger budget keeps the wrong labels of a smaller one."""
+def wrong_identities(group: NDArray[np.int64], draws: Draws, noise: float) -> NDArray[np.int64]:
+    """Labels of which IDENTITY_NOISE * noise name another person of the same shard.
+
+    Within the shard, so that a larger budget keeps the wrong labels of a smaller one (its last shard may change).
+    """
+    wrong = draws.flag("wrong identity", min(1.0, IDENTITY_NOISE * noise))
     position = np.arange(len(group)) // GROUP_SIZE
     first = position // SHARD_GROUPS * SHARD_GROUPS
     size = np.minimum(SHARD_GROUPS, len(group) // GROUP_SIZE - first)
     step = 1 + (draws.uniform("which") * np.maximum(size - 1, 1)).astype(np.int64)
-    other = first + (position - first + step) % np.maximum(size, 1)
-    return np.asarray(group[other * GROUP_SIZE])
+    other = group[(first + (position - first + step) % size) * GROUP_SIZE]
+    return np.asarray(np.where(wrong, other, group))
 
 
-def _log_twins(samples: Samples) -> None:
+def _log_twins(name: str, said: tuple[tuple[str, ...], ...], identities: NDArray[np.int64]) -> None:
     """Test captions should tell identities apart; twins count as errors of every method."""
-    assert samples.captions is not None and samples.identity is not None  # noqa: S101, PT018
     owners: dict[str, set[int]] = {}
-    for texts, identity in zip(samples.captions, samples.identity, strict=True):
+    for texts, identity in zip(said, identities, strict=True):
         for text in texts:
             owners.setdefault(text, set()).add(int(identity))
     twins = {identity for people in owners.values() if len(people) > 1 for identity in people if identity >= 0}
-    total = len(Counter(samples.identity[samples.identity >= 0].tolist()))
-    log.info("%s: %d of %d identities share a caption with another one.", samples.name, len(twins), total)
+    total = len(np.unique(identities[identities >= 0]))
+    log.info("%s: %d of %d identities share a caption with another one.", name, len(twins), total)

@@ -16,7 +16,14 @@ from hcbench.data.people.body import Skeleton
 from hcbench.data.people.motion import FAMILIES, Pose
 from hcbench.data.people.spec import Draws
 from hcbench.data.people.wardrobe import (
-    BAGS, HAIR_STYLES, HATS, LOWERS, PATTERNS, SHOES, UPPERS, Person,
+    BAGS,
+    HAIR_STYLES,
+    HATS,
+    LOWERS,
+    PATTERNS,
+    SHOES,
+    UPPERS,
+    Person,
 )  # fmt: skip
 
 Array = NDArray[np.float64]
@@ -162,6 +169,7 @@ def _torso(b: _Build) -> None:
     dressed = p.upper == UPPERS.index("dress")
     for name in ("rgb", "rgb2"):
         lower[name] = np.where(_col(dressed), cloth[name], lower[name])
+    lower["pattern"] = np.where(dressed, PLAIN, lower["pattern"])
     b.figure.add(s.hip[:, 0], s.hip[:, 1], 0.094 * k * g, 0.094 * k * g, pelvis, flatten=0.95, part=PART["torso"],
                  origin=s.pelvis, wrap=0.15, **lower)  # fmt: skip
     b.figure.add(s.chest - up * _col(0.01 * k), s.head - s.head_frame[..., 1] * _col(0.03 * k), 0.058 * k * np.sqrt(g),
@@ -206,7 +214,7 @@ def _hair(b: _Build, at: Any, turned: Array) -> None:
     radius = np.select([curly, full], [0.50, 0.44], 0.425) - 0.04 * (covered & ~curly) - 0.08 * (covered & curly)
     b.figure.add(at(0, 0.05, -0.13), at(0, 0.14, -0.06), radius * size * 0.96, radius * size, turned,
                  flatten=np.where(curly, 0.95, 0.90), active=~style["shaved"], **hair)  # fmt: skip
-    # The second volume hangs down the back (bob, long), behind the crown (ponytail, bun) or lies over the brow (parted).
+    # The second volume hangs down the back (bob, long), behind the crown (ponytail, bun), over the brow (parted).
     length = np.select([style["bob"], style["long"]], [0.42, 1.15], 0.0)
     down = -0.6 * s.head_frame[..., 1] - 0.4 * s.chest_frame[..., 1] - 0.10 * s.chest_frame[..., 2]
     fall_start, bun = at(0, 0.0, -0.20), at(0, 0.22, -0.50)
@@ -243,8 +251,8 @@ def _hat(b: _Build, at: Any, turned: Array) -> None:
     front = at(0, 0.17, 0.30)
     middle = at(0, 0.15, -0.03)
     b.figure.add(np.where(_col(cap), front, middle), np.where(_col(cap), at(0, 0.13, 0.56), middle),
-                 np.where(cap, 0.27, 0.72) * size, np.where(cap, 0.24, 0.72) * size, low, flatten=np.where(cap, 0.16, 0.09),
-                 active=cap | hat, **cloth)  # fmt: skip
+                 np.where(cap, 0.27, 0.72) * size, np.where(cap, 0.24, 0.72) * size, low,
+                 flatten=np.where(cap, 0.16, 0.09), active=cap | hat, **cloth)  # fmt: skip
 
 
 def _arm(b: _Build, side: int) -> None:

@@ -312,7 +312,7 @@ def _kick(a: dict[str, Array], d: Draws, s: Array) -> None:
     foot = _one_side(d, "foot")
     _put(a, "leg_flex", foot, 0.6 + 0.42 * s)
     _put(a, "knee", foot, d.uniform("shin", 0.05, 0.5))
-    _put(a, "knee", 1 - foot, 0.15)
+    _put(a, "knee", 1 - foot, d.uniform("standing", 0.08, 0.25))
     a["lean"] += -0.12 * s
     a["arm_abduct"] = 0.4 + 0.6 * d.uniforms("out", 2)
     a["arm_flex"] = a["arm_flex"] + 0.5 * (foot[:, ::-1] - foot * 0.5)

@@ -42,6 +42,11 @@ GEOMETRY: Final = (
 """Columns of the parameter table, all in pixels."""
 
 
+def where_true(mask: Tensor) -> Tensor:
+    """Indices of true elements of the flattened mask, int64; NumPy finds them 20 times faster than `Tensor.nonzero`."""
+    return torch.from_numpy(np.flatnonzero(mask.numpy()))
+
+
 @dataclass(frozen=True, slots=True)
 class Capsules:
     """K primitives ready for rays.
@@ -66,7 +71,7 @@ def prepare_capsules(
     flat_axis: NDArray[np.float64], flatten: NDArray[np.float64], cut: NDArray[np.float64],
     image: NDArray[np.int64], images: int,
 ) -> Capsules:  # fmt: skip
-    """Parameters of K capsules given in the image frame (pixels): start, end and unit `flat_axis` are float64 (K, 3)."""
+    """Parameters of K capsules in the image frame (pixels): start, end and unit `flat_axis` are float64 (K, 3)."""
     gain = 1.0 / flatten**2 - 1.0
     w = flat_axis
     g11, g22, g33 = (1.0 + gain * w[:, i] ** 2 for i in range(3))
@@ -135,9 +140,10 @@ def cull(capsules: Capsules, height: int, width: int) -> TileLists:
     t = ((px * ux + py * uy) / squared[:, None, None]).clamp_(0.0, 1.0)
     near = (px - t * ux).square_() + (py - t * uy).square_()
     bound = capsules.reach + (TILE / 2) * 2**0.5 + 1.0
-    touches = (near < bound.square()[:, None, None]).reshape(len(bound), -1)
-    primitive, local = touches.nonzero().unbind(1)
-    tile = capsules.image[primitive] * (down * across) + local
+    touches = where_true(near < bound.square()[:, None, None])
+    primitive = torch.div(touches, down * across, rounding_mode="floor")
+    local = touches - primitive * (down * across)
+    tile = capsules.image.index_select(0, primitive) * (down * across) + local
     order = torch.argsort(tile, stable=True)  # by tile, then by primitive
     primitive, tile = primitive[order], tile[order]
     present, first_count = torch.unique_consecutive(tile, return_counts=True)
@@ -156,16 +162,20 @@ def cull(capsules: Capsules, height: int, width: int) -> TileLists:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """What each pixel of the listed tiles sees; tensors are (S, T).
+    """The F pixels where anything is seen, tensors (F,).
 
     Attributes:
-        tiles: The tiles.
-        front: int64, primitive of the front-most fragment, feathered edges included; -1 = none.
+        image: int64, image of the pixel.
+        x: int64, column.
+        y: int64, row.
+        front: int64, primitive of the front-most fragment, feathered edges included.
         body: int64, primitive of the front-most fragment whose core covers the pixel centre; -1 = none.
         cover: float32, coverage by anything, 0 .. 1.
     """
 
-    tiles: TileLists
+    image: Tensor
+    x: Tensor
+    y: Tensor
     front: Tensor
     body: Tensor
     cover: Tensor
@@ -240,14 +250,31 @@ def trace(capsules: Capsules, height: int, width: int) -> Hits:
         torch.maximum(front_key[:, :n], front, out=front_key[:, :n])
         torch.maximum(body_key[:, :n], body, out=body_key[:, :n])
         torch.maximum(cover[:, :n], alpha, out=cover[:, :n])
-    return Hits(tiles, _primitive(front_key, tiles), _primitive(body_key, tiles), cover)
+    return _resolve(front_key, body_key, cover, tiles, local, across, total)
 
 
-def _primitive(key: Tensor, tiles: TileLists) -> Tensor:
-    """The primitive that a key names: its rank is the key modulo the number of ranks."""
-    if not len(tiles.tile):
-        return key.long()
-    hit = key > _EMPTY / 2
-    rank = torch.where(hit, key.remainder(float(_RANKS)), 0.0).long()
-    found = tiles.lists.gather(0, rank)
-    return torch.where(hit, found, -1)
+def _resolve(
+    front_key: Tensor, body_key: Tensor, cover: Tensor, tiles: TileLists, local: Tensor, across: int, total: int
+) -> Hits:
+    """Turn keys into primitives where there is something: the rank is the key modulo the number of ranks."""
+    flat = where_true(front_key > _EMPTY / 2)
+    inside = torch.div(flat, max(len(tiles.tile), 1), rounding_mode="floor")
+    tile = flat - inside * len(tiles.tile)
+    front, body = front_key.view(-1).index_select(0, flat), body_key.view(-1).index_select(0, flat)
+
+    def primitive(key: Tensor) -> Tensor:
+        rank = key.clamp(min=-1e8).remainder_(float(_RANKS)).long()
+        return tiles.lists.view(-1).index_select(0, rank.mul_(len(tiles.tile)).add_(tile).clamp_(max=limit))
+
+    limit = max(tiles.lists.numel() - 1, 0)
+    absent = where_true(body <= _EMPTY / 2)
+    column, row = (local % across) * TILE, torch.div(local, across, rounding_mode="floor") * TILE
+    lanes = torch.arange(TILE * TILE)
+    return Hits(
+        image=torch.div(tiles.tile, total, rounding_mode="floor").index_select(0, tile),
+        x=column.index_select(0, tile) + (lanes % TILE).index_select(0, inside),
+        y=row.index_select(0, tile) + torch.div(lanes, TILE, rounding_mode="floor").index_select(0, inside),
+        front=primitive(front),
+        body=primitive(body).index_fill_(0, absent, -1),
+        cover=cover.view(-1).index_select(0, flat),
+    )

@@ -48,6 +48,7 @@ class Pictures:
         area: float32 (N,), visible pixels of the person.
         full_area: float32 (N,), pixels of the person were nothing in front.
         boxes: float32 (N, 4), x, y, w, h of the visible person.
+        stature: float32 (N,), the person's height when standing, in pixels.
     """
 
     images: NDArray[np.uint8]
@@ -58,6 +59,7 @@ class Pictures:
     area: NDArray[np.float32]
     full_area: NDArray[np.float32]
     boxes: NDArray[np.float32]
+    stature: NDArray[np.float32]
 
 
 def build_world(spec: PeopleSpec, groups: NDArray[np.int64], variants: NDArray[np.int64]) -> World:
@@ -118,6 +120,7 @@ def _render_batch(world: World, rows: slice, background_only: bool) -> Pictures:
         skeleton=skeleton[..., :2].astype(np.float32), area=person.sum(axis=(1, 2)).astype(np.float32),
         full_area=((body_map > 0) & (body_map < figure.PART["object"])).sum(axis=(1, 2)).astype(np.float32),
         boxes=mask_boxes(person),
+        stature=(world.skeleton.bones.stature[rows] * world.view.scale[rows]).astype(np.float32),
     )  # fmt: skip
 
 
@@ -133,12 +136,13 @@ def _settle_allocator() -> None:
 
 def mask_boxes(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Tight boxes (x, y, w, h) of masks (N, H, W); an empty mask gives zeros."""
-    columns, rows = mask.any(axis=1), mask.any(axis=2)
+    columns: NDArray[np.bool_] = np.any(mask, axis=1)
+    rows: NDArray[np.bool_] = np.any(mask, axis=2)
     x0, y0 = columns.argmax(axis=1), rows.argmax(axis=1)
     x1 = mask.shape[2] - columns[:, ::-1].argmax(axis=1)
     y1 = mask.shape[1] - rows[:, ::-1].argmax(axis=1)
     boxes = np.stack([x0, y0, x1 - x0, y1 - y0], axis=1)
-    return (boxes * columns.any(axis=1)[:, None]).astype(np.float32)
+    return np.asarray(boxes * np.any(columns, axis=1, keepdims=True), np.float32)
 
 
 def _visibility(
@@ -232,59 +236,49 @@ def _draw(
     world: World, rows: slice,
 ) -> None:  # fmt: skip
     """Shade the fragments and lay them over the canvas."""
-    n, _, h, w = canvas.shape
-    across, total = w // raycast.TILE, h * w // raycast.TILE**2
-    image = hits.tiles.tile // total
-    local = hits.tiles.tile % total
-    inside = torch.arange(raycast.TILE**2)
-    column = ((local % across) * raycast.TILE)[None] + (inside % raycast.TILE)[:, None]
-    row = (torch.div(local, across, rounding_mode="floor") * raycast.TILE)[None] + (inside // raycast.TILE)[:, None]
-    pixel = (image * (h * w))[None] + row * w + column
-    front, body_hit, cover = hits.front.reshape(-1), hits.body.reshape(-1), hits.cover.reshape(-1)
-    column, row, pixel = column.reshape(-1), row.reshape(-1), pixel.reshape(-1)
-    first = (front >= 0).nonzero().squeeze(1)
-    second = ((body_hit >= 0) & (body_hit != front)).nonzero().squeeze(1)
-    # Deepest first: the body fragments behind feathered edges, then everything in front over them.
-    fragments = torch.cat([second, first])
-    primitive = torch.cat([body_hit[second], front[first]])
-    frag = shade.Fragments(primitive, pixel[fragments], column[fragments].float(), row[fragments].float())
-    table = material.index_select(1, primitive)
-    columns = dict(zip(shade.MATERIAL, table.unbind(0), strict=False))
-    part = table[-1].to(torch.uint8)
+    h, w = canvas.shape[2:]
+    pixel = (hits.image * h + hits.y) * w + hits.x
+    # A front fragment that only feathers the pixel lies over the body fragment behind it: both are shaded.
+    edges = raycast.where_true((hits.body >= 0) & (hits.body != hits.front))
+    # Deepest first; padded, so that no fragment's arithmetic depends on where an array ends.
+    order = shade.padded(torch.cat([edges, torch.arange(len(pixel))]))
+    primitive = torch.cat([hits.body.index_select(0, edges), hits.front.index_select(0, order[len(edges) :])])
+    column, row = hits.x.index_select(0, order).float(), hits.y.index_select(0, order).float()
+    frag = shade.Fragments(primitive, pixel.index_select(0, order), column, row)
+    columns = shade.Columns(material, shade.MATERIAL, primitive)
+    part = material[-1].index_select(0, primitive).to(torch.uint8)
+    first = order[len(edges) :]
     surface = shade.surface(capsules, columns, frag)
-    lights = _lights(world, rows).index_select(1, capsules.image[primitive])
-    light = dict(zip(shade.LIGHT, lights.unbind(0), strict=True))
-    depth.index_copy_(0, frag.pixel[len(second) :], surface.z[len(second) :])
-    depth.index_copy_(0, frag.pixel[: len(second)], surface.z[: len(second)])
+    light = shade.Columns(_lights(world, rows), shade.LIGHT, capsules.image.index_select(0, primitive))
+    skip = len(edges)
+    depth.index_copy_(0, frag.pixel[skip:], surface.z[skip:])
+    depth.index_copy_(0, frag.pixel[:skip], surface.z[:skip])
     shadow = _shadow(depth, frag, surface.z, light, h, w)
     rgb = shade.light(shade.albedo(columns, surface), columns, light, surface, shadow)
-    alpha = cover[first]
-    behind = body_hit[first]
-    # The feathered edge of the front fragment over a body behind it: its own coverage, not that of the union.
-    edges = ((behind >= 0) & (behind != front[first])).nonzero().squeeze(1)
-    alpha.index_copy_(0, edges, _own_cover(capsules, frag, len(second) + edges))
-    planes = canvas.view(n, 3, h * w)
-    base = (frag.pixel // (h * w)) * (2 * h * w) + frag.pixel  # index of the red value
-    flat = planes.view(-1)
+    alpha = hits.cover.index_select(0, first)
+    alpha.index_copy_(0, edges, _own_cover(capsules, frag, skip + edges))
+    base = hits.image.index_select(0, order).mul_(2 * h * w).add_(frag.pixel)  # index of the red value
+    flat = canvas.view(-1)
     for channel in range(3):
         where = base + channel * (h * w)
-        flat.index_copy_(0, where[: len(second)], rgb[channel][: len(second)])
-        under = flat.index_select(0, where[len(second) :])
-        over = rgb[channel][len(second) :]
-        flat.index_copy_(0, where[len(second) :], under + alpha * (over - under))
-    mostly = (alpha >= 0.5).nonzero().squeeze(1)
-    parts.index_copy_(0, frag.pixel[: len(second)], part[: len(second)])
-    parts.index_copy_(0, frag.pixel[len(second) :][mostly], part[len(second) :][mostly])
-    faint = ((alpha < 0.5) & (behind < 0)).nonzero().squeeze(1)
-    depth.index_fill_(0, frag.pixel[len(second) :][faint], -torch.inf)
+        flat.index_copy_(0, where[:skip], rgb[channel][:skip])
+        under = flat.index_select(0, where[skip:])
+        flat.index_copy_(0, where[skip:], (rgb[channel][skip:] - under).mul_(alpha).add_(under))
+    mostly = raycast.where_true(alpha >= 0.5)
+    parts.index_copy_(0, frag.pixel[:skip], part[:skip])
+    parts.index_copy_(0, frag.pixel[skip:].index_select(0, mostly), part[skip:].index_select(0, mostly))
+    faint = raycast.where_true((alpha < 0.5) & (hits.body.index_select(0, first) < 0))
+    depth.index_fill_(0, frag.pixel[skip:].index_select(0, faint), -torch.inf)
 
 
 def _own_cover(capsules: raycast.Capsules, frag: shade.Fragments, rows: Tensor) -> Tensor:
     """Coverage of the fragments `rows` by their own primitive, 0 .. 1."""
-    table = capsules.table.index_select(1, frag.primitive[rows])
+    table = capsules.table.index_select(1, frag.primitive.index_select(0, rows))
     column = dict(zip(raycast.GEOMETRY, table.unbind(0), strict=True))
     column["r0"] = column["r0"] - raycast.FEATHER / column["edge"]
-    _, disc, _, t_free, _, _, radius = raycast.evaluate(column, frag.px[rows], frag.py[rows])
+    _, disc, _, t_free, _, _, radius = raycast.evaluate(
+        column, frag.px.index_select(0, rows), frag.py.index_select(0, rows)
+    )
     alpha = disc / (radius.clamp(min=0.3) * 2.0) * column["edge"] + 1.0
     hem = (column["cut"] - t_free) * column["cut_length"] + 1.0
     return torch.minimum(alpha, hem).clamp_(0.0, 1.0)
@@ -297,7 +291,7 @@ def _lights(world: World, rows: slice) -> Tensor:
     )
 
 
-def _shadow(depth: Tensor, frag: shade.Fragments, z: Tensor, light: dict[str, Tensor], h: int, w: int) -> Tensor:
+def _shadow(depth: Tensor, frag: shade.Fragments, z: Tensor, light: shade.Columns, h: int, w: int) -> Tensor:
     """March a few steps towards the light over the depth map: 1 lit, 0 in shadow."""
     unit = h / 128.0
     base = frag.pixel - (frag.py * w + frag.px).long()
@@ -331,7 +325,7 @@ def _occlude(canvas: Tensor, parts: Tensor, s: scene.Setting, index: NDArray[np.
         level = torch.from_numpy((s.sky[i] * 0.75 + s.key[i] * 0.42).astype(np.float32))[:, None, None]
         region = canvas[row, :, c:d, a:b]
         region.add_((rgb * level - region) * alpha)
-        parts[row, c:d, a:b][alpha > 0.5] = figure.PART["occluder"]
+        parts[row, c:d, a:b].numpy()[thing.alpha[c - y0 : d - y0, a - x0 : b - x0] > 0.5] = figure.PART["occluder"]
 
 
 @lru_cache(maxsize=1)
@@ -352,18 +346,17 @@ def _camera(canvas: Tensor, s: scene.Setting, index: NDArray[np.int64]) -> NDArr
     canvas.mul_(1.0 - veil).add_(veil * 0.55)
     rounds = s.blurs[index]
     for number in range(int(rounds.max())):
-        rows = torch.from_numpy(np.flatnonzero(rounds > number))
-        part = canvas if len(rows) == n else canvas[rows]
-        weight = row(s.blur)[rows]
+        chosen = np.flatnonzero(rounds > number)
+        part = canvas if len(chosen) == n else canvas[torch.from_numpy(chosen)]
+        weight = row(s.blur)[torch.from_numpy(chosen)]
         for dim in (2, 3):
             size = part.shape[dim]
-            middle = part.clone()
-            inner = part.narrow(dim, 1, size - 2)
-            centre = middle.narrow(dim, 1, size - 2)
-            sides = middle.narrow(dim, 0, size - 2) + middle.narrow(dim, 2, size - 2)
-            inner.add_((sides - 2.0 * centre) * weight)
+            centre = part.narrow(dim, 1, size - 2)
+            change = torch.add(part.narrow(dim, 0, size - 2), part.narrow(dim, 2, size - 2))
+            change.sub_(centre).sub_(centre).mul_(weight)
+            centre.add_(change)
         if part is not canvas:
-            canvas[rows] = part
+            canvas[torch.from_numpy(chosen)] = part
     canvas.mul_(row(s.exposure)).clamp_(1e-6, 1.0).sqrt_()
     curve = row(s.contrast)
     # A smooth step mixed in by `contrast`.

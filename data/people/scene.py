@@ -1,14 +1,14 @@
 """Where people are seen: places with their textures and clutter, light, the camera's colours, things in the way.
 
-Each camera looks at one place, a panorama painted once per process; an image shows a window of it. Camera, window, light
-and occluder are drawn from keys that know neither identity nor pose.
+Each camera looks at one place, a panorama painted once per process; an image shows a window of it. Camera, window,
+light and occluder are drawn from keys that know neither identity nor pose.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,11 +68,23 @@ class Setting:
     occluder_y: Array
 
 
+def draw_cameras(keys: dict[str, Keys], variants: NDArray[np.int64], split: str) -> NDArray[np.int64]:
+    """Camera ids int64 (N,), uniform over the split's; variants 0, 1, 2 of a group have three different ones."""
+    count = CAMERAS[split]
+    group, image = Draws(keys["group"]), Draws(keys["camera"])
+    half = (count - 1) // 2
+    first = group.choice("first camera", np.ones(count))
+    second = first + 1 + group.choice("second camera", np.ones(half))
+    third = first + 1 + half + group.choice("third camera", np.ones(count - 1 - half))
+    free = image.choice("camera", np.ones(count))
+    local = np.select([variants == 0, variants == 1, variants == 2], [first, second, third], free) % count
+    return np.asarray(FIRST_CAMERA[split] + local)
+
+
 def draw_setting(keys: dict[str, Keys], variants: NDArray[np.int64], split: str, style: str) -> Setting:
-    """Draw the scenes of N images; variants of a group are spread over cameras."""
-    camera, scene, light = Draws(keys["camera"]), Draws(keys["scene"]), Draws(keys["light"])
-    local = camera.choice("camera", np.ones(CAMERAS[split]))
-    ids = FIRST_CAMERA[split] + local
+    """Draw the scenes of N images."""
+    scene, light = Draws(keys["scene"]), Draws(keys["light"])
+    ids = draw_cameras(keys, variants, split)
     place = Draws(np.array([constant("camera", style, split, int(i)) for i in ids], np.uint64))
     elevation = light.uniform("elevation", 0.35, 1.25)
     azimuth = light.uniform("azimuth", -2.1, 2.1)
@@ -82,10 +94,12 @@ def draw_setting(keys: dict[str, Keys], variants: NDArray[np.int64], split: str,
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
     warm = light.uniform("warm", -1.0, 1.0)[:, None] * np.array([0.10, 0.01, -0.12])
     strength = light.uniform("strength", 0.35, 1.15) * (1.15 if style == "A" else 0.95)
-    level = light.uniform("level", 0.42, 0.72)
+    level = light.uniform("level", 0.46, 0.76)
     cast = _cast(place)
     night = light.flag("night", 0.10)
-    exposure = np.exp(light.normal("exposure", 0.0, 0.16) + place.normal("exposure", 0.0, 0.14)) * np.where(night, 0.5, 1)
+    exposure = np.exp(light.normal("exposure", 0.0, 0.16) + place.normal("exposure", 0.0, 0.14)) * np.where(
+        night, 0.5, 1
+    )
     draws = Draws(keys["occluder"])
     rough = 1.35 if style == "B" else 1.0
     return Setting(
@@ -167,7 +181,7 @@ def place(camera: int, style: str, height: int, width: int) -> Picture:
     """
     rng = np.random.default_rng(int(constant("place", style, camera)))
     unit = height / 128.0
-    full_h, full_w = 2 * height, PLACE_WIDTH * width
+    full_w = PLACE_WIDTH * width
     wall = _wall(rng, height, full_w, unit, style)
     _clutter(rng, wall, unit)
     ground = _ground(rng, height, full_w, unit, style)
@@ -179,7 +193,6 @@ def place(camera: int, style: str, height: int, width: int) -> Picture:
         for _ in range(1 + int(soften * 3 * unit)):
             picture[1:-1] = (picture[:-2] + 2 * picture[1:-1] + picture[2:]) / 4
             picture[:, 1:-1] = (picture[:, :-2] + 2 * picture[:, 1:-1] + picture[:, 2:]) / 4
-    assert picture.shape[:2] == (full_h, full_w)  # noqa: S101
     return np.ascontiguousarray((np.clip(picture, 0, 1) * 255).astype(np.uint8).transpose(2, 0, 1))
 
 
@@ -314,7 +327,7 @@ def sprite(index: int, style: str, height: int) -> Sprite:
     h, w = int(tall) // 4 * 4, max(8, int(wide) // 4 * 4)
     y, x = np.arange(h)[:, None] / h, np.arange(w)[None] / w
     round_x = np.sqrt(np.clip(1 - (2 * x - 1) ** 2, 0, 1)) + 0 * y  # shading of a cylinder
-    alpha = np.ones((h, w))
+    alpha: NDArray[Any] = np.ones((h, w))
     colour = _muted(rng, 0.25, 0.5, 1.5)[None, None] * (0.45 + 0.65 * round_x)[..., None]
     if name == "post":
         colour = np.array([0.42, 0.33, 0.25]) * (0.5 + 0.6 * round_x[..., None])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hcbench.data.people import figure
-from hcbench.data.people.raycast import GEOMETRY, Capsules, evaluate
+from hcbench.data.people.raycast import GEOMETRY, Capsules, evaluate, where_true
 
 MATERIAL: Final = (
     *(f"{name}_{axis}" for name in ("side", "up", "front", "origin") for axis in "xyz"),
@@ -28,6 +28,40 @@ LIGHT: Final = (
     "ground_b",
 )  # fmt: skip
 """Columns of the light table (one row per image), in the image frame; (x, y, z) points towards the light."""
+
+
+class Columns:
+    """Named rows of a table (C, K), each gathered for F fragments when first asked for; most are needed on few."""
+
+    def __init__(self, table: Tensor, names: tuple[str, ...], index: Tensor) -> None:
+        self.table, self.index = table, index
+        self.position = {name: row for row, name in enumerate(names)}
+        self.gathered: dict[str, Tensor] = {}
+
+    def __getitem__(self, name: str) -> Tensor:
+        """float32 (F,)."""
+        if name not in self.gathered:
+            self.gathered[name] = self.table[self.position[name]].index_select(0, self.index)
+        return self.gathered[name]
+
+    def at(self, name: str, rows: Tensor) -> Tensor:
+        """The values at some fragments, float32 (len(rows),)."""
+        if name in self.gathered:
+            return self.gathered[name].index_select(0, rows)
+        return self.table[self.position[name]].index_select(0, self.index.index_select(0, rows))
+
+
+LANES: Final = 64
+
+
+def padded(rows: Tensor) -> Tensor:
+    """Repeat the last index up to a multiple of LANES.
+
+    Vector units treat the end of an array by scalar code that may round differently; with full vectors an image does
+    not depend on its neighbours in the batch. Writing the repeated fragment again writes the same value.
+    """
+    missing = -len(rows) % LANES
+    return torch.cat([rows, rows[-1:].expand(missing)]) if missing and len(rows) else rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +83,7 @@ class Fragments:
 
 @dataclass(frozen=True, slots=True)
 class Surface:
-    """Geometry of F fragments: depth (pixels), unit normal, axis parameter, and coordinates on the primitive (metres)."""
+    """Geometry of F fragments: depth (pixels), unit normal, axis parameter, coordinates on the primitive (metres)."""
 
     z: Tensor
     nx: Tensor
@@ -63,7 +97,7 @@ class Surface:
     facing: Tensor  # normal . front, positive on the front half
 
 
-def surface(capsules: Capsules, material: dict[str, Tensor], fragments: Fragments) -> Surface:
+def surface(capsules: Capsules, material: Columns, fragments: Fragments) -> Surface:
     """Exact hit points and normals of the fragments."""
     table = capsules.table.index_select(1, fragments.primitive)
     column = dict(zip(GEOMETRY, table.unbind(0), strict=True))
@@ -108,7 +142,7 @@ def _blend(rgb: list[Tensor], rows: Tensor, amount: Tensor, other: list[Tensor])
         channel.index_copy_(0, rows, base + amount * (target - base))
 
 
-def albedo(material: dict[str, Tensor], s: Surface) -> list[Tensor]:
+def albedo(material: Columns, s: Surface) -> list[Tensor]:
     """Colour of the surface before light: three tensors (F,)."""
     rgb = [material[f"rgb_{c}"].clone() for c in "rgb"]
     _patterns(rgb, material, s)
@@ -119,27 +153,27 @@ def albedo(material: dict[str, Tensor], s: Surface) -> list[Tensor]:
 
 
 def _rows(mask: Tensor) -> Tensor:
-    return mask.nonzero().squeeze(1)
+    return padded(where_true(mask))
 
 
 def _pick(values: Tensor, rows: Tensor) -> Tensor:
     return values.index_select(0, rows)
 
 
-def _second(material: dict[str, Tensor], rows: Tensor, name: str = "rgb2") -> list[Tensor]:
-    return [_pick(material[f"{name}_{c}"], rows) for c in "rgb"]
+def _second(material: Columns, rows: Tensor, name: str = "rgb2") -> list[Tensor]:
+    return [material.at(f"{name}_{c}", rows) for c in "rgb"]
 
 
-def _patterns(rgb: list[Tensor], material: dict[str, Tensor], s: Surface) -> None:
+def _patterns(rgb: list[Tensor], material: Columns, s: Surface) -> None:
     rows = _rows(material["pattern"] > 0)
     if not len(rows):
         return
-    code, density = _pick(material["pattern"], rows), _pick(material["density"], rows)
+    code, density = material.at("pattern", rows), material.at("density", rows)
     u, v, lu, facing = (_pick(x, rows) for x in (s.u, s.lv, s.lu, s.facing))
     # `facing` carries the 1 / (pixels per metre) of the axes; only its sign and its ratio to `side` matter here.
     front = (facing > 0).float()
     across, upwards = _wave(v * density * 10.0), _wave(u * density * 12.0)
-    torso = (_pick(material["kind"], rows) == figure.TORSO).float()
+    torso = (material.at("kind", rows) == figure.TORSO).float()
     amount = torch.zeros_like(u)
     for value, weight in (
         (figure.STRIPED, across),
@@ -156,11 +190,11 @@ def _patterns(rgb: list[Tensor], material: dict[str, Tensor], s: Surface) -> Non
     _blend(rgb, rows, amount, _second(material, rows))
 
 
-def _straps(rgb: list[Tensor], material: dict[str, Tensor], s: Surface) -> None:
+def _straps(rgb: list[Tensor], material: Columns, s: Surface) -> None:
     rows = _rows((material["strap"] > 0) & (material["kind"] == figure.TORSO))
     if not len(rows):
         return
-    strap = _pick(material["strap"], rows)
+    strap = material.at("strap", rows)
     lu, lv, facing = (_pick(x, rows) for x in (s.lu, s.lv, s.facing))
     two = _inside((lu.abs() - 0.088).abs() - 0.019, 0.02) * _inside(-0.30 - lv, 0.03) * (facing > 0)
     side = (strap == 2).float() * 2.0 - 1.0  # +1: the bag hangs at the left hip, the strap lies on the right shoulder
@@ -169,12 +203,12 @@ def _straps(rgb: list[Tensor], material: dict[str, Tensor], s: Surface) -> None:
     _blend(rgb, rows, amount, _second(material, rows, "rgb3"))
 
 
-def _faces(rgb: list[Tensor], material: dict[str, Tensor], s: Surface) -> None:
+def _faces(rgb: list[Tensor], material: Columns, s: Surface) -> None:
     """Eyes, brows, mouth, blush, hairline, beard and glasses, drawn on the skull in head heights."""
     rows = _rows(material["strap"].eq(1.0) & material["kind"].eq(figure.HEAD))
     if not len(rows):
         return
-    feature = _pick(material["feature"], rows)
+    feature = material.at("feature", rows)
     glasses, beard, bare = feature.remainder(2.0), (feature / 2).floor().remainder(2.0), (feature >= 4).float()
     # The head's own axes: its table was turned by (front, up, side) to flatten it along its side.
     head = 1.0 / 0.227
@@ -206,15 +240,15 @@ def _faces(rgb: list[Tensor], material: dict[str, Tensor], s: Surface) -> None:
     _blend(rgb, rows, torch.maximum(frame * _inside(ax - 0.29, 0.04), temple) * glasses * 0.9, black)
 
 
-def _skin(material: dict[str, Tensor], rows: Tensor) -> list[Tensor]:
-    return [_pick(material[f"rgb_{c}"], rows) for c in "rgb"]
+def _skin(material: Columns, rows: Tensor) -> list[Tensor]:
+    return [material.at(f"rgb_{c}", rows) for c in "rgb"]
 
 
-def _details(rgb: list[Tensor], material: dict[str, Tensor], s: Surface) -> None:
+def _details(rgb: list[Tensor], material: Columns, s: Surface) -> None:
     """Boots over the shin, soles, strands of hair, flaps of bags."""
     rows = _rows(material["split"] < 2.0)
     if len(rows):
-        beyond = ((_pick(s.t, rows) - _pick(material["split"], rows)) * 24.0).clamp_(0.0, 1.0)
+        beyond = ((_pick(s.t, rows) - material.at("split", rows)) * 24.0).clamp_(0.0, 1.0)
         _blend(rgb, rows, beyond, _second(material, rows, "rgb3"))
     kind = material["kind"]
     rows = _rows(kind == figure.SHOE)
@@ -231,9 +265,7 @@ def _details(rgb: list[Tensor], material: dict[str, Tensor], s: Surface) -> None
         _blend(rgb, rows, _inside((lv + 0.03).abs() - 0.012, 0.015) * 0.7, _second(material, rows))
 
 
-def light(
-    rgb: list[Tensor], material: dict[str, Tensor], lights: dict[str, Tensor], s: Surface, shadow: Tensor
-) -> list[Tensor]:
+def light(rgb: list[Tensor], material: Columns, lights: Columns, s: Surface, shadow: Tensor) -> list[Tensor]:
     """Key light with soft shadow, sky above, bounce below, folds of cloth, a highlight; three tensors (F,)."""
     lx, ly, lz = lights["light_x"], lights["light_y"], lights["light_z"]
     lambert = s.nx * lx + s.ny * ly + s.nz * lz

@@ -88,7 +88,9 @@ class PeopleSpec:
                 "Choose a height of 32-1024 and a width of 16-1024, both multiples of 8 (the renderer's tile).",
             )
         if not 0.0 <= self.noise <= 5.0:
-            raise ConfigError(f"corpus.noise is {self.noise}; it must lie in 0 .. 5.", "1 is the default, 0 the oracle.")
+            raise ConfigError(
+                f"corpus.noise is {self.noise}; it must lie in 0 .. 5.", "1 is the default, 0 the oracle."
+            )
 
     def fixed_factors(self) -> frozenset[str]:
         """Factors that all images of one group share."""
@@ -114,7 +116,7 @@ def mix(values: Keys) -> Keys:
 
 
 def factor_keys(spec: PeopleSpec, groups: NDArray[np.int64], variants: NDArray[np.int64]) -> dict[str, Keys]:
-    """One uint64 key per factor and image; `groups` and `variants` are int64 (N,).
+    """One uint64 key per factor and image, and one of the "group"; `groups` and `variants` are int64 (N,).
 
     The group key holds split and layout (an identity of one split never appears in another), not the style: the same
     people can be seen in both styles.
@@ -122,7 +124,8 @@ def factor_keys(spec: PeopleSpec, groups: NDArray[np.int64], variants: NDArray[n
     group_key = mix(np.asarray(groups).astype(np.uint64) ^ constant("people", spec.split, spec.layout))
     image_key = mix(group_key + mix(np.asarray(variants).astype(np.uint64) + np.uint64(1)))
     fixed = spec.fixed_factors()
-    return {name: mix((group_key if name in fixed else image_key) ^ constant(name)) for name in FACTORS}
+    keys = {"group": mix(group_key ^ constant("group"))}
+    return keys | {name: mix((group_key if name in fixed else image_key) ^ constant(name)) for name in FACTORS}
 
 
 class Draws:
@@ -145,23 +148,24 @@ class Draws:
 
     def uniform(self, name: str, low: float = 0.0, high: float = 1.0) -> NDArray[np.float64]:
         """float64 (N,) in [low, high)."""
-        return low + (high - low) * self.uniforms(name, 1)[:, 0]
+        return np.asarray(low + (high - low) * self.uniforms(name, 1)[:, 0])
 
     def uniforms(self, name: str, size: int) -> NDArray[np.float64]:
         """float64 (N, size) in [0, 1)."""
-        return (self.bits(name, size) >> np.uint64(11)) * (1.0 / (1 << 53))
+        return np.asarray((self.bits(name, size) >> np.uint64(11)).astype(np.float64) * (1.0 / (1 << 53)))
 
     def normal(self, name: str, mean: float = 0.0, deviation: float = 1.0, limit: float = 2.5) -> NDArray[np.float64]:
         """float64 (N,), a sum of four uniforms: close to normal, bounded by `limit` deviations."""
         total = (self.uniforms(name, 4).sum(axis=1) - 2.0) * np.sqrt(3.0)
-        return mean + deviation * np.clip(total, -limit, limit)
+        return np.asarray(mean + deviation * np.clip(total, -limit, limit))
 
     def flag(self, name: str, probability: float | NDArray[np.float64]) -> NDArray[np.bool_]:
-        """bool (N,), true with `probability`."""
+        """Bool (N,), true with `probability`."""
         return np.asarray(self.uniform(name) < probability)
 
     def choice(self, name: str, weights: NDArray[np.float64] | tuple[float, ...]) -> NDArray[np.int64]:
         """int64 (N,) index drawn with `weights`, (K,) or one row per draw (N, K)."""
         table = np.atleast_2d(np.asarray(weights, np.float64))
         edges = np.cumsum(table / table.sum(axis=1, keepdims=True), axis=1)
-        return np.minimum((self.uniform(name)[:, None] >= edges).sum(axis=1), table.shape[1] - 1).astype(np.int64)
+        drawn = (self.uniform(name)[:, None] >= edges).sum(axis=1)
+        return np.asarray(np.minimum(drawn, table.shape[1] - 1), np.int64)

@@ -6,7 +6,7 @@ Colours are linear-light RGB (display values squared, close to gamma 2), so that
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -147,7 +147,7 @@ def _garments(d: Draws, woman: NDArray[np.bool_], split: str) -> tuple[Index, In
 
 def _extras(
     d: Draws, woman: NDArray[np.bool_], elder: NDArray[np.bool_], upper: Index, upper_colour: Index, lower_colour: Index
-) -> dict[str, NDArray[np.int64] | NDArray[np.bool_] | Array]:
+) -> dict[str, Any]:
     closed = np.isin(upper, (UPPERS.index("jacket"), UPPERS.index("coat")))
     weights = np.where(closed[:, None], np.array([70.0, 5, 2, 10, 3, 3, 7]), np.array([40.0, 14, 6, 12, 8, 10, 10]))
     hair_weights = np.where(
@@ -181,9 +181,7 @@ def _other(d: Draws, name: str, not_this: Index) -> Index:
     return d.choice(name, weights)
 
 
-def _shades(
-    d: Draws, tone: Index, upper_colour: Index, lower_colour: Index, worn: dict[str, NDArray[np.generic]]
-) -> dict[str, Array]:
+def _shades(d: Draws, tone: Index, upper_colour: Index, lower_colour: Index, worn: dict[str, Any]) -> dict[str, Any]:
     """Exact colours: the named colour moved in lightness and hue, or a dozen names would make near-twins."""
 
     def shade(name: str, display: Array, spread: float) -> Array:

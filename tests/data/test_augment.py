@@ -6,7 +6,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hcbench.data.augment import AUGMENTATIONS, IMAGENET_MEAN, IMAGENET_STD, Augmentation, augment, augmentation, normalise
+from hcbench.data.augment import (
+    AUGMENTATIONS,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Augmentation,
+    augment,
+    augmentation,
+    normalise,
+)
 from hcbench.data.samples import COCO_FLIP
 from hcbench.errors import ConfigError
 
@@ -75,7 +83,7 @@ def test_parameters_are_drawn_per_image():
         {"erase": 1.0},
     ):
         out = run(images, **settings)
-        assert len({tuple(image.flatten()[:50].tolist()) + (float(image.sum()),) for image in out}) == 8, settings
+        assert len({tuple(image.flatten().tolist()) for image in out}) == 8, settings
 
 
 def test_flip_mirrors_all_or_none_at_its_probability():
@@ -102,7 +110,7 @@ def test_resizing_equals_torchs_anti_aliased_interpolation(interpolation):
     images = smooth(3, 64, 32)
     out = to_colours(run(images, size=(32, 16), interpolation=interpolation)) * 255
     expected = F.interpolate(images.float(), (32, 16), mode=interpolation, antialias=True, align_corners=False)
-    assert (out - expected).abs().max() < 0.05 if interpolation == "bilinear" else 1.0
+    torch.testing.assert_close(out, expected, atol=0.05, rtol=0)
 
 
 def test_crop_shows_a_window_of_the_source():
@@ -134,7 +142,11 @@ def test_keypoints_follow_crop_and_flip():
     """A bright dot at a keypoint is found at the moved keypoint, and left and right change names."""
     batch, height, width = 40, 64, 32
     place = torch.stack(
-        [torch.randint(6, 26, (batch,), generator=generator(1)), torch.randint(8, 56, (batch,), generator=generator(2))], 1
+        [
+            torch.randint(6, 26, (batch,), generator=generator(1)),
+            torch.randint(8, 56, (batch,), generator=generator(2)),
+        ],
+        1,
     )
     images = torch.zeros(batch, 3, height, width, dtype=torch.uint8)
     for image, (px, py) in zip(images, place.tolist(), strict=True):
@@ -232,7 +244,11 @@ def test_erasing_makes_one_rectangle_of_mean_colour():
     assert 0.35 < erased.float().mean() < 0.65
     for image, mask in zip(out[erased], changed[erased], strict=True):
         rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
-        box = (slice(None), slice(int(rows.min()), int(rows.max()) + 1), slice(int(columns.min()), int(columns.max()) + 1))
+        box = (
+            slice(None),
+            slice(int(rows.min()), int(rows.max()) + 1),
+            slice(int(columns.min()), int(columns.max()) + 1),
+        )
         assert (image[box] == 0).all()
         assert 0.05 < mask.float().mean() < 0.4
 

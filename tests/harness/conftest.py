@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hcbench.data.samples import Samples
-from hcbench.harness.registry import implementation, load_registry
-from hcbench.harness.settings import Cell, CorpusConfig, PretrainConfig
+from hcbench.harness.registry import PLUGINS_VARIABLE, implementation, load_registry
+from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 DUMMIES = Path(__file__).with_name("dummies.py")
@@ -18,6 +18,12 @@ DUMMIES = Path(__file__).with_name("dummies.py")
 @pytest.fixture(scope="session")
 def registry():
     return load_registry([DUMMIES])
+
+
+@pytest.fixture
+def plugins(monkeypatch):
+    """The dummies are known to this process and to its workers."""
+    monkeypatch.setenv(PLUGINS_VARIABLE, str(DUMMIES))
 
 
 @pytest.fixture(scope="session")
@@ -43,24 +49,43 @@ def view():
 
 
 @pytest.fixture
-def make_cell():
-    def make(method="dummy-gan", images_seen=100, fingerprint="f" * 16, **settings):
+def make_cell(tmp_path):
+    def make(method="dummy-gan", images_seen=100, fingerprint=None, seed=0, config=None, root=tmp_path, **settings):
         defaults = {
             "groups_per_batch": 4, "images_per_group": 2, "height": 32, "width": 16, "precision": "fp32",
             "log_every": 2, "checkpoint_every_s": 1e-9,
         }  # fmt: skip
-        config = {key: settings.pop(key) for key in ("lr_own", "pause_s", "marker") if key in settings}
         return Cell(
             method=method,
-            budget="32",
-            budget_images=32,
+            budget="36",
+            budget_images=36,
             images_seen=images_seen,
-            seed=0,
-            backbone="timm:resnet10t",
-            corpus=CorpusConfig(layout="identities"),
+            seed=seed,
+            backbone="timm:test_vit",
+            corpus=CorpusConfig(name="noise", layout="identities"),
             pretrain=PretrainConfig(**{**defaults, **settings}),
-            method_config=config,
-            fingerprint=fingerprint,
+            method_config=config or {},
+            fingerprint=fingerprint or f"{method}-{seed}",
+            roots={"noise": str(root)},
         )
+
+    return make
+
+
+@pytest.fixture
+def make_matrix():
+    def make(cells, benchmarks=("dummy-score",), **config):
+        config = {"scale": 1.0, "readout": "auto", "replicates": 10, "epochs": 1.0, "batch_size": 7, "head_seed": 0} | config
+        evaluations = {
+            cell.fingerprint: tuple(
+                Evaluation(
+                    benchmark=name, version="1", data="noise", protocol="frozen", config=config,
+                    fingerprint=f"{cell.fingerprint}/{name}/{config['replicates']}".replace("/", "-"),
+                )  # fmt: skip
+                for name in benchmarks
+            )
+            for cell in cells
+        }
+        return Matrix(cells=tuple(cells), evaluations=evaluations)
 
     return make

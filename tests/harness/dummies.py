@@ -6,12 +6,16 @@ import os
 import signal
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
+from hcbench.benchmarks.base import Scores, Task
+from hcbench.benchmarks.card import MetricInfo, TaskCard
 from hcbench.data.augment import normalise
+from hcbench.data.samples import Samples
+from hcbench.errors import DataError
 from hcbench.methods.base import Method, Objective, OptimiserSpec, ParamGroup, Stage, split_decay
 from hcbench.methods.card import MethodCard
 
@@ -35,7 +39,43 @@ def card(name: str, implementation: str, **facts: object) -> MethodCard:
     return MethodCard(name=name, implementation=f"here:{implementation}", **values)
 
 
+class Noise:
+    """A corpus and a benchmark's data: noise in groups of three, brighter from group to group."""
+
+    name = "noise"
+
+    @staticmethod
+    def samples(name, groups):
+        rng = np.random.default_rng(len(name))
+        group = np.repeat(np.arange(groups), 3)
+        images = rng.integers(0, 100, (len(group), 3, 32, 16)) + 150 * group[:, None, None, None] // groups
+        return Samples(
+            name=name, fingerprint=name, images=images.astype(np.uint8), group=group, identity=group.copy(),
+            ids=np.array([f"{name}{i}" for i in range(len(group))]),
+        )
+
+    def load(self, root, height, width, cache):
+        if not root.is_dir():
+            raise DataError(f"There is no {root}.", "Make it.")
+        return self.samples("corpus", 12)
+
+    def splits(self, root, height, width, cache):
+        return {split: self.samples(split, 6) for split in ("train", "val", "test")}
+
+
+def benchmark(name, implementation):
+    metrics = (MetricInfo(name="score", title="Score", main=True), MetricInfo(name="undefined", title="Undefined"))
+    return TaskCard(
+        name=name, title=name.title(), summary="A dummy.", version="1", metrics=metrics, data=("noise",),
+        needs=frozenset({"images", "group"}), implementation=f"here:{implementation}",
+    )
+
+
 CARDS = (
+    Noise(),
+    benchmark("dummy-score", "Score"),
+    benchmark("dummy-broken", "Broken"),
+    benchmark("dummy-deadly", "Deadly"),
     card("dummy-gan", "DummyGan"),
     card("dummy-plain", "Plain"),
     card("dummy-control", "Plain", supervision="control", trains=False),
@@ -45,6 +85,41 @@ CARDS = (
     card("dummy-killed", "Killed"),
     card("dummy-memory", "Memory"),
 )
+METHODS = {one.name: one for one in CARDS[4:]}
+
+
+class Score(Task):
+    """How far the mean feature tells test images apart from each other."""
+
+    card = CARDS[1]
+
+    def fit(self, train, val):
+        self.centre = train.features.pooled.mean(0)
+        return {"readout": "cls"}
+
+    def predict(self, test):
+        return {"value": (test.features.pooled - self.centre).norm(dim=1).numpy()}
+
+    def score(self, predictions, truth):
+        value = predictions["value"]
+        replicates = np.random.default_rng(0).choice(value, (self.config.replicates, len(value))).mean(1)
+        return Scores(
+            summary={"score": value.mean(), "undefined": np.nan},
+            per_sample={"sample": truth.ids, "value": value},
+            replicates={"score": replicates.astype(np.float64)},
+            record={"rule": "mean", "count": np.int64(len(value))},
+            chosen={"readout": "cls"},
+        )
+
+
+class Broken(Score):
+    def fit(self, train, val):
+        raise ValueError("a bug of the benchmark")
+
+
+class Deadly(Score):
+    def fit(self, train, val):
+        os._exit(7)
 
 
 class DummyGan(Method):
@@ -54,7 +129,7 @@ class DummyGan(Method):
     selection, and an optimiser that only wakes in the second stage.
     """
 
-    card = CARDS[0]
+    card = METHODS["dummy-gan"]
 
     def __init__(self, config, encoder, context):
         super().__init__(config, encoder, context)
@@ -114,7 +189,7 @@ class DummyGan(Method):
 class Plain(Method):
     """The encoder learns to tell dark from light."""
 
-    card = CARDS[1]
+    card = METHODS["dummy-plain"]
 
     def views(self, batch, generator):
         if self.config.pause_s:
@@ -157,6 +232,3 @@ class Memory(Plain):
     def misbehave(self, step):
         raise MemoryError("no more")
 
-
-def touch(path: str) -> None:
-    Path(path).touch()

@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from hcbench.errors import DivergedError, MethodError
+from hcbench.harness.folder import STATE
+from hcbench.harness.outcomes import Interrupted
 from hcbench.harness.registry import implementation
-from hcbench.harness.train import STATE, Interrupted, train
+from hcbench.harness.train import train
 from hcbench.methods.base import Context, Objective
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 

@@ -25,7 +25,9 @@ def images(batch=2, height=64, width=32):
     return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("backbone", [*PRESETS, "timm:resnet18", "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"])
+@pytest.mark.parametrize(
+    "backbone", [*PRESETS, "timm:resnet18", "swin_tiny_patch4_window7_224", "vit_tiny_patch16_224"]
+)
 def test_every_backbone_gives_pooled_and_grid(backbone):
     encoder = build(backbone)
     out = encoder(images())

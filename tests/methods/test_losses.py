@@ -182,10 +182,10 @@ def test_multi_positive_slow_reference(seed):
 def test_row_without_positive_gives_nothing_but_is_counted():
     features = leaf(torch.randn(5, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64))
     alone = losses.multi_positive_contrastive(features, torch.arange(5))
-    assert float(alone) == 0
+    assert alone.item() == 0
     pair = losses.multi_positive_contrastive(features, torch.tensor([0, 0, 1, 2, 3]))
     pair.backward()
-    assert float(pair) > 0
+    assert pair.item() > 0
     assert (features.grad.norm(dim=1) > 0).all()  # the others are negatives, so every row gets a gradient
 
 
@@ -203,7 +203,7 @@ def test_instance_alignment_is_symmetric_in_gradient_and_has_stopped_keys():
     loss.backward()
     u, v = (torch.nn.functional.normalize(x.detach(), dim=1) for x in (a, b))
     expected = sum(-(x @ y.T / 0.2).log_softmax(dim=1).diagonal().mean() for x, y in ((u, v), (v, u)))
-    assert float(loss) == pytest.approx(0.4 * float(expected), rel=1e-12)
+    assert loss.item() == pytest.approx(0.4 * expected.item(), rel=1e-12)
     query = leaf(a.detach())
     one_way = torch.nn.functional.cross_entropy(
         torch.nn.functional.normalize(query, dim=1) @ v.T / 0.2, torch.arange(5)

@@ -69,12 +69,27 @@ def test_a_sweep_of_the_evaluation_makes_rows_and_leaves_other_benchmarks_whole(
     assert values == [[0.4, 0.3], [0.4, 0.35]]
 
 
+def test_settings_of_training_do_not_multiply_controls(workspace) -> None:
+    for passes in (1, 3):
+        config = json.dumps({"pretrain.passes": passes, "corpus.noise": "0.0", "pretrain.height": "128"})
+        workspace.score(workspace.cell("random", "control", config=config), "reid", 0.3)
+    (row,) = arrange(workspace.results()).rows
+    assert (row.label, row.oracle) == ("RANDOM", False)
+
+
+def test_settings_without_an_effect_name_no_row(workspace) -> None:
+    for seed in (0, 1):
+        config = json.dumps({"pretrain.log_every": seed + 1})
+        workspace.score(workspace.cell("mae", seed=seed, config=config), "reid", 0.3)
+    assert labels(arrange(workspace.results())) == ["MAE"]
+
+
 def test_oracle_rows_are_named(workspace) -> None:
-    for noise in (0, 1):
+    for noise in ("0.0", "1.0"):  # parameters come out of the store as text
         workspace.score(workspace.cell("mae", config=json.dumps({"corpus": {"noise": noise}})), "reid", 0.3)
     arranged = arrange(workspace.results())
     assert [(row.label, row.oracle) for row in arranged.rows] == [
-        ("MAE · noise=1", False),
+        ("MAE · noise=1.0", False),
         ("MAE [oracle: no label noise]", True),
     ]
 

@@ -203,6 +203,6 @@ def test_a_thousand_replicates_of_three_thousand_persons_are_quick():
         "pck": keypoints.pck(joints, near, np.ones((3000, 17)), np.tile([0, 0, 100, 100], (3000, 1))),
     }
     for name, result in metrics.items():
-        start = time.perf_counter()
+        start = time.process_time()
         result.replicates(weights)
-        assert time.perf_counter() - start < 2.0, name  # measured below 0.1 s; slack for busy machines
+        assert time.process_time() - start < 2.0, name  # measured below 0.1 s; slack for busy machines

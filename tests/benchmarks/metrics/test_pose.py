@@ -182,6 +182,48 @@ def test_exact_encoders_are_read_back_below_a_tenth_of_a_cell(encoder, decoder):
     assert scores.min() > 0.9
 
 
+def literal_refinement(heatmap, method):
+    """One map after the definition: plain loops, the blur as a sum over an 11 x 11 window of a zero-padded map."""
+    height, width = heatmap.shape
+    y, x = divmod(int(heatmap.argmax()), width)
+    kernel = np.exp(-(np.arange(-5, 6) ** 2) / 8.0)
+    window = np.outer(kernel, kernel) / kernel.sum() ** 2
+    padded = np.pad(heatmap, 5)
+    blurred = np.array([[(padded[i : i + 11, j : j + 11] * window).sum() for j in range(width)] for i in range(height)])
+    blurred *= heatmap.max() / blurred.max()
+    if method == "dark":
+        if not (1 < x < width - 2 and 1 < y < height - 2):
+            return [x, y]
+        log, step, tiny = np.log(np.maximum(blurred, 1e-10)), 2, 0.0
+        mixed = (log[y + 1, x + 1] - log[y - 1, x + 1] - log[y + 1, x - 1] + log[y - 1, x - 1]) / 4
+    else:
+        log, step, tiny = np.pad(np.log(np.clip(blurred, 1e-3, 50)), 1, mode="edge"), 1, np.finfo(np.float32).eps
+        y, x = y + 1, x + 1
+        mixed = log[y + 1, x + 1] - log[y, x + 1] - log[y + 1, x] + 2 * log[y, x]
+        mixed = (mixed - log[y, x - 1] - log[y - 1, x] + log[y - 1, x - 1]) / 2
+    gradient = [(log[y, x + 1] - log[y, x - 1]) / 2, (log[y + 1, x] - log[y - 1, x]) / 2]
+    second_x = (log[y, x + step] - 2 * log[y, x] + log[y, x - step]) / step**2
+    second_y = (log[y + step, x] - 2 * log[y, x] + log[y - step, x]) / step**2
+    hessian = np.array([[second_x + tiny, mixed], [mixed, second_y + tiny]])
+    start = np.array([x, y]) - (method == "udp")
+    return start - np.linalg.inv(hessian) @ gradient
+
+
+@pytest.mark.parametrize("method", ["dark", "udp"])
+def test_refined_decoders_against_the_definition_everywhere(method):
+    height, width = 13, 11
+    rng = np.random.default_rng(5)
+    centers = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1).reshape(-1, 2)
+    centers = centers + rng.uniform(-0.4, 0.4, centers.shape)  # every cell of the map, borders and corners too
+    grid = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1)
+    sigma = rng.choice([0.6, 1.5], (len(centers), 1, 1))
+    height_of_peak = rng.choice([0.0015, 1.0, 90.0], (len(centers), 1, 1))  # UDP clips at both ends
+    maps = height_of_peak * np.exp(-np.square(grid - centers[:, None, None]).sum(axis=-1) / (2 * sigma**2))
+    xy, _ = keypoints.decode_heatmaps(maps, method=method)
+    wanted = [literal_refinement(heatmap, method) for heatmap in maps]
+    np.testing.assert_allclose(xy, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_decoding_in_blocks_changes_nothing():
     maps = np.random.default_rng(4).random((700, 12, 10))  # more than one block
     for method in ("quarter", "dark", "udp"):

@@ -1,0 +1,44 @@
+"""What reports want to know of methods and benchmarks, taken from their cards and stored with every result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from hcbench.harness.registry import Registry
+from hcbench.harness.settings import Cell, Evaluation
+from hcbench.methods.card import SUPERVISION
+
+
+def card_facts(cell: Cell, evaluations: Sequence[Evaluation], registry: Registry) -> dict[str, Any]:
+    """Facts of a cell's method and of its benchmarks, as plain data.
+
+    `default_evaluations` names the one of each benchmark that is also written on the cell's own run.
+    """
+    default: dict[str, str] = {}
+    for one in evaluations:
+        if one.data == registry.benchmark(one.benchmark).data[0]:
+            default.setdefault(one.benchmark, one.fingerprint)
+    return {
+        "method": method_facts(registry, cell.method),
+        "benchmarks": {one.benchmark: benchmark_facts(registry, one.benchmark) for one in evaluations},
+        "default_evaluations": sorted(default.values()),
+    }
+
+
+def method_facts(registry: Registry, name: str) -> dict[str, str]:
+    """Title and supervision of a method, and which labels it is given."""
+    card = registry.method(name)
+    return {
+        "title": card.title,
+        "supervision": card.supervision,
+        "supervision_title": SUPERVISION[card.supervision],
+        "needs": ", ".join(sorted(card.needs)),
+    }
+
+
+def benchmark_facts(registry: Registry, name: str) -> dict[str, Any]:
+    """Title and metrics of a benchmark."""
+    card = registry.benchmark(name)
+    return {"title": card.title, "metrics": [asdict(metric) for metric in card.metrics]}

@@ -1,0 +1,20 @@
+"""What lies in the folder of a cell, `<workspace>/work/<fingerprint>/`. Every file is whole or not there."""
+
+from __future__ import annotations
+
+JOB = "job.json"
+"""What the worker was asked to do."""
+STATUS = "status.json"
+"""How the cell, or an evaluation, ended."""
+LOG = "log.txt"
+"""The worker's standard error."""
+STATE = "state.pt"
+"""Where an interrupted training stood."""
+CHECKPOINT = "checkpoint"
+"""Folder of the trained encoder; written last, and kept."""
+LOSSES, LEDGER, DIAGNOSTICS = "losses.parquet", "ledger.json", "diagnostics.json"
+EVALUATIONS = "evaluations"
+"""Folder of folders, one per evaluation, named by fingerprint and holding the following files."""
+SUMMARY, PER_SAMPLE, REPLICATES, RECORD = "summary.json", "per_sample.parquet", "replicates.parquet", "record.json"
+IMPORTED = "imported.json"
+"""The cell is in the store; its evaluations are where their folders are gone."""

@@ -1,0 +1,118 @@
+"""The screen of a plan: cells, what is known of them, and what the rest will take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.text import Text
+
+from hcbench.harness.estimate import Estimate, Forecast, Measured, estimate, read_measured
+from hcbench.harness.executors import default_workers
+from hcbench.harness.machine import usable_cores
+from hcbench.harness.plan import is_compute_limited
+from hcbench.harness.progress import clock
+from hcbench.harness.screens import plain_table
+from hcbench.harness.settings import Cell, Matrix
+from hcbench.harness.workspace import Workspace
+
+_MOST_ROWS = 60
+_TODO = {"missing": "", "cached": "cyan", "to score": "", "skipped": "yellow"}
+
+
+def show_plan(
+    console: Console,
+    matrix: Matrix,
+    workspace: Path,
+    tracking_uri: str | None,
+    workers: int | None,
+    *,
+    fresh: bool = False,
+) -> None:
+    """The cells of a matrix, what is known of them, and what the rest will take."""
+    known, measured = _known(workspace, tracking_uri)
+    done = set() if fresh else known
+    missing = [cell for cell in matrix.cells if _state(cell, matrix, done) in ("missing", "to score")]
+    count = workers or default_workers(max(1, len(missing)), usable_cores(), psutil.virtual_memory().available)
+    cost = estimate(matrix, done, measured, workers=count)
+    _print_cells(console, matrix, done, cost)
+    _print_cost(console, matrix, done, cost)
+
+
+def _known(workspace: Path, tracking_uri: str | None) -> tuple[set[str], Measured]:
+    """Fingerprints of what is done, and what it cost; nothing where there is no store yet."""
+    place = Workspace(workspace)
+    if tracking_uri is None and not place.database.is_file():
+        return set(), Measured()
+    from hcbench.harness.stored import finished
+    from hcbench.harness.tracking import Tracker
+
+    known = finished(Tracker(place, tracking_uri))
+    return {*known.cells, *known.evaluations}, read_measured(known.cells.values(), known.evaluations.values())
+
+
+def _state(cell: Cell, matrix: Matrix, done: set[str]) -> str:
+    if cell.skip:
+        return "skipped"
+    scored = all(one.fingerprint in done for one in matrix.evaluations[cell.fingerprint])
+    if cell.fingerprint in done:
+        return "cached" if scored else "to score"
+    return "missing"
+
+
+def _print_cells(console: Console, matrix: Matrix, done: set[str], cost: Estimate) -> None:
+    columns = ("cell", "method", "budget", "stored", "seen", "seed", "backbone", "state", "time")
+    table = plain_table(*columns, right=("stored", "seen", "seed", "time"), unbroken=columns)
+    for cell in matrix.cells[:_MOST_ROWS]:
+        state = _state(cell, matrix, done)
+        left = "" if state in ("cached", "skipped") else _time(cost.cells.get(cell.fingerprint))
+        images = [f"{number:,}" if number else "-" for number in (cell.budget_images, cell.images_seen)]
+        names = [cell.fingerprint[:8], cell.method, cell.budget, *images, str(cell.seed), cell.backbone]
+        table.add_row(*names, Text(state, style=_TODO[state]), left)
+    console.print(table)
+    if len(matrix.cells) > _MOST_ROWS:
+        console.print(f"... and {len(matrix.cells) - _MOST_ROWS} more cells")
+    for reason in dict.fromkeys(f"{cell.method} is skipped: {cell.skip}" for cell in matrix.cells if cell.skip):
+        console.print(Text(reason, style="yellow"), soft_wrap=True)
+    for cell in matrix.cells:
+        if is_compute_limited(cell):
+            words = f"{cell.title} is compute-limited ({cell.images_seen / cell.budget_images:.1f} passes)"
+            console.print(f"{words}; it stays out of budget curves", style="yellow", soft_wrap=True)
+
+
+def _print_cost(console: Console, matrix: Matrix, done: set[str], cost: Estimate) -> None:
+    states = Counter(_state(cell, matrix, done) for cell in matrix.cells)
+    evaluations = [one.fingerprint for several in matrix.evaluations.values() for one in several]
+    known = sum(name in done for name in evaluations)
+    precision = ", ".join(sorted({cell.pretrain.precision for cell in matrix.cells}))
+    console.print(
+        f"{len(matrix.cells)} cells: {counted(states)}; {len(evaluations)} evaluations, {known} cached; {precision}"
+    )
+    if cost.seconds == 0:
+        console.print("Everything is known: nothing would be computed.")
+        return
+    basis = "measured here" if _all_measured(cost.cells.values()) else "a rough guess from another machine's throughput"
+    time = "unknown for a backbone that was never run" if cost.seconds is None else f"about {clock(cost.seconds)}"
+    console.print(
+        f"Time: {time} with {cost.workers} workers ({basis}); "
+        f"disk: {cost.disk_bytes / 1e9:.2f} GB; memory: {cost.memory_bytes / 1e9:.1f} GB",
+        soft_wrap=True,
+    )
+
+
+def _all_measured(forecasts: Iterable[Forecast]) -> bool:
+    return all(forecast.measured for forecast in forecasts if forecast.seconds != 0)
+
+
+def _time(forecast: Forecast | None) -> str:
+    if forecast is None or forecast.seconds is None:
+        return "?"
+    return clock(forecast.seconds) if forecast.measured else f"~{clock(forecast.seconds)}"
+
+
+def counted(counts: Counter[str]) -> str:
+    """Numbers with their names."""
+    return ", ".join(f"{number} {name}" for name, number in counts.items())

@@ -1,0 +1,114 @@
+"""Everything about one cell: settings, cost, scores, what validation chose, files, the end of its log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from hcbench.errors import CacheError, did_you_mean
+from hcbench.harness.folder import CHECKPOINT, LOG, RECORD
+from hcbench.harness.progress import STYLES
+from hcbench.harness.screens import plain_table
+from hcbench.harness.store_access import open_store
+from hcbench.harness.tracking import CELL, EVALUATION, Record, Tracker
+
+_LOG_LINES = 15
+
+
+def show_cell(console: Console, name: str, workspace: Path, tracking_uri: str | None) -> None:
+    """Print everything about the cell that `name` names.
+
+    Raises:
+        CacheError: There is no such cell, or several begin like this.
+    """
+    tracker = open_store(workspace, tracking_uri)
+    cell = find_cell(tracker.records(CELL), name)
+    made = f"{datetime.fromtimestamp(cell.created):%Y-%m-%d %H:%M:%S}"
+    console.print(Text(f"{cell.name}  {cell.fingerprint}", style="bold"))
+    reason = f": {cell.tags['reason']}" if cell.tags.get("reason") else ""
+    console.print(Text(f"{cell.status}{reason} ({made})", style=STYLES.get(cell.status, "")), soft_wrap=True)
+    for warning in json.loads(cell.tags.get("warnings", "[]")):
+        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    _print_pairs(console, "Settings", cell.params)
+    _print_pairs(console, "Cost", _below("ledger.", cell.metrics))
+    _print_pairs(console, "Diagnostics", _below("diagnostics.", cell.metrics))
+    evaluations = [record for record in tracker.records(EVALUATION) if record.tags.get("cell") == cell.fingerprint]
+    for record in evaluations:
+        _print_evaluation(console, tracker, record)
+    if not evaluations:
+        console.print("\nNo evaluation yet.")
+    folder = tracker.workspace.cell(cell.fingerprint)
+    _print_files(console, cell, folder)
+
+
+def find_cell(cells: Sequence[Record], name: str) -> Record:
+    """The cell whose fingerprint begins with `name`, or whose name is `name`.
+
+    Raises:
+        CacheError: There is none, or several.
+    """
+    found = [record for record in cells if record.fingerprint.startswith(name)] if name else []
+    found = found or [record for record in cells if record.name == name]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        known = [record.fingerprint[:8] for record in cells]
+        hint = did_you_mean(name, known) if len(known) <= 30 else "`hcbench plan` shows the names of cells."
+        raise CacheError(f"No cell is called {name!r}.", hint)
+    listing = ", ".join(f"{record.fingerprint[:8]} ({record.name})" for record in found)
+    raise CacheError(f"{len(found)} cells are called {name!r}: {listing}.", "Give more characters.")
+
+
+def _print_pairs(console: Console, title: str, values: Mapping[str, Any]) -> None:
+    if not values:
+        return
+    console.print(Text(f"\n{title}", style="bold"))
+    table = plain_table("", "")
+    table.show_header = False
+    for name, value in values.items():
+        table.add_row(name, _number(value))
+    console.print(table)
+
+
+def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> None:
+    params = record.params
+    title = f"\n{params['benchmark']} {params['version']} on {params['data']}, {params['protocol']}"
+    console.print(Text(title, style="bold") + Text(f"  {record.fingerprint[:8]}", style="dim"))
+    if record.status != "done":
+        console.print(Text(f"{record.status}: {record.tags.get('reason', '')}", style=STYLES.get(record.status, "")))
+        return
+    scores = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
+    console.print(f"scores (fractions): {scores}", soft_wrap=True)
+    path = tracker.artifact(record, RECORD)
+    chosen = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["chosen"]
+    for name, value in chosen.items():
+        console.print(f"chosen on validation: {name} = {_number(value)}", soft_wrap=True)
+
+
+def _print_files(console: Console, cell: Record, folder: Path) -> None:
+    console.print(Text("\nFiles", style="bold"))
+    console.print(f"run {cell.run}, artifacts {cell.location}", soft_wrap=True)
+    for name in (CHECKPOINT, LOG):
+        there = (folder / name).exists()
+        console.print(f"{name}: {folder / name}" if there else f"{name}: not on this machine", soft_wrap=True)
+    log = folder / LOG
+    if log.is_file():
+        console.print(Text("\nEnd of the log", style="bold"))
+        for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]:
+            console.print(Text(line), soft_wrap=True)
+
+
+def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in values.items() if name.startswith(prefix)}
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e15 else f"{value:.4g}"
+    return json.dumps(value) if isinstance(value, dict | list) else str(value)

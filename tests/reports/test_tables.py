@@ -1,0 +1,220 @@
+"""Main, bar, rank, detail and failure tables, curves: cells, marks, footnotes, headers."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from hcbench.errors import ConfigError
+from hcbench.reports.comparisons import analyse
+from hcbench.reports.curves import comparison_tables
+from hcbench.reports.table import Footnotes, Table, shown
+from hcbench.reports.tables import arenas, bar_table, detail_table, failure_table, main_table, rank_table
+
+
+def cells(table: Table) -> dict[str, list[str]]:
+    """Shown cells by row title."""
+    return {
+        row.title: [shown(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
+        for row in table.rows
+    }
+
+
+def marks(table: Table) -> dict[str, str]:
+    """Mark of the first cell of each row that has one."""
+    return {row.title: row.cells[0].mark for row in table.rows if row.cells[0].mark}
+
+
+def test_main_table_has_groups_controls_and_marks(full) -> None:
+    table = main_table(analyse(full(3).results()), "1pct")
+    assert [(column.group, column.title) for column in table.columns] == [
+        ("Human pose", "AP50"),
+        ("Person ReID", "mAP"),
+    ]
+    assert list(dict.fromkeys(row.group for row in table.rows)) == [
+        "controls (no pre-training)",
+        "images only",
+        "images with poses or structure",
+        "generated groups",
+        "captions and identities",
+        "labels (reference)",
+    ]
+    assert marks(table) == {
+        "HISTOGRAM": "best",
+        "PIXELS": "second",
+        "SIMCLR": "best",
+        "MAE": "second",
+        "HAP": "best",
+        "GENPOCCL": "best",
+    }
+    assert cells(table)["GENPOCCL"][0].startswith("52.0 ± ")
+    assert table.header[0] == "Mean over 3 seeds ± half-width of the 95 % interval."
+    assert table.header[1] == "Intervals: test sampling (bootstrap) and pre-training seeds (Student t)."
+    assert "Holm over 132 comparisons" in table.header[2]
+    assert table.header[3] == "Pre-training data: noise=1.0."
+    assert not table.footnotes
+
+
+def test_all_groups_are_compared_in_a_view_of_their_own(full) -> None:
+    table = main_table(analyse(full(3).results()), "1pct", every_group=True)
+    assert marks(table) == {"SUPERVISED": "best", "GENPOCCL": "second"}
+    assert "all supervision groups" in table.title
+
+
+def test_one_seed_says_so_and_marks_nothing(full) -> None:
+    table = main_table(analyse(full(1).results()), "1pct")
+    assert marks(table) == {}
+    assert table.header[:2] == ("One seed.", "Intervals with one seed: test sampling only (bootstrap).")
+    assert table.header[2].startswith("Nothing is marked best")
+
+
+def test_missing_values_say_why(workspace) -> None:
+    workspace.cell("mae", status="diverged", reason="loss is NaN")
+    workspace.cell("hap", status="skipped", reason="needs keypoints, and the corpus knows none of them")
+    workspace.cell("simclr", status="running")
+    cell = workspace.cell("plip")
+    workspace.score(cell, "pose", 0.4)
+    workspace.score(cell, "reid", None, status="out-of-memory", reason="")
+    lonely = workspace.cell("solider")
+    workspace.score(lonely, "pose", math.nan, reason="no large person")
+    table = main_table(analyse(workspace.results()), "1pct")
+    found = cells(table)
+    assert found["MAE"] == ["diverged (loss is NaN)"] * 2
+    assert found["HAP"] == ["skipped"] * 2
+    assert found["SIMCLR"] == ["running"] * 2
+    assert found["PLIP"][1] == "out-of-memory"
+    assert found["SOLIDER"] == ["n/a (no large person)", "not run"]
+    (row,) = [row for row in table.rows if row.title == "HAP"]
+    assert table.footnotes[row.cells[0].notes[0]] == "needs keypoints, and the corpus knows none of them"
+
+
+def test_missing_seeds_are_counted(workspace) -> None:
+    for seed in range(2):
+        workspace.score(workspace.cell("mae", seed=seed), "reid", 0.3)
+    workspace.cell("mae", seed=2, status="failed", reason="disk full")
+    table = main_table(analyse(workspace.results()), "1pct")
+    note = table.rows[0].cells[0].notes[0]
+    assert table.footnotes[note] == "2 of 3 seeds: seed 2 failed (disk full)"
+
+
+@pytest.mark.parametrize(
+    ("change", "config", "note"),
+    [
+        ({"ledger.images_seen": 18000}, {}, "images seen 18,000, others 36,000"),
+        ({"ledger.images_stored": 5000}, {}, "images stored 5,000, others 5,855"),
+        ({"ledger.tuning_trials": 40}, {}, "tuning trials 40, others 6"),
+        ({"backbone": "resnet50"}, {}, "backbone resnet50, others vit-mini16"),
+        ({"precision": "bf16"}, {}, "precision bf16, others fp32"),
+        ({"config": '{"pretrain": {"height": 256, "width": 128}}'}, {}, "input size 256 x 128, others 128 x 64"),
+        ({}, {"readout": "mean"}, "readout rule mean, others auto"),
+        ({}, {"epochs": 3.0}, "head budget 3, others 1"),
+    ],
+)
+def test_unequal_rows_are_marked_with_what_differs(workspace, change, config, note) -> None:
+    for method in ("mae", "simclr", "dino"):
+        odd = method == "dino"
+        cell = workspace.cell(method, **(change if odd else {}))
+        workspace.score(cell, "reid", 0.3, config=config if odd else {})
+    workspace.score(workspace.cell("pixels", "control"), "reid", 0.2)
+    table = main_table(analyse(workspace.results()), "1pct")
+    noted = {row.title.split(" ")[0]: [table.footnotes[mark] for mark in row.notes] for row in table.rows}
+    assert noted == {"PIXELS": [], "MAE": [], "SIMCLR": [], "DINO": [f"not equal: {note}"]}
+
+
+def test_bar_table(full) -> None:
+    table = bar_table(analyse(full(3).results()), "1pct")
+    assert "PIXELS" not in cells(table)
+    assert cells(table)["GENPOCCL"][0].startswith("+22.0 ± ")
+    assert table.header[1] == "The best are HISTOGRAM (Human pose AP50), HISTOGRAM (Person ReID mAP)."
+    assert {row.cells[0].mark for row in table.rows} == {"above"}
+
+
+def test_below_the_bar(workspace) -> None:
+    for seed in range(3):
+        workspace.score(workspace.cell("histogram", "control", seed=seed), "reid", 0.5 + seed * 1e-4)
+        workspace.score(workspace.cell("mae", seed=seed), "reid", 0.3 - seed * 1e-4)
+    table = bar_table(analyse(workspace.results()), "1pct")
+    assert marks(table) == {"MAE": "below"}
+
+
+def test_ranks_hold_ties(full) -> None:
+    table = rank_table(analyse(full(3).results()), "1pct")
+    assert cells(table)["SIMCLR"] == ["1", "1", "1"]
+    assert cells(table)["SOLIDER"] == ["3", "3", "3"]
+    tied = rank_table(analyse(full(3, jitter=0.05).results()), "1pct")
+    assert cells(tied)["SIMCLR"] == ["1–3", "1–3", "2"]
+
+
+def test_budget_curves_keep_compute_limited_rows_out(full) -> None:
+    space = full(2, ("0.1pct", "1pct"))
+    for cell in space.cells:
+        if cell["method"] == "hap" and cell["budget"] == "1pct":
+            cell["ledger.images_seen"] = 5855
+    analysis = analyse(space.results())
+    pose, reid = comparison_tables(analysis, "budget")
+    assert (pose.name, reid.name) == ("budget-pose-AP50", "budget-reid-mAP")
+    assert [column.title for column in pose.columns] == ["0.1pct", "1pct"]
+    found = cells(pose)
+    assert found["HAP"][1] == "compute-limited"
+    assert [text.split(" ")[0] for text in found["MAE"]] == ["30.0", "35.0"]
+    assert found["PIXELS"][0] == found["PIXELS"][1]
+    assert list(pose.footnotes.values()) == [
+        "compute-limited: 1.0 passes over its images, at least 2 are needed; kept out of the curve"
+    ]
+    row = next(row for row in main_table(analysis, "1pct").rows if row.title == "HAP")
+    assert len(row.notes) == 2  # not equal in images seen, and compute-limited
+
+
+def test_any_sweep_can_be_laid_side_by_side(workspace) -> None:
+    cell = workspace.cell("solider")
+    for value in (10, 9, 0.5):
+        workspace.score(cell, "reid", 0.3, config={"lambda": value})
+    workspace.score(workspace.cell("pixels", "control"), "reid", 0.2)
+    (table,) = comparison_tables(analyse(workspace.results()), "lambda")
+    assert [column.title for column in table.columns] == ["0.5", "9", "10"]
+    assert [text.split(" ")[0] for text in cells(table)["SOLIDER"]] == ["30.0"] * 3
+    assert [text.split(" ")[0] for text in cells(table)["PIXELS"]] == ["20.0"] * 3
+
+
+def test_a_dimension_without_values_is_an_error(workspace) -> None:
+    cell = workspace.cell("solider")
+    for value in (0, 1):
+        workspace.score(cell, "reid", 0.3, config={"lambda": value})
+    analysis = analyse(workspace.results())
+    with pytest.raises(ConfigError, match="do not differ in 'lamda'") as caught:
+        comparison_tables(analysis, "lamda")
+    assert "lambda" in caught.value.hint
+
+
+def test_details_show_all_metrics_and_the_chosen_readout(full) -> None:
+    space = full(3)
+    odd = next(score for score in space.scores if score["metric"] == "AP50" and score["cell"] == "cell3")
+    for score in space.scores:
+        if score["evaluation"] == odd["evaluation"]:
+            score["readout"] = "mean"
+    analysis = analyse(space.results())
+    table = detail_table(analysis, arenas(analysis)[0], "1pct")
+    assert [column.title for column in table.columns] == ["readout", "AP50", "AP"]
+    assert cells(table)["SIMCLR"][0] == "cls+stripes (2), mean (1)"
+    assert cells(table)["MAE"][0] == "cls+stripes"
+    assert table.title == "Human pose, version 1, frozen, at 1pct: all metrics"
+
+
+def test_failures_are_listed_with_reasons(workspace, full) -> None:
+    workspace.cell("mae", status="failed", reason="disk full", seed=2)
+    workspace.score(workspace.cell("plip"), "reid", None, status="failed", reason="no query")
+    table = failure_table(analyse(workspace.results()))
+    assert table is not None
+    assert cells(table) == {
+        "MAE": ["1pct", "2", "pre-training", "failed", "disk full"],
+        "PLIP": ["1pct", "0", "reid", "failed", "no query"],
+    }
+    assert failure_table(analyse(full(1).results())) is None
+
+
+def test_footnotes_share_marks_and_go_on_after_z() -> None:
+    notes = Footnotes()
+    assert [notes.mark(text) for text in ("x", "y", "x")] == ["a", "b", "a"]
+    assert [notes.mark(str(i)) for i in range(26)][-1] == "ab"
+    assert notes.texts["ab"] == "25"
