@@ -1,12 +1,12 @@
 """Batched augmentation on uint8 tensors, with parameters drawn per image.
 
-A batch passes through three linear maps and one clamp, instead of one call per image and operation:
+A batch passes through a few linear maps and one clamp, instead of one call per image and operation:
 
 1. crop, resize (anti-aliased), flip and Gaussian blur are separable and linear, so they become one row and
    one column matrix per image;
 2. brightness, contrast, saturation, hue, grey and the normalisation are affine in RGB, so they become one
    3x4 matrix per image, composed in a random order per image;
-3. erasing multiplies by a mask.
+3. erasing sets one rectangle to the mean colour.
 
 Two things differ from a chain of 8-bit operations: colours are clamped once, at the end, and hue turns
 around the grey axis of YIQ instead of HSV. The blur of colour-jittered pixels equals the jitter of blurred
@@ -16,7 +16,7 @@ pixels but for that clamp. Shapes: B images, H x W source, h x w output.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -28,6 +28,8 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 _LUMA = (0.299, 0.587, 0.114)
 _CROP_TRIES = 10
+_PIECE = 32
+_RADIUS = {"bilinear": 1, "bicubic": 2}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,30 +165,87 @@ def augment(
             crop and flip (left and right change names); those that leave the image get v = 0.
         flip_groups: int64 (B,); images with equal numbers share one draw of the flip.
     """
-    batch, _, source_h, source_w = images.shape
-    height, width = size or (source_h, source_w)
-    device = images.device
-    boxes = _draw_crops(batch, (source_h, source_w), (height, width), settings, generator)
-    flips = _draw_flips(batch, settings.flip, generator, flip_groups)
-    rows = _resample_matrices(boxes[:, 0], boxes[:, 2], source_h, height, settings.interpolation)
-    columns = _resample_matrices(boxes[:, 1], boxes[:, 3], source_w, width, settings.interpolation)
-    columns = torch.where(flips[:, None, None], columns.flip(1), columns)
-    rows, columns = _blur(rows, columns, settings, generator)
-    matrix_args = _draw_colours(batch, settings, generator)
-    keep = _draw_erasing(batch, (height, width), settings, generator)
-
-    # Rows first, on a layout (B, H, 3W) where all channels share one product; the copy is the uint8 cast.
-    flat = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
-    flat = torch.bmm(rows.to(device), flat.reshape(batch, source_h, 3 * source_w))
-    flat = torch.bmm(flat.view(batch, height * 3, source_w), columns.to(device).transpose(1, 2))
-    pixels = flat.view(batch, height, 3, width).permute(0, 2, 1, 3).reshape(batch, 3, height * width)
-    pixels = _apply_colours(pixels, matrix_args)
-    out = pixels.view(batch, 3, height, width)
-    if keep is not None:
-        index, mask = keep
-        out[index.to(device)] *= mask.to(device)
-    moved = None if keypoints is None else _move_keypoints(keypoints, boxes, flips, (height, width))
+    source = (images.shape[2], images.shape[3])
+    drawn = _draw(len(images), source, size or source, settings, generator, flip_groups)
+    # On a CPU small pieces stay in the cache, and their buffers are used again instead of mapped anew.
+    piece = _PIECE if images.device.type == "cpu" else max(1, len(images))
+    out = torch.empty(len(images), 3, *(size or source), device=images.device)
+    for start in range(0, len(images), piece):
+        chosen = slice(start, start + piece)
+        _render(images[chosen], drawn.pick(chosen), settings.interpolation, out[chosen])
+    moved = None if keypoints is None else _move_keypoints(keypoints, drawn.boxes, drawn.flips, size or source)
     return Augmented(out, moved)
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """Parameters of B images, all on the CPU.
+
+    Attributes:
+        boxes: (B, 4), crop windows: top, left, height, width in source pixels.
+        flips: bool (B,).
+        sigma: (B,), blur; 0 = none.
+        factors: (B, 3), brightness, contrast, saturation.
+        angle: (B,), hue.
+        order: int64 (B, 4), order of brightness, contrast, saturation and hue.
+        grey: bool (B,).
+        erased: int64 (B, 4), rectangle: top, left, height, width in output pixels; height 0 = none.
+    """
+
+    boxes: Tensor
+    flips: Tensor
+    sigma: Tensor
+    factors: Tensor
+    angle: Tensor
+    order: Tensor
+    grey: Tensor
+    erased: Tensor
+
+    def pick(self, chosen: slice) -> _Drawn:
+        """The parameters of some of the images."""
+        return _Drawn(*(getattr(self, f.name)[chosen] for f in fields(self)))
+
+
+def _draw(
+    batch: int,
+    source: tuple[int, int],
+    output: tuple[int, int],
+    settings: Augmentation,
+    generator: torch.Generator,
+    flip_groups: Tensor | None,
+) -> _Drawn:
+    """Draw every parameter of every image, used or not, so that no setting moves the draws of another."""
+    boxes = _draw_crops(batch, source, output, settings, generator)
+    flips = _draw_flips(batch, settings.flip, generator, flip_groups)
+    blurred = torch.rand(batch, generator=generator) < settings.blur
+    sigma = blurred * _uniform(generator, batch, low=settings.blur_sigma[0], high=settings.blur_sigma[1])
+    jittered = (torch.rand(batch, generator=generator) < settings.jitter).float()
+    strength = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
+    factors = 1 + jittered[:, None] * strength * _uniform(generator, batch, 3, low=-1.0)
+    angle = jittered * (2 * math.pi * settings.hue) * _uniform(generator, batch, low=-1.0)
+    order = torch.rand(batch, 4, generator=generator).argsort(dim=1)
+    grey = torch.rand(batch, generator=generator) < settings.grey
+    erased = _draw_erasing(batch, output, settings, generator)
+    return _Drawn(boxes, flips, sigma, factors.clamp(min=0), angle, order, grey, erased)
+
+
+def _render(images: Tensor, drawn: _Drawn, interpolation: str, out: Tensor) -> None:
+    """Write the augmented images (b, 3, h, w) into `out`."""
+    batch, _, source_h, source_w = images.shape
+    height, width = out.shape[2:]
+    device = images.device
+    rows = _resample_matrices(drawn.boxes[:, 0], drawn.boxes[:, 2], source_h, height, interpolation)
+    columns = _resample_matrices(drawn.boxes[:, 1], drawn.boxes[:, 3], source_w, width, interpolation)
+    columns = torch.where(drawn.flips[:, None, None], columns.flip(1), columns)
+    rows, columns = _blur(rows, drawn.sigma).to(device), _blur(columns, drawn.sigma).to(device)
+
+    # Rows first, on a layout (b, H, 3W) where all channels share one product; the copy is the uint8 cast.
+    flat = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
+    flat = torch.bmm(rows, flat.reshape(batch, source_h, 3 * source_w))
+    flat = torch.bmm(flat.view(batch, height * 3, source_w), columns.transpose(1, 2))
+    pixels = flat.view(batch, height, 3, width).permute(0, 2, 1, 3).reshape(batch, 3, height * width)
+    _apply_colours(pixels, drawn, out.view(batch, 3, height * width))
+    _erase(out, drawn.erased)
 
 
 def _uniform(generator: torch.Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -234,18 +293,21 @@ def _draw_flips(batch: int, probability: float, generator: torch.Generator, grou
 
 
 def _resample_matrices(start: Tensor, extent: Tensor, source: int, output: int, interpolation: str) -> Tensor:
-    """Weights (B, output, source) of anti-aliased resampling of the window [start, start + extent)."""
-    scale = extent / output
-    support = scale.clamp(min=1.0)[:, None, None]
-    centres = start[:, None] + (torch.arange(output) + 0.5) * scale[:, None] - 0.5
-    distance = ((torch.arange(source) - centres[:, :, None]) / support).abs_()
-    if interpolation == "bilinear":
-        weights = (1 - distance).clamp_(min=0)
-    elif interpolation == "bicubic":
-        weights = _cubic(distance)
-    else:
+    """Weights (b, output, source) of anti-aliased resampling of the window [start, start + extent)."""
+    if interpolation not in _RADIUS:
         raise ConfigError(f"Unknown interpolation {interpolation!r}.", "Use bilinear or bicubic.")
-    return weights / weights.sum(dim=2, keepdim=True)
+    scale = extent / output
+    support = scale.clamp(min=1.0)
+    centres = start[:, None] + (torch.arange(output) + 0.5) * scale[:, None] - 0.5
+    # Only the taps within reach of the kernel are evaluated, then set into the (mostly zero) matrix.
+    reach = math.ceil(_RADIUS[interpolation] * float(support.max()))
+    taps = centres.floor()[:, :, None] + torch.arange(1 - reach, 1 + reach)
+    distance = ((taps - centres[:, :, None]) / support[:, None, None]).abs_()
+    weights = _cubic(distance) if interpolation == "bicubic" else (1 - distance).clamp_(min=0)
+    weights = torch.where((taps >= 0) & (taps < source), weights, torch.zeros(()))
+    weights = weights / weights.sum(dim=2, keepdim=True)
+    matrices = torch.zeros(len(start), output, source)
+    return matrices.scatter_add_(2, taps.long().clamp_(0, source - 1), weights)
 
 
 def _cubic(distance: Tensor) -> Tensor:
@@ -255,59 +317,29 @@ def _cubic(distance: Tensor) -> Tensor:
     return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros(())))
 
 
-def _blur(rows: Tensor, columns: Tensor, settings: Augmentation, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Follow the resampling of the chosen images by a Gaussian, cut and renormalised at the borders."""
-    batch = len(rows)
-    chosen = (torch.rand(batch, generator=generator) < settings.blur).nonzero()[:, 0]
-    sigma = _uniform(generator, batch, low=settings.blur_sigma[0], high=settings.blur_sigma[1])[chosen]
+def _blur(matrices: Tensor, sigma: Tensor) -> Tensor:
+    """Follow the resampling (b, n, N) by a Gaussian of each sigma (b,), cut and renormalised at the borders."""
+    chosen = sigma.nonzero()[:, 0]
     if len(chosen) == 0:
-        return rows, columns
-
-    def blurred(matrices: Tensor) -> Tensor:
-        position = torch.arange(matrices.shape[1])
-        squared = (position[:, None] - position).square().float()
-        kernel = torch.exp(squared * (-0.5 / sigma.square())[:, None, None])
-        kernel = kernel / kernel.sum(dim=2, keepdim=True)
-        return matrices.index_copy(0, chosen, torch.bmm(kernel, matrices[chosen]))
-
-    return blurred(rows), blurred(columns)
+        return matrices
+    position = torch.arange(matrices.shape[1])
+    profile = torch.exp(position.float().square() * (-0.5 / sigma[chosen].square())[:, None])
+    kernel = profile[:, (position[:, None] - position).abs()]
+    blurred = torch.bmm(kernel, matrices[chosen]) / kernel.sum(dim=2, keepdim=True)
+    return matrices.index_copy_(0, chosen, blurred)
 
 
-@dataclass(frozen=True, slots=True)
-class _Colours:
-    """Drawn colour changes: factors (B, 3), hue angle (B,), grey (B,), order (B, 4) of the four jitters."""
-
-    factors: Tensor
-    angle: Tensor
-    grey: Tensor
-    order: Tensor
-
-
-def _draw_colours(batch: int, settings: Augmentation, generator: torch.Generator) -> _Colours:
-    applied = (torch.rand(batch, generator=generator) < settings.jitter).float()
-    strength = torch.tensor([settings.brightness, settings.contrast, settings.saturation])
-    factors = 1 + applied[:, None] * strength * _uniform(generator, batch, 3, low=-1.0)
-    angle = applied * (2 * math.pi * settings.hue) * _uniform(generator, batch, low=-1.0)
-    order = torch.rand(batch, 4, generator=generator).argsort(dim=1)
-    grey = torch.rand(batch, generator=generator) < settings.grey
-    return _Colours(factors.clamp(min=0), angle, grey, order)
-
-
-def _apply_colours(pixels: Tensor, drawn: _Colours) -> Tensor:
-    """Jitter, grey, clamp to the legal range and normalise pixels (B, 3, N) in 0..255."""
-    device = pixels.device
-    scale, shift = _normalisation(device)
+def _apply_colours(pixels: Tensor, drawn: _Drawn, out: Tensor) -> None:
+    """Jitter, grey, clamp to the legal range and normalise pixels (b, 3, N) in 0..255 into `out`."""
+    scale, shift = _normalisation(pixels.device)
     mean = (pixels.mean(dim=2) / 255).cpu()
-    matrix, offset = _compose_colours(mean, drawn)
-    matrix, offset = matrix.to(device), offset.to(device)
-    matrix = matrix * (scale[:, None] / 255)
-    offset = offset * scale + shift
-    out = torch.baddbmm(offset[:, :, None], matrix, pixels)
-    return torch.clamp(out, min=shift[:, None], max=(scale + shift)[:, None], out=out)
+    matrix, offset = (x.to(pixels.device) for x in _compose_colours(mean, drawn))
+    torch.baddbmm((offset * scale + shift)[:, :, None], matrix * (scale[:, None] / 255), pixels, out=out)
+    torch.clamp(out, min=shift[:, None], max=(scale + shift)[:, None], out=out)
 
 
-def _compose_colours(mean: Tensor, drawn: _Colours) -> tuple[Tensor, Tensor]:
-    """One affine map (B, 3, 3), (B, 3) on RGB in 0..1, given the mean colour (B, 3) of each image."""
+def _compose_colours(mean: Tensor, drawn: _Drawn) -> tuple[Tensor, Tensor]:
+    """One affine map (b, 3, 3), (b, 3) on RGB in 0..1, given the mean colour (b, 3) of each image."""
     batch = len(mean)
     eye = torch.eye(3)
     luma = torch.tensor(_LUMA)
@@ -345,26 +377,25 @@ def _hue_matrices(angle: Tensor) -> Tensor:
     return matrices.float()
 
 
-def _draw_erasing(
-    batch: int, size: tuple[int, int], settings: Augmentation, generator: torch.Generator
-) -> tuple[Tensor, Tensor] | None:
-    """Indices of the images to erase from and masks (b, 1, h, w) that are 0 inside one rectangle each."""
-    chosen = (torch.rand(batch, generator=generator) < settings.erase).nonzero()[:, 0]
-    area = _uniform(generator, batch, low=settings.erase_area[0], high=settings.erase_area[1])[chosen]
-    ratio = _uniform(generator, batch, low=math.log(0.3), high=math.log(1 / 0.3))[chosen].exp()
-    place = torch.rand(batch, 2, generator=generator)[chosen]
-    if len(chosen) == 0:
-        return None
+def _draw_erasing(batch: int, size: tuple[int, int], settings: Augmentation, generator: torch.Generator) -> Tensor:
+    """Rectangles (B, 4) to erase: top, left, height, width; height 0 = none."""
+    chosen = torch.rand(batch, generator=generator) < settings.erase
+    area = _uniform(generator, batch, low=settings.erase_area[0], high=settings.erase_area[1])
+    ratio = _uniform(generator, batch, low=math.log(0.3), high=math.log(1 / 0.3)).exp()
+    place = torch.rand(batch, 2, generator=generator)
     height, width = size
     h = (area * height * width * ratio).sqrt().round().clamp(1, height)
     w = (area * height * width / ratio).sqrt().round().clamp(1, width)
     top = (place[:, 0] * (height - h + 1)).floor()
     left = (place[:, 1] * (width - w + 1)).floor()
-    y, x = torch.arange(height), torch.arange(width)
-    inside_y = (y >= top[:, None]) & (y < (top + h)[:, None])
-    inside_x = (x >= left[:, None]) & (x < (left + w)[:, None])
-    erased = inside_y[:, :, None] & inside_x[:, None, :]
-    return chosen, (~erased)[:, None].float()
+    return torch.stack([top, left, h * chosen, w], dim=1).long()
+
+
+def _erase(out: Tensor, rectangles: Tensor) -> None:
+    """Set one rectangle each of normalised images (b, 3, h, w) to 0, the mean colour."""
+    for image, (top, left, height, width) in zip(out, rectangles.tolist(), strict=True):
+        if height:
+            image[:, top : top + height, left : left + width] = 0
 
 
 def _move_keypoints(keypoints: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:

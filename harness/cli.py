@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -241,7 +242,8 @@ def ui(
     address = tracking_uri or store_address(workspace)
     typer.echo(f"Results of {address} at http://127.0.0.1:{port} (Ctrl-C ends it)")
     command = [sys.executable, "-P", "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
-    raise typer.Exit(subprocess.call([*command, "--backend-store-uri", address]))
+    sys.stdout.flush()
+    os.execv(sys.executable, [*command, "--backend-store-uri", address])  # in our place: signals reach it alone
 
 
 @list_app.command("methods")

@@ -23,7 +23,7 @@ from hcbench.harness.outcomes import classify_exit
 
 logger = logging.getLogger(__name__)
 
-MEMORY_PER_WORKER = 2_000_000_000
+MEMORY_PER_WORKER = 3_000_000_000
 """Bytes that a worker of the default profile may need: torch, features of the benchmark data, a batch's activations."""
 GRACE_S = 20.0
 """Seconds that a worker has to save its state before it is killed."""
@@ -41,7 +41,7 @@ def default_workers(jobs: int, cores: int, available_memory: int) -> int:
     """As many workers as there are cores, jobs and memory for.
 
     >>> default_workers(jobs=9, cores=8, available_memory=7_000_000_000)
-    3
+    2
     """
     return max(1, min(jobs, cores, available_memory // MEMORY_PER_WORKER))
 

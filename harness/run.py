@@ -250,7 +250,8 @@ class _Run:
         """Import a cell that ended; gives the event as the user is to see it."""
         status, reason = settled(job.folder)
         self.ended.add(job.cell.fingerprint)
-        self.cells[job.cell.fingerprint] = Outcome(status=status, reason=reason)
+        before = self.cells.get(job.cell.fingerprint)
+        self.cells[job.cell.fingerprint] = Outcome(status=status, reason=reason, cached=bool(before and before.cached))
         import_folder(job.folder, self.tracker, log_checkpoint=self.log_checkpoints)
         for one in job.evaluations:
             if one.fingerprint in self.evaluations:

@@ -11,14 +11,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from hcbench.errors import CacheError, did_you_mean
+from hcbench.errors import CacheError
 from hcbench.harness.folder import CHECKPOINT, LOG, RECORD
 from hcbench.harness.progress import STYLES
 from hcbench.harness.screens import plain_table
 from hcbench.harness.store_access import open_store
 from hcbench.harness.tracking import CELL, EVALUATION, Record, Tracker
 
-_LOG_LINES = 15
+_LOG_LINES, _LOG_WIDTH = 15, 160
 
 
 def show_cell(console: Console, name: str, workspace: Path, tracking_uri: str | None) -> None:
@@ -48,21 +48,20 @@ def show_cell(console: Console, name: str, workspace: Path, tracking_uri: str | 
 
 
 def find_cell(cells: Sequence[Record], name: str) -> Record:
-    """The cell whose fingerprint begins with `name`, or whose name is `name`.
+    """The cell whose fingerprint begins with `name`, or whose title holds all words of `name`.
 
     Raises:
         CacheError: There is none, or several.
     """
-    found = [record for record in cells if record.fingerprint.startswith(name)] if name else []
-    found = found or [record for record in cells if record.name == name]
+    words = name.split()
+    found = [record for record in cells if words and record.fingerprint.startswith(name)]
+    found = found or [record for record in cells if words and set(words) <= set(record.name.split())]
     if len(found) == 1:
         return found[0]
-    if not found:
-        known = [record.fingerprint[:8] for record in cells]
-        hint = did_you_mean(name, known) if len(known) <= 30 else "`hcbench plan` shows the names of cells."
-        raise CacheError(f"No cell is called {name!r}.", hint)
-    listing = ", ".join(f"{record.fingerprint[:8]} ({record.name})" for record in found)
-    raise CacheError(f"{len(found)} cells are called {name!r}: {listing}.", "Give more characters.")
+    listing = "\n".join(f"  {one.fingerprint[:8]}  {one.name} {one.params['backbone']}" for one in found or cells)
+    if found:
+        raise CacheError(f"{len(found)} cells are called {name!r}.", f"Name one of them:\n{listing}")
+    raise CacheError(f"No cell is called {name!r}.", f"There are:\n{listing}" if cells else "The store is empty.")
 
 
 def _print_pairs(console: Console, title: str, values: Mapping[str, Any]) -> None:
@@ -87,8 +86,12 @@ def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> Non
     console.print(f"scores (fractions): {scores}", soft_wrap=True)
     path = tracker.artifact(record, RECORD)
     chosen = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["chosen"]
-    for name, value in chosen.items():
-        console.print(f"chosen on validation: {name} = {_number(value)}", soft_wrap=True)
+    trials = chosen.pop("trials", [])
+    words = ", ".join(f"{name} {_number(value)}" for name, value in chosen.items())
+    if words:
+        console.print(f"chosen on validation: {words}", soft_wrap=True)
+    if trials:
+        console.print(Text(f"{len(trials)} trials behind it: {path}", style="dim"), soft_wrap=True)
 
 
 def _print_files(console: Console, cell: Record, folder: Path) -> None:
@@ -101,7 +104,7 @@ def _print_files(console: Console, cell: Record, folder: Path) -> None:
     if log.is_file():
         console.print(Text("\nEnd of the log", style="bold"))
         for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]:
-            console.print(Text(line), soft_wrap=True)
+            console.print(Text(line if len(line) <= _LOG_WIDTH else line[: _LOG_WIDTH - 4] + " ..."), soft_wrap=True)
 
 
 def _below(prefix: str, values: Mapping[str, Any]) -> dict[str, Any]:

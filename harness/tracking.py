@@ -98,7 +98,9 @@ class Tracker:
             with _impatient():
                 experiment = self._client.get_experiment_by_name(EXPERIMENT)
                 if experiment is None:
-                    location = self.workspace.artifacts.resolve().as_uri() if own else None
+                    # A server knows where artifacts belong; a bare database does not.
+                    served = urlparse(address).scheme in ("http", "https", "databricks")
+                    location = None if served else self.workspace.artifacts.resolve().as_uri()
                     self._experiment = self._client.create_experiment(
                         EXPERIMENT, artifact_location=location, tags={_SCHEMA: str(SCHEMA)}
                     )

@@ -13,6 +13,7 @@ from rich.text import Text
 from hcbench.reports.table import Cell, Column, Table, TableRow, shown
 
 _STYLES = {"best": "bold", "second": "underline"}
+_STUB_WIDTH = 40
 _SIGNS = {"above": " ✓", "below": " ✗"}
 
 
@@ -20,7 +21,10 @@ def render_terminal(table: Table) -> RenderableType:
     """The table as something that a rich console prints."""
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
     headings = _headings(table.columns)
-    grid.add_column(Text(f"\n{table.stub}" if any(c.group for c in table.columns) else table.stub, "dim"), no_wrap=True)
+    stub = Text(f"\n{table.stub}" if any(c.group for c in table.columns) else table.stub, "dim")
+    # Where a table is wider than the terminal, headings give way before the names of the rows do.
+    widest = max((_title(row).cell_len for row in table.rows), default=0)
+    grid.add_column(stub, no_wrap=True, min_width=min(widest, _STUB_WIDTH))
     for column, heading in zip(table.columns, headings, strict=True):
         justify = "left" if column.format == "text" else "right"
         grid.add_column(heading, justify=justify, no_wrap=column.format != "text")  # type: ignore[arg-type]

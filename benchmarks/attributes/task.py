@@ -39,7 +39,7 @@ from hcbench.errors import TaskError
 SETTINGS = tuple((lr, decay) for lr in (3e-3, 1e-2) for decay in (0.1, 1.0, 10.0))
 """(learning rate, decoupled weight decay) of the heads trained side by side."""
 PASSES = 20.0
-BATCH_SIZE = 250
+BATCH_SIZE = 125
 THRESHOLD = 0.5
 
 

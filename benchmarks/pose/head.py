@@ -63,7 +63,8 @@ class HeatmapHead(nn.Module):
         """
         x = F.gelu(self.conv1(grid_BDhw) + self.position)
         x = F.gelu(self.conv2(x))
-        return self.unfold(x).unflatten(1, (-1, CELLS * CELLS))
+        maps: Tensor = self.unfold(x)
+        return maps.view(len(maps), -1, CELLS * CELLS, *self.grid_size)
 
 
 def grid_for(input_size: tuple[int, int]) -> tuple[int, int]:

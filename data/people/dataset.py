@@ -79,7 +79,7 @@ def prepare(shard: Shard, cache: Path) -> int:
 
 
 def _one_thread() -> None:
-    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE")
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", KMP_BLOCKTIME="0")
     import torch
 
     torch.set_num_threads(1)

@@ -19,7 +19,7 @@ coordinates L p, and a ray along z stays a ray along z there. The formula above 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import torch
@@ -181,9 +181,13 @@ class Hits:
     cover: Tensor
 
 
-def evaluate(
-    column: dict[str, Tensor], px: Tensor, py: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+class Lookup(Protocol):
+    """Named columns of the parameter table."""
+
+    def __getitem__(self, name: str, /) -> Tensor: ...
+
+
+def evaluate(column: Lookup, px: Tensor, py: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The formula of the module docstring; all arguments broadcast.
 
     Returns:

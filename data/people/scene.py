@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hcbench.data.people.spec import CAMERAS, FIRST_CAMERA, Draws, Keys, constant
 
 Array = NDArray[np.float64]
-Picture = NDArray[np.uint8]
+Picture = NDArray[np.float32]
 
 PLACE_WIDTH: Final = 5
 """A place is this many image widths wide and 2 image heights high; its ground line lies in the middle."""
@@ -97,7 +97,7 @@ def draw_setting(keys: dict[str, Keys], variants: NDArray[np.int64], split: str,
     level = light.uniform("level", 0.46, 0.76)
     cast = _cast(place)
     night = light.flag("night", 0.10)
-    exposure = np.exp(light.normal("exposure", 0.0, 0.16) + place.normal("exposure", 0.0, 0.14)) * np.where(
+    exposure = np.exp(light.normal("exposure", 0.13, 0.16) + place.normal("exposure", 0.0, 0.14)) * np.where(
         night, 0.5, 1
     )
     draws = Draws(keys["occluder"])
@@ -112,10 +112,10 @@ def draw_setting(keys: dict[str, Keys], variants: NDArray[np.int64], split: str,
         sky=level[:, None] * (1.0 - 0.6 * warm),
         ground=level[:, None] * 0.55 * (1.0 + 0.2 * warm),
         exposure=exposure[:, None] * cast,
-        contrast=place.uniform("contrast", 0.0, 0.22),
+        contrast=place.uniform("contrast", -0.08, 0.24),
         haze=np.maximum(0.0, light.uniform("haze", -0.25, 0.16)) + 0.03 * (style == "B"),
         blur=light.uniform("blur", 0.02, 0.17),
-        blurs=1 + light.flag("blurrier", 0.22).astype(np.int64) + 2 * light.flag("blurriest", 0.06),
+        blurs=light.choice("blurs", (0.3, 0.46, 0.16, 0.08)),
         noise=rough * (0.004 + 0.022 * light.uniform("noise") ** 2 + 0.012 * place.uniform("noise") ** 2),
         noise_offset=(scene.bits("noise")[:, 0] % np.uint64(1 << 18)).astype(np.int64),
         occluder=np.where(draws.flag("occluded", OCCLUDER_SHARE), draws.choice("sprite", SPRITE_WEIGHTS), -1),
@@ -173,9 +173,9 @@ def _grid_lines(height: int, width: int, dy: float, dx: float, line: float, shif
     return np.asarray(np.clip(np.maximum(gy - (dy / 2 - line), gx - (dx / 2 - line)), 0, 1))
 
 
-@lru_cache(maxsize=96)
+@lru_cache(maxsize=40)
 def place(camera: int, style: str, height: int, width: int) -> Picture:
-    """The place that a camera looks at, uint8 (3, 2 height, PLACE_WIDTH width), display values.
+    """The place that a camera looks at, float32 (3, 2 height, PLACE_WIDTH width), linear light.
 
     The ground line is row `height`.
     """
@@ -193,7 +193,7 @@ def place(camera: int, style: str, height: int, width: int) -> Picture:
         for _ in range(1 + int(soften * 3 * unit)):
             picture[1:-1] = (picture[:-2] + 2 * picture[1:-1] + picture[2:]) / 4
             picture[:, 1:-1] = (picture[:, :-2] + 2 * picture[:, 1:-1] + picture[:, 2:]) / 4
-    return np.ascontiguousarray((np.clip(picture, 0, 1) * 255).astype(np.uint8).transpose(2, 0, 1))
+    return np.ascontiguousarray((np.clip(picture, 0, 1) ** 2).transpose(2, 0, 1), np.float32)
 
 
 def _wall(rng: np.random.Generator, height: int, width: int, unit: float, style: str) -> Array:

@@ -10,16 +10,18 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from hcbench.data.people import figure
-from hcbench.data.people.raycast import GEOMETRY, Capsules, evaluate, where_true
+from hcbench.data.people.raycast import GEOMETRY, Capsules, evaluate
 
 MATERIAL: Final = (
     *(f"{name}_{axis}" for name in ("side", "up", "front", "origin") for axis in "xyz"),
     *(f"{name}_{channel}" for name in ("rgb", "rgb2", "rgb3") for channel in "rgb"),
-    "kind", "pattern", "split", "density", "wrap", "strap", "folds", "shine", "feature",
+    "kind", "pattern", "split", "density", "wrap", "strap", "folds", "shine", "feature", "flags",
 )  # fmt: skip
 """Columns of the material table. side, up, front are image directions divided by pixels per metre."""
 
@@ -28,6 +30,24 @@ LIGHT: Final = (
     "ground_b",
 )  # fmt: skip
 """Columns of the light table (one row per image), in the image frame; (x, y, z) points towards the light."""
+
+
+_PATTERN, _STRAP, _FACE, _SPLIT, _SHOE, _HAIR, _FLAP = (1 << bit for bit in range(7))
+
+
+def flags(values: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+    """Which details a primitive has, as bits, from its columns: one look-up per fragment instead of one per detail."""
+    kind = values["kind"]
+    return np.asarray(
+        _PATTERN * (values["pattern"] > 0)
+        + _STRAP * ((kind == figure.TORSO) & (values["strap"] > 0))
+        + _FACE * ((kind == figure.HEAD) & (values["strap"] > 0))
+        + _SPLIT * (values["split"] < 2.0)
+        + _SHOE * (kind == figure.SHOE)
+        + _HAIR * (kind == figure.HAIR)
+        + _FLAP * ((kind == figure.THING) & (values["feature"] > 0)),
+        np.float64,
+    )
 
 
 class Columns:
@@ -92,37 +112,50 @@ class Surface:
     t: Tensor
     lu: Tensor  # towards the primitive's side axis
     lv: Tensor  # towards its up axis
-    lw: Tensor  # towards its front axis
-    u: Tensor  # around the axis
-    facing: Tensor  # normal . front, positive on the front half
+    dx: Tensor  # offset from the origin, pixels
+    dy: Tensor
+    dz: Tensor
 
 
 def surface(capsules: Capsules, material: Columns, fragments: Fragments) -> Surface:
     """Exact hit points and normals of the fragments."""
-    table = capsules.table.index_select(1, fragments.primitive)
-    column = dict(zip(GEOMETRY, table.unbind(0), strict=True))
-    z, disc, t, _, qx, qy, radius = evaluate(column, fragments.px, fragments.py)
+    column = Columns(capsules.table, GEOMETRY, fragments.primitive)
+    z, disc, t, _, qx, qy, _ = evaluate(column, fragments.px, fragments.py)
     qx -= column["ex"] * t
     qy -= column["ey"] * t
     qz = disc.clamp_(min=1e-6).sqrt_()
-    del radius
-    nx = qx * column["l11"] + qy * column["l21"] + qz * column["l31"]
-    ny = qy * column["l22"] + qz * column["l32"]
-    nz = qz * column["l33"]
-    inverse = (nx * nx + ny * ny + nz * nz).clamp_(min=1e-8).rsqrt_()
-    nx, ny, nz = nx.mul_(inverse), ny.mul_(inverse), nz.mul_(inverse)
-    x, y, depth = fragments.px - material["origin_x"], fragments.py - material["origin_y"], z - material["origin_z"]
+    nx = qx.mul_(column["l11"]).add_(qy * column["l21"]).add_(qz * column["l31"])
+    ny = qy.mul_(column["l22"]).add_(qz * column["l32"])
+    nz = qz.mul_(column["l33"])
+    inverse = (nx * nx).add_(ny * ny).add_(nz * nz).clamp_(min=1e-8).rsqrt_()
+    dx, dy = fragments.px - material["origin_x"], fragments.py - material["origin_y"]
+    dz = z - material["origin_z"]
 
-    def along(axis: str, vx: Tensor, vy: Tensor, vz: Tensor) -> Tensor:
-        out = vx * material[f"{axis}_x"]
-        out += vy * material[f"{axis}_y"]
-        out += vz * material[f"{axis}_z"]
+    def along(axis: str) -> Tensor:
+        out = dx * material[f"{axis}_x"]
+        out += dy * material[f"{axis}_y"]
+        out += dz * material[f"{axis}_z"]
         return out
 
-    facing = along("front", nx, ny, nz)
-    u = torch.atan2(along("side", nx, ny, nz), facing).mul_(material["wrap"])
-    return Surface(z, nx, ny, nz, t, along("side", x, y, depth), along("up", x, y, depth), along("front", x, y, depth),
-                   u, facing)  # fmt: skip
+    return Surface(z, nx.mul_(inverse), ny.mul_(inverse), nz.mul_(inverse), t, along("side"), along("up"), dx, dy, dz)
+
+
+def _depthwise(material: Columns, s: Surface, rows: Tensor) -> Tensor:
+    """Offset towards the primitive's front axis, metres."""
+    return (
+        _pick(s.dx, rows) * material.at("front_x", rows)
+        + _pick(s.dy, rows) * material.at("front_y", rows)
+        + _pick(s.dz, rows) * material.at("front_z", rows)
+    )
+
+
+def _facing(material: Columns, s: Surface, rows: Tensor, axis: str) -> Tensor:
+    """Normal . axis; positive towards it (scaled by metres per pixel)."""
+    return (
+        _pick(s.nx, rows) * material.at(f"{axis}_x", rows)
+        + _pick(s.ny, rows) * material.at(f"{axis}_y", rows)
+        + _pick(s.nz, rows) * material.at(f"{axis}_z", rows)
+    )
 
 
 def _wave(phase: Tensor) -> Tensor:
@@ -152,8 +185,10 @@ def albedo(material: Columns, s: Surface) -> list[Tensor]:
     return rgb
 
 
-def _rows(mask: Tensor) -> Tensor:
-    return padded(where_true(mask))
+def _rows(material: Columns, flag: int) -> Tensor:
+    """Fragments whose primitive has this detail."""
+    bits = material["flags"].numpy().astype(np.uint8)
+    return padded(torch.from_numpy(np.flatnonzero(bits & flag)))
 
 
 def _pick(values: Tensor, rows: Tensor) -> Tensor:
@@ -165,12 +200,12 @@ def _second(material: Columns, rows: Tensor, name: str = "rgb2") -> list[Tensor]
 
 
 def _patterns(rgb: list[Tensor], material: Columns, s: Surface) -> None:
-    rows = _rows(material["pattern"] > 0)
+    rows = _rows(material, _PATTERN)
     if not len(rows):
         return
     code, density = material.at("pattern", rows), material.at("density", rows)
-    u, v, lu, facing = (_pick(x, rows) for x in (s.u, s.lv, s.lu, s.facing))
-    # `facing` carries the 1 / (pixels per metre) of the axes; only its sign and its ratio to `side` matter here.
+    v, lu, facing = _pick(s.lv, rows), _pick(s.lu, rows), _facing(material, s, rows, "front")
+    u = torch.atan2(_facing(material, s, rows, "side"), facing).mul_(material.at("wrap", rows))
     front = (facing > 0).float()
     across, upwards = _wave(v * density * 10.0), _wave(u * density * 12.0)
     torso = (material.at("kind", rows) == figure.TORSO).float()
@@ -191,11 +226,11 @@ def _patterns(rgb: list[Tensor], material: Columns, s: Surface) -> None:
 
 
 def _straps(rgb: list[Tensor], material: Columns, s: Surface) -> None:
-    rows = _rows((material["strap"] > 0) & (material["kind"] == figure.TORSO))
+    rows = _rows(material, _STRAP)
     if not len(rows):
         return
     strap = material.at("strap", rows)
-    lu, lv, facing = (_pick(x, rows) for x in (s.lu, s.lv, s.facing))
+    lu, lv, facing = _pick(s.lu, rows), _pick(s.lv, rows), _facing(material, s, rows, "front")
     two = _inside((lu.abs() - 0.088).abs() - 0.019, 0.02) * _inside(-0.30 - lv, 0.03) * (facing > 0)
     side = (strap == 2).float() * 2.0 - 1.0  # +1: the bag hangs at the left hip, the strap lies on the right shoulder
     diagonal = _inside((lu * side + 0.085 + 0.46 * lv).abs() - 0.018, 0.02)
@@ -205,14 +240,14 @@ def _straps(rgb: list[Tensor], material: Columns, s: Surface) -> None:
 
 def _faces(rgb: list[Tensor], material: Columns, s: Surface) -> None:
     """Eyes, brows, mouth, blush, hairline, beard and glasses, drawn on the skull in head heights."""
-    rows = _rows(material["strap"].eq(1.0) & material["kind"].eq(figure.HEAD))
+    rows = _rows(material, _FACE)
     if not len(rows):
         return
     feature = material.at("feature", rows)
     glasses, beard, bare = feature.remainder(2.0), (feature / 2).floor().remainder(2.0), (feature >= 4).float()
     # The head's own axes: its table was turned by (front, up, side) to flatten it along its side.
     head = 1.0 / 0.227
-    x, y, z = (_pick(v, rows) * head for v in (s.lw, s.lv, s.lu))
+    x, y, z = _depthwise(material, s, rows) * head, _pick(s.lv, rows) * head, _pick(s.lu, rows) * head
     ax = x.abs()
     front = ((z - 0.05) * 8.0).clamp_(0.0, 1.0)
     hair = _second(material, rows)
@@ -246,20 +281,19 @@ def _skin(material: Columns, rows: Tensor) -> list[Tensor]:
 
 def _details(rgb: list[Tensor], material: Columns, s: Surface) -> None:
     """Boots over the shin, soles, strands of hair, flaps of bags."""
-    rows = _rows(material["split"] < 2.0)
+    rows = _rows(material, _SPLIT)
     if len(rows):
         beyond = ((_pick(s.t, rows) - material.at("split", rows)) * 24.0).clamp_(0.0, 1.0)
         _blend(rgb, rows, beyond, _second(material, rows, "rgb3"))
-    kind = material["kind"]
-    rows = _rows(kind == figure.SHOE)
+    rows = _rows(material, _SHOE)
     if len(rows):
         _blend(rgb, rows, _inside(_pick(s.lv, rows) + 0.018, 0.02), _second(material, rows))
-    rows = _rows(kind == figure.HAIR)
+    rows = _rows(material, _HAIR)
     if len(rows):
-        lu, lv, lw = (_pick(v, rows) for v in (s.lu, s.lv, s.lw))
+        lu, lv, lw = _pick(s.lu, rows), _pick(s.lv, rows), _depthwise(material, s, rows)
         strand = torch.sin(lw * 210.0 + lu * 130.0 + 4.0 * torch.sin(lv * 28.0)).mul_(0.22).add_(0.12).clamp_(min=0.0)
         _blend(rgb, rows, strand, _second(material, rows))
-    rows = _rows((kind == figure.THING) & (material["feature"] > 0))
+    rows = _rows(material, _FLAP)
     if len(rows):
         lv = _pick(s.lv, rows)
         _blend(rgb, rows, _inside((lv + 0.03).abs() - 0.012, 0.015) * 0.7, _second(material, rows))
@@ -269,7 +303,7 @@ def light(rgb: list[Tensor], material: Columns, lights: Columns, s: Surface, sha
     """Key light with soft shadow, sky above, bounce below, folds of cloth, a highlight; three tensors (F,)."""
     lx, ly, lz = lights["light_x"], lights["light_y"], lights["light_z"]
     lambert = s.nx * lx + s.ny * ly + s.nz * lz
-    wrinkle = torch.sin(s.lv * 46.0 + 2.6 * torch.sin(s.u * 31.0 + s.lv * 9.0))
+    wrinkle = torch.sin(s.lv * 46.0 + 2.6 * torch.sin(s.lu * 31.0 + s.lv * 9.0))
     bend = (s.t - 0.5).square_().mul_(2.4).add_(0.45)
     fold = wrinkle.mul_(bend).mul_(material["folds"]).mul_(0.11)
     diffuse = lambert.add(0.22).mul_(1 / 1.22).clamp_(min=0.0).mul_(shadow)

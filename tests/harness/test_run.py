@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from hcbench.errors import CacheError
-from hcbench.harness import events
+from hcbench.harness import events, run, worker
+from hcbench.harness.executors import finished
 from hcbench.harness.run import Outcome, run_matrix
 from hcbench.harness.stored import tables
 from hcbench.harness.tracking import CELL, EVALUATION, Tracker
@@ -27,10 +28,41 @@ def workspace(tmp_path):
     return tmp_path / "runs"
 
 
+class Inline:
+    """Runs jobs in this process, with the worker's own code: importing torch for each takes seconds."""
+
+    def __init__(self, workers, threads, *, inherit=()):
+        self.told = []
+
+    def run(self, jobs):
+        for job in jobs:
+            path = job.write()
+            worker.main(path)
+            while self.told:
+                event = self.told.pop(0)
+                if not isinstance(event, events.CellFinished):
+                    yield event
+            yield finished(job, 0)
+
+
+@pytest.fixture
+def inline(monkeypatch):
+    executors = []
+
+    def make(*args, **named):
+        executors.append(Inline(*args, **named))
+        return executors[-1]
+
+    monkeypatch.setattr(run, "LocalExecutor", make)
+    monkeypatch.setattr(worker, "emit", lambda event: executors[-1].told.append(event))
+    monkeypatch.setattr(worker.Stop, "install", lambda self: None)
+
+
 def stored(workspace):
     return tables(Tracker(Workspace(workspace)))
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_matrix_from_end_to_end_and_again_from_the_store(workspace, make_cell, make_matrix):
     cells = [make_cell("dummy-control", 0), make_cell("dummy-gan")]
     matrix = make_matrix(cells)
@@ -63,6 +95,7 @@ def test_a_matrix_from_end_to_end_and_again_from_the_store(workspace, make_cell,
     pd.testing.assert_frame_equal(stored(workspace).scores, table.scores)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_new_evaluation_trains_nothing_again(workspace, make_cell, make_matrix):
     cell = make_cell("dummy-plain")
     run_matrix(make_matrix([cell]), workspace=workspace)
@@ -77,6 +110,7 @@ def test_a_new_evaluation_trains_nothing_again(workspace, make_cell, make_matrix
     assert set(stored(workspace).scores.evaluation) == {f"{cell.fingerprint}-dummy-score-{b}" for b in (10, 20)}
 
 
+@pytest.mark.usefixtures("inline")
 def test_the_run_of_a_cell_holds_losses_settings_and_the_default_evaluation(workspace, make_cell, make_matrix):
     run_matrix(make_matrix([make_cell("dummy-plain", log_every=1)]), workspace=workspace)
     tracker = Tracker(Workspace(workspace))
@@ -93,6 +127,7 @@ def test_the_run_of_a_cell_holds_losses_settings_and_the_default_evaluation(work
     assert record == {"record": {"rule": "mean", "count": 18}, "chosen": {"readout": "cls"}}
 
 
+@pytest.mark.slow
 def test_failures_stop_nothing_else_and_are_tried_again(workspace, make_cell, make_matrix):
     names = ("raises", "diverges", "crashes", "killed", "memory", "plain")
     cells = [make_cell(f"dummy-{name}") for name in names] + [
@@ -121,6 +156,7 @@ def test_failures_stop_nothing_else_and_are_tried_again(workspace, make_cell, ma
     assert len(stored(workspace).cells) == len(cells), "a second try replaces the first"
 
 
+@pytest.mark.slow
 def test_a_failing_evaluation_stops_no_other_and_spoils_no_cell(workspace, make_cell, make_matrix):
     cell = make_cell("dummy-control", 0)
     outcome = run_matrix(make_matrix([cell], ("dummy-broken", "dummy-score", "dummy-deadly")), workspace=workspace)
@@ -137,13 +173,15 @@ def test_a_failing_evaluation_stops_no_other_and_spoils_no_cell(workspace, make_
     assert not again.evaluations[f"{cell.fingerprint}-dummy-broken-10"].cached
 
 
+@pytest.mark.usefixtures("inline")
 def test_fail_fast_stops_at_the_first_failure(workspace, make_cell, make_matrix):
-    cells = [make_cell("dummy-crashes"), make_cell("dummy-plain")]
+    cells = [make_cell("dummy-raises"), make_cell("dummy-plain")]
     outcome = run_matrix(make_matrix(cells), workspace=workspace, workers=1, fail_fast=True)
-    assert outcome.cells["dummy-crashes-0"].status == "failed"
+    assert outcome.cells["dummy-raises-0"].status == "failed"
     assert outcome.cells["dummy-plain-0"] == Outcome(status="interrupted", reason="not begun")
 
 
+@pytest.mark.usefixtures("inline")
 def test_fresh_runs_everything_again_and_leaves_no_duplicates(workspace, make_cell, make_matrix):
     matrix = make_matrix([make_cell("dummy-plain")])
     run_matrix(matrix, workspace=workspace)
@@ -156,6 +194,7 @@ def test_fresh_runs_everything_again_and_leaves_no_duplicates(workspace, make_ce
     pd.testing.assert_frame_equal(after.scores, before.scores)
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_lost_checkpoint_is_trained_again_with_the_same_numbers(workspace, make_cell, make_matrix):
     import shutil
 
@@ -171,6 +210,7 @@ def test_a_lost_checkpoint_is_trained_again_with_the_same_numbers(workspace, mak
     assert values.nunique() == 1
 
 
+@pytest.mark.usefixtures("inline")
 def test_checkpoints_in_the_store_serve_another_workspace(workspace, make_cell, make_matrix, tmp_path):
     cell = make_cell("dummy-plain")
     uri = f"sqlite:///{tmp_path / 'shared.db'}"
@@ -246,6 +286,7 @@ def test_a_disturbed_run_goes_on_with_the_numbers_of_an_undisturbed_one(
         assert found.cells.set_index("cell")[column].to_dict() == expected.cells.set_index("cell")[column].to_dict()
 
 
+@pytest.mark.usefixtures("inline")
 def test_a_half_written_import_is_done_again(workspace, make_cell, make_matrix, monkeypatch):
     matrix = make_matrix([make_cell("dummy-control", 0)])
     real = Tracker.write
@@ -269,6 +310,13 @@ def test_a_half_written_import_is_done_again(workspace, make_cell, make_matrix, 
     table = stored(workspace)
     assert len(table.cells) == 1
     assert table.scores.metric.tolist() == ["score", "undefined"]
+
+
+def test_a_worker_that_dies_is_told_of(workspace, make_cell, make_matrix):
+    cell = make_cell("dummy-killed")
+    outcome = run_matrix(make_matrix([cell]), workspace=workspace)
+    assert outcome.cells[cell.fingerprint].status == "out-of-memory"
+    assert "signal 9" in stored(workspace).cells.reason[0]
 
 
 def test_a_workspace_serves_one_run_at_a_time(workspace, make_matrix):

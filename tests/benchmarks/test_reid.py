@@ -1,0 +1,97 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from hcbench.benchmarks.base import EvaluateConfig, FeatureTable
+from hcbench.benchmarks.metrics.reid import rank_metrics
+from hcbench.benchmarks.reid import task as module
+from hcbench.benchmarks.reid.task import Reid, normalised, rank
+from hcbench.errors import TaskError
+
+CONFIG = EvaluateConfig(replicates=200)
+
+
+def unit(count: int, dim: int = 8, seed: int = 0) -> np.ndarray:
+    x = np.random.default_rng(seed).normal(size=(count, dim))
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_ranking_is_that_of_the_whole_distance_matrix(told, monkeypatch):
+    samples = told["test"].samples
+    features = unit(len(samples))
+    monkeypatch.setattr(module, "BLOCK", 7)
+    found = rank(features, samples)
+    rows = np.flatnonzero(samples.identity >= 0)
+    x = features.astype(np.float64)
+    expected = rank_metrics(
+        1 - x[rows] @ x.T, samples.identity[rows], samples.identity, samples.camera[rows], samples.camera
+    )
+    np.testing.assert_array_equal(found.ap, expected.ap)
+    assert found.n_valid == len(rows)
+
+
+def test_random_features_are_at_chance(told):
+    samples = told["test"].samples
+    values = []
+    for seed in range(10):
+        scores = Reid(CONFIG).score({"features": unit(len(samples), 32, seed)}, samples)
+        values.append(scores.summary["R1"])
+    # Six images over three cameras: four matches stay, two are junk with the query itself among them.
+    chance = 4 / (len(samples) - 2)
+    error = np.sqrt(chance / (10 * 180))
+    assert abs(np.mean(values) - chance) < 4 * error
+
+
+def test_distractors_stay_in_the_gallery_and_never_query(told):
+    samples = told["test"].samples
+    scores = Reid(CONFIG).score({"features": unit(len(samples))}, samples)
+    assert scores.record["distractors"] == 20
+    assert scores.record["gallery"] == 200
+    assert scores.record["n_valid"] == 180
+    assert (scores.per_sample["identity"] >= 0).all()
+    persons = samples.subset(np.flatnonzero(samples.identity >= 0))
+    without = Reid(CONFIG).score({"features": unit(len(samples))[: len(persons)]}, persons)
+    assert (without.per_sample["ap"] >= scores.per_sample["ap"]).all()
+    assert without.summary["mAP"] > scores.summary["mAP"]
+
+
+def test_replicates_draw_whole_identities(told):
+    """With an AP that is 1 for half of the persons and low for the others, the spread is that of 30 draws, not 180."""
+    samples = told["test"].samples
+    features = np.zeros((len(samples), 64), np.float32)
+    features[np.arange(len(samples)), samples.identity % 32] = 1
+    noise = unit(len(samples), 64)
+    half = samples.identity % 2 == 0
+    features[~half] = noise[~half]
+    scores = Reid(EvaluateConfig(replicates=1000)).score({"features": features}, samples)
+    ap = scores.per_sample["ap"]
+    by_person = [ap[scores.per_sample["identity"] == i].mean() for i in np.unique(scores.per_sample["identity"])]
+    expected = np.std(by_person) / np.sqrt(len(by_person))
+    assert scores.replicates["mAP"].std() == pytest.approx(expected, rel=0.1)
+    assert scores.replicates["mAP"].mean() == pytest.approx(scores.summary["mAP"], abs=4 * expected / np.sqrt(1000))
+
+
+def test_each_part_counts_the_same_whatever_its_length():
+    generator = torch.Generator().manual_seed(0)
+    pooled, grid = torch.randn(4, 6, generator=generator), torch.randn(4, 6, 8, 4, generator=generator)
+    one = normalised(FeatureTable(pooled=pooled, grid=grid), "cls+stripes")
+    other = normalised(FeatureTable(pooled=100 * pooled, grid=grid), "cls+stripes")
+    np.testing.assert_allclose(one, other, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(one, axis=1), 1, atol=1e-6)
+
+
+def test_the_readout_that_validation_prefers_is_used(told):
+    """In the told world the looks are in the pooled vector alone."""
+    task = Reid(CONFIG)
+    chosen = task.fit(told["train"], told["val"])
+    assert chosen["readout"] == "cls"
+    assert [trial["readout"] for trial in chosen["trials"]] == ["cls", "mean", "cls+stripes"]
+    assert chosen["value"] == max(trial["mAP"] for trial in chosen["trials"])
+
+
+def test_a_single_camera_is_explained(told):
+    samples = dataclasses.replace(told["test"].samples, camera=np.zeros(200, np.int64))
+    with pytest.raises(TaskError, match="one camera"):
+        Reid(CONFIG).score({"features": unit(200)}, samples)
