@@ -2,8 +2,8 @@
 
 **How the default detail was chosen** (before any method was compared, see `spec.PeopleSpec.caption_detail`). We counted
 a property of real captions: the share that names a garment or a colour of the person. In 72 COCO images' captions, 23
-images with a person carry 115 captions (51 images have captions at all); 77 of these speak of a person; 8 name a garment
-or its colour ("a boy in a white t-shirt", "a smiling man in green"): 7 % of all, 10 % of those that speak of a person.
+images with a person carry 115 captions (51 images have captions); 77 of these speak of a person, 8 name a garment
+or a colour ("a boy in a white t-shirt", "a smiling man in green"): 7 % of all, 10 % of those that speak of a person.
 The others say what the person does, and where. So a typical real caption names the action and not the clothes, and the
 default is `action`. (Captions written for person search are a different text: they always name clothes. That is
 `everything`, which the benchmark splits always use.)

@@ -31,6 +31,8 @@ KEYPOINT_NOISE: Final = 0.02
 BENCHMARK: Final = {"train": (800, 5), "val": (150, 6), "test": (400, 6)}
 """Identities and images per identity."""
 DISTRACTORS: Final = 600
+FIRST_DISTRACTOR: Final = 1_000_000
+"""Group numbers of the persons who match nobody start here."""
 _MIN_IDENTITIES: Final = 8
 
 
@@ -140,7 +142,7 @@ def benchmark_shards(
     )  # fmt: skip
     work = shards(spec, np.arange(count), variants=variants)
     extra = max(_MIN_IDENTITIES, round(DISTRACTORS * scale)) if split == "test" else 0
-    return work + shards(spec, 1_000_000 + np.arange(extra), variants=1)
+    return work + shards(spec, FIRST_DISTRACTOR + np.arange(extra), variants=1)
 
 
 def benchmark_split(
@@ -180,7 +182,7 @@ def _samples(
     # What is fixed by the layout names the identity and the pose: elsewhere every image is a person or pose of its own.
     image = np.arange(len(groups), dtype=np.int64)
     identity = groups if spec.layout == "identities" else image
-    identity = np.where(groups >= 1_000_000, -1, identity)
+    identity = np.where(groups >= FIRST_DISTRACTOR, -1, identity)
     visible = labels["area"] / np.maximum(labels["full_area"], 1.0)
     ids = np.array([f"{spec.split}/{spec.layout}/{g:06d}-{v}" for g, v in zip(groups, variants, strict=True)])
     points = labels["keypoints"]

@@ -20,6 +20,6 @@ CARD = MethodCard(
     defaults={"gamma_mp": 0.0, "group_flip": False},
     sampling="images",
     backbones=("vit",),
-    licence="MIT",
+    licence="none stated",
     deviations=HAP_DEVIATIONS,
 )

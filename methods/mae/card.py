@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hcbench.methods.card import MethodCard
+from hcbench.methods.card import Deviation, MethodCard
 from hcbench.methods.genpoccl.card import Config
 
 CARD = MethodCard(
@@ -28,4 +28,12 @@ CARD = MethodCard(
     sampling="images",
     backbones=("vit",),
     licence="CC-BY-NC-4.0",
+    deviations=(
+        Deviation(
+            point="crop ratio",
+            official="3/4..4/3 of a square output",
+            ours="3/4..4/3 of the output's own width/height",
+            why="squares distort tall person crops",
+        ),
+    ),
 )

@@ -1,3 +1,5 @@
+import itertools
+
 import pytest
 import torch
 
@@ -66,7 +68,7 @@ def test_steps_for_counts_whole_batches():
 def test_the_schedule_rises_then_falls_to_zero():
     factors = [cosine_factor(step, 100) for step in range(100)]
     assert factors[:10] == pytest.approx([(i + 1) / 10 for i in range(10)])
-    assert all(a >= b for a, b in zip(factors[10:], factors[11:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
     assert factors[-1] < 1e-3
 
 

@@ -90,7 +90,9 @@ def test_plans_load_no_torch_and_write_nothing(words: tuple[str, ...], tmp_path:
 
 
 def test_python_m_does_the_same() -> None:
-    ran = subprocess.run([sys.executable, "-P", "-m", "hcbench", "--version"], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-P", "-m", "hcbench", "--version"], capture_output=True, text=True, check=True
+    )
     assert ran.stdout.strip() == f"hcbench {__version__}"
 
 

@@ -51,7 +51,7 @@ for file, addition in json.loads(sys.argv[2]):
     path.write_text(text)
 print(json.dumps([sorted(before), changed]))
 """
-CODE, REMARK = "\n_added = 1\n", "\n# a remark\n\n\"A bare text.\"\n"
+CODE, REMARK = "\n_added = 1\n", '\n# a remark\n\n"A bare text."\n'
 EDITS = [
     ("methods/stablerep/method.py", REMARK),
     ("methods/parts/encoder.py", REMARK),
@@ -128,7 +128,7 @@ def test_what_decides_no_number_changes_nothing(edited: Any) -> None:
     assert change(edited, "__init__.py") == set()
 
 
-@pytest.fixture()
+@pytest.fixture
 def card(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(fingerprint, "code", lambda *args: {"modules": {}, "versions": {}})
     return load_registry(()).method("stablerep")
@@ -166,7 +166,9 @@ def test_data_on_disk_and_versions_count(card: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_versions_of_the_libraries_in_use_are_part_of_the_code() -> None:
-    versions = fingerprint.code("hcbench.methods.stablerep.method:StableRep", fingerprint.CELL_CODE, "people")["versions"]
+    versions = fingerprint.code("hcbench.methods.stablerep.method:StableRep", fingerprint.CELL_CODE, "people")[
+        "versions"
+    ]
     assert {"torch", "timm", "numpy"} <= set(versions)
     assert "absent" not in versions.values()
 

@@ -51,9 +51,7 @@ CARDS = (
     method("pixels", supervision="control", trains=False),
 )
 TASKS = (task("pose", data=("people", "coco")), task("reid"))
-REGISTRY = Registry(
-    methods={card.name: card for card in CARDS}, benchmarks={card.name: card for card in TASKS}
-)
+REGISTRY = Registry(methods={card.name: card for card in CARDS}, benchmarks={card.name: card for card in TASKS})
 
 
 @pytest.fixture(autouse=True)
@@ -160,7 +158,7 @@ def test_a_backbone_that_does_not_fit_is_skipped_with_a_reason() -> None:
     assert matrix.evaluations[skipped.fingerprint] == ()
 
 
-@pytest.fixture()
+@pytest.fixture
 def coco(tmp_path: Path) -> str:
     """A COCO of 120 persons, annotations only."""
     images = [{"id": i, "file_name": f"{i}.jpg", "width": 640, "height": 480} for i in range(120)]

@@ -98,7 +98,8 @@ def test_two_plugin_files_cannot_share_a_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "words"), [("x = 1", "holds no card"), ("import nothing_like_this", "ModuleNotFoundError"), ("x =", "SyntaxError")]
+    ("text", "words"),
+    [("x = 1", "holds no card"), ("import nothing_like_this", "ModuleNotFoundError"), ("x =", "SyntaxError")],
 )
 def test_broken_plugins_are_explained(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "broken.py"
@@ -143,5 +144,5 @@ def test_an_implementation_that_is_not_there_is_explained() -> None:
         name="x", title="X", summary="S", needs=frozenset(), layout="poses", supervision="images",
         config=object, implementation="hcbench.errors:Nothing",
     )  # fmt: skip
-    with pytest.raises(HcbenchError, match="hcbench.errors:Nothing"):
+    with pytest.raises(HcbenchError, match=r"hcbench\.errors:Nothing"):
         implementation(card)

@@ -11,7 +11,7 @@ from hcbench.harness.source import analyse, closure
 
 FILES = {
     "__init__.py": "",
-    "method.py": '"""A method."""\nfrom zoo.loss import loss\n\n\ndef run():\n    from zoo import lazy\n    return lazy.x\n',
+    "method.py": "from zoo.loss import loss\n\n\ndef run():\n    from zoo import lazy\n    return lazy.x  # A method\n",
     "loss.py": "from . import deep\n\n\ndef loss():\n    return deep.y  # why\n",
     "deep.py": "y = 1\n",
     "lazy.py": "import numpy\nx = 2\n",
@@ -20,7 +20,7 @@ FILES = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def zoo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An importable package whose files the tests edit."""
     folder = tmp_path / "zoo"

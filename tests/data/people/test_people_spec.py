@@ -159,7 +159,8 @@ def test_identity_and_keypoint_noise_have_their_size():
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"layout": "pose"}, "pose"), ({"split": "dev"}, "dev"), ({"style": "C"}, "C"), ({"caption_detail": "all"}, "all"),
+        ({"layout": "pose"}, "pose"), ({"split": "dev"}, "dev"), ({"style": "C"}, "C"),
+        ({"caption_detail": "all"}, "all"),
         ({"split": "test", "layout": "poses"}, "identities"), ({"height": 100}, "100"), ({"noise": -1.0}, "-1.0"),
     ],
 )  # fmt: skip
