@@ -15,7 +15,13 @@ from typing import Any
 from hcbench.errors import ConfigError, did_you_mean
 from hcbench.harness.source import find_source
 
-FAMILIES = {"vision_transformer": "vit", "swin_transformer": "swin", "swin_transformer_v2": "swin", "resnet": "resnet"}
+FAMILIES = {
+    "vision_transformer": "vit",
+    "vision_transformer_hybrid": "vit",
+    "swin_transformer": "swin",
+    "swin_transformer_v2": "swin",
+    "resnet": "resnet",
+}
 """timm module to the family that method cards name."""
 
 _REGISTERED = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)

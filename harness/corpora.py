@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.samples import Samples
 from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.settings import CorpusConfig, PretrainConfig
 
@@ -45,6 +46,12 @@ class Corpus(Protocol):
 
     def facts(self, root: Path, height: int, width: int) -> CorpusFacts:
         """Size and fields of the copy in `root`, without reading its images."""
+
+    def load(self, root: Path, height: int, width: int, cache: Path) -> Samples:
+        """All images of the copy in `root` at a size; `cache` keeps decoded pixels."""
+
+    def splits(self, root: Path, height: int, width: int, cache: Path) -> dict[str, Samples]:
+        """Train, val and test of a benchmark's data; a corpus that serves no benchmark needs none."""
 
 
 def corpus_names(further: Mapping[str, Any] | None = None) -> tuple[str, ...]:

@@ -24,13 +24,13 @@ IMAGES_PER_S = {"genpoccl": 55.0, "hap": 60.0, "mae": 150.0, "simclr": 45.0, "st
 OTHER_IMAGES_PER_S = 60.0
 """For methods that nobody has measured yet."""
 
-SECONDS_PER_EVALUATION = {"attributes": 5.0, "pose": 40.0, "reid": 10.0, "text-reid": 30.0}
+SECONDS_PER_EVALUATION = {"attributes": 10.0, "pose": 25.0, "reid": 2.0, "text-reid": 35.0}
 """One benchmark on one cell at scale 1, without features."""
 
-SECONDS_OF_FEATURES = 30.0
+SECONDS_OF_FEATURES = 15.0
 """Features of the people benchmark, once per cell."""
 
-RENDERED_PER_S = 290.0
+RENDERED_PER_S = 275.0
 """Images of the people corpus that one core renders per second."""
 
 BENCHMARK_IMAGES = 7_900
@@ -57,6 +57,9 @@ RELATIVE_COST = {
 """Multiplications of an encoder at equal input size, in units of vit-mini16's."""
 
 _PIXELS = 128 * 64
+_BYTES_PER_PIXEL = 4
+"""Three colours and the part mask."""
+_CHECKPOINT_BYTES = 12e6
 _CELL_KEY = ("method", "backbone", "pretrain.height", "pretrain.width", "pretrain.precision")
 _EVALUATION_KEY = ("benchmark", "data", "evaluate.scale", "evaluate.epochs")
 
@@ -156,7 +159,7 @@ def estimate(
     return Estimate(
         cells=forecasts,
         seconds=wall if working else 0.0,
-        disk_bytes=images * height * width * 3 + 12e6 * len(todo) if working else 0.0,
+        disk_bytes=images * height * width * _BYTES_PER_PIXEL + _CHECKPOINT_BYTES * len(todo) if working else 0.0,
         memory_bytes=sum(peaks),
         workers=workers,
     )

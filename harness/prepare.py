@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Queue
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -26,14 +27,19 @@ from hcbench.data.budget import draw_groups
 from hcbench.data.people import dataset
 from hcbench.data.people.cache import Shard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
-from hcbench.errors import DataError
 from hcbench.harness.benchmark_data import SPLITS, STYLE
 from hcbench.harness.corpus_view import COCO, PEOPLE, people_spec
-from hcbench.harness.events import Listener, Prepared, Preparing, ignore
+from hcbench.harness.events import Listener, Note, Prepared, Preparing, ignore
 from hcbench.harness.files import read_json, remove, write_json
 from hcbench.harness.folder import CHECKPOINT
 from hcbench.harness.jobs import Job
+from hcbench.harness.outcomes import classify, classify_exit
 from hcbench.harness.settings import Cell, Evaluation
+
+logger = logging.getLogger(__name__)
+
+LOG = "prepare.log"
+"""What the processes have to say, in the cache."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,8 +78,7 @@ def prepare(
 ) -> None:  # fmt: skip
     """Make what is missing, in `workers` processes side by side.
 
-    Raises:
-        DataError: A process failed; its last words are in the message.
+    What cannot be made is told of in a `Note`; the cells and evaluations that need it fail by themselves, others run.
     """
     pieces = missing_pieces(jobs, cache)
     if not pieces:
@@ -81,10 +86,12 @@ def prepare(
     start, done, total = time.perf_counter(), 0, sum(piece.images for piece in pieces)
     listener(Preparing(name=pieces[0].name, done=0, total=total))
     cache.mkdir(parents=True, exist_ok=True)
-    for name, images in _run(pieces, cache, min(workers, len(pieces)), environment, inherit):
-        done += images
+    for made in _run(pieces, cache, min(workers, len(pieces)), environment, inherit):
+        if made.error:
+            listener(Note(text=f"preparing {made.name} failed: {made.error}", level="warning"))
+        done += made.images
         rate = done / (time.perf_counter() - start)
-        listener(Preparing(name=name, done=done, total=max(total, done), images_per_s=rate))
+        listener(Preparing(name=made.name, done=done, total=max(total, done), images_per_s=rate))
     listener(Prepared(images=done, seconds=time.perf_counter() - start))
 
 
@@ -128,58 +135,45 @@ def _of_coco(call: str, root: str, split: str, height: int, width: int) -> Piece
     return Piece(name=f"coco/{split}", key=f"coco-{digest}.done", images=0, task=task)
 
 
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A piece that is done, or why it is not."""
+
+    name: str
+    images: int
+    error: str = ""
+
+
 def _run(
     pieces: Sequence[Piece], cache: Path, workers: int, environment: dict[str, str], inherit: Sequence[int]
-) -> Iterator[tuple[str, int]]:
-    """Name and images of every piece, as they get done."""
-    told: Queue[tuple[str, int] | None] = Queue()
+) -> Iterator[Made]:
+    """Every piece, as it gets done; a process that dies is told of once."""
+    told: Queue[Made | None] = Queue()
     with ExitStack() as stack:
-        processes = []
+        log = stack.enter_context((cache / LOG).open("ab"))
         for number in range(workers):
             path = cache / f".pieces-{os.getpid()}-{number}.json"
             write_json(path, {"cache": cache, "pieces": [asdict(piece) for piece in pieces[number::workers]]})
             stack.callback(remove, path)
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "hcbench.harness.prepare", str(path)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
                 env=environment, pass_fds=tuple(inherit), start_new_session=True,
             )  # fmt: skip
+            stack.enter_context(process)
             stack.callback(process.kill)
-            processes.append(process)
-            threading.Thread(target=_listen, args=(process.stdout, told), daemon=True).start()
-        errors = [_collect(process) for process in processes]
-        for _ in processes:
-            while (item := told.get()) is not None:
-                yield item
-        for process, error in zip(processes, errors, strict=True):
-            error[0].join()
-            if process.wait() != 0:
-                raise DataError(
-                    f"Preparing images failed: {error[1][-1] if error[1] else f'exit code {process.returncode}'}",
-                    "See the message above; mend the data or the disk and run the same command again.",
-                )
+            threading.Thread(target=_listen, args=(process, told), daemon=True).start()
+        for _ in range(workers):
+            while (made := told.get()) is not None:
+                yield made
 
 
-def _listen(stream: IO[bytes] | None, told: Queue[tuple[str, int] | None]) -> None:
-    for line in stream or ():
-        name, images = json.loads(line)
-        told.put((name, images))
+def _listen(process: subprocess.Popen[bytes], told: Queue[Made | None]) -> None:
+    for line in process.stdout or ():
+        told.put(Made(*json.loads(line)))
+    if process.wait() != 0:
+        told.put(Made("images", 0, classify_exit(process.returncode)[1]))
     told.put(None)
-
-
-def _collect(process: subprocess.Popen[bytes]) -> tuple[threading.Thread, list[str]]:
-    """Read a process's standard error in a thread; its last lines are kept."""
-    lines: list[str] = []
-
-    def read() -> None:
-        for line in process.stderr or ():
-            if text := line.decode(errors="replace").strip():
-                lines.append(text)
-                del lines[:-20]
-
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    return thread, lines
 
 
 def _make(task: dict[str, Any], key: str, cache: Path) -> int:
@@ -206,11 +200,17 @@ def _end_with_parent() -> None:
 
 def main(path: Path) -> int:
     """Make all pieces of a file, one JSON line each."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_end_with_parent, daemon=True).start()
     work = read_json(path)
     for piece in work["pieces"]:
-        images = _make(piece["task"], piece["key"], Path(work["cache"]))
-        sys.stdout.write(json.dumps([piece["name"], images]) + "\n")
+        images, error = 0, ""
+        try:
+            images = _make(piece["task"], piece["key"], Path(work["cache"]))
+        except Exception as problem:  # other pieces may be fine
+            logger.exception("%s cannot be made", piece["name"])
+            error = classify(problem)[1]
+        sys.stdout.write(json.dumps([piece["name"], images, error]) + "\n")
         sys.stdout.flush()
     return 0
 

@@ -26,7 +26,7 @@ class CorpusConfig:
     layout: str | None = None
     style: str = "A"
     noise: float = 1.0
-    caption_detail: str = "garments"
+    caption_detail: str = "action"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import groupby
 
 from rich import box
@@ -14,6 +15,7 @@ from hcbench.reports.table import Cell, Column, Table, TableRow, shown
 
 _STYLES = {"best": "bold", "second": "underline"}
 _STUB_WIDTH = 40
+_HEADING_WIDTH = 16
 _SIGNS = {"above": " ✓", "below": " ✗"}
 
 
@@ -21,7 +23,7 @@ def render_terminal(table: Table) -> RenderableType:
     """The table as something that a rich console prints."""
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
     headings = _headings(table.columns)
-    stub = Text(f"\n{table.stub}" if any(c.group for c in table.columns) else table.stub, "dim")
+    stub = Text("\n" * (headings[0].plain.count("\n") if headings else 0) + table.stub, "dim")
     # Where a table is wider than the terminal, headings give way before the names of the rows do.
     widest = max((_title(row).cell_len for row in table.rows), default=0)
     grid.add_column(stub, no_wrap=True, min_width=min(widest, _STUB_WIDTH))
@@ -45,14 +47,18 @@ def print_tables(tables: list[Table], console: Console) -> None:
 
 
 def _headings(columns: tuple[Column, ...]) -> list[Text]:
-    """Two-line headings; a benchmark stands above its first metric alone."""
+    """Headings of equal height; a benchmark stands above its first metric alone, in lines that leave room for rows."""
     if not any(column.group for column in columns):
         return [Text(column.title) for column in columns]
-    headings, previous = [], ""
+    groups, previous = [], ""
     for column in columns:
-        headings.append(Text.assemble((column.group if column.group != previous else "", "dim"), "\n", column.title))
+        groups.append(textwrap.wrap(column.group if column.group != previous else "", _HEADING_WIDTH))
         previous = column.group
-    return headings
+    height = max(len(lines) for lines in groups)
+    return [
+        Text.assemble(("\n".join([""] * (height - len(lines)) + lines), "dim"), "\n", column.title)
+        for lines, column in zip(groups, columns, strict=True)
+    ]
 
 
 def _title(row: TableRow) -> Text:

@@ -81,7 +81,7 @@ class TwoTowers(nn.Module):
         *,
         generator: torch.Generator,
         word_dim: int = 64,
-        channels: tuple[int, int] = (96, 128),
+        channels: tuple[int, int] = (48, 64),
         dim: int = 128,
     ) -> None:
         super().__init__()

@@ -129,8 +129,8 @@ def _render_batch(world: World, rows: slice, background_only: bool) -> Pictures:
 def _settle_allocator() -> None:
     """Free one large block, after which glibc serves planes from its heap instead of mapping fresh pages each time.
 
-    Its threshold for mapping follows the largest mapped block that was freed (up to 32 MiB); without this, four fifths
-    of the time of an element-wise operation is page faults (measured: 2.3 against 0.5 ns per element).
+    Its threshold for mapping follows the largest mapped block that was freed (up to 32 MiB). Without this, each
+    temporary plane may be mapped and faulted in anew.
     """
     torch.empty(31 << 20, dtype=torch.uint8)
 

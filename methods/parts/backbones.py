@@ -11,6 +11,7 @@ import timm
 import torch
 from timm.models import is_model_in_modules
 from timm.models.vision_transformer import VisionTransformer
+from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
 from hcbench.errors import ConfigError, did_you_mean
@@ -70,6 +71,11 @@ PRESETS = {
         stem=ConvStem,
         note="as vit-mini16 with an overlapping convolutional stem; masked methods hide pixels before it",
     ),
+    "vit-mini16-res": Preset(
+        model="vit_tiny_r_s16_p8_224",
+        arguments={**_MINI, "patch_size": 4},
+        note="as vit-mini16 behind the 7x7 stem of a ResNet (timm's hybrid ViT); masked methods hide pixels before it",
+    ),
     "vit-mini8": Preset(
         model="vit_tiny_patch16_224",
         arguments={"patch_size": 8, "embed_dim": 96, "depth": 6, "num_heads": 3},
@@ -113,7 +119,7 @@ def timm_call(spec: EncoderSpec) -> tuple[str, dict[str, Any]]:
         message = f"Unknown backbone {spec.backbone!r}."
         raise ConfigError(message, did_you_mean(name, PRESETS) + " Or any ViT, Swin or ResNet of timm.list_models().")
     arguments: dict[str, Any] = {"num_classes": 0, **(preset.arguments if preset else {})}
-    if is_model_in_modules(name, {"vision_transformer"}):
+    if is_model_in_modules(name, {"vision_transformer", "vision_transformer_hybrid"}):
         arguments |= {
             "img_size": (spec.height, spec.width),
             "dynamic_img_size": True,
@@ -139,7 +145,7 @@ def _create(spec: EncoderSpec) -> nn.Module:
     # timm's creators hand unknown sizes on to the model, whose own message would not name the setting.
     model: nn.Module = timm.create_model(name, **arguments)
     if isinstance(model, VisionTransformer) and "reg_tokens" in arguments:
-        patch = model.patch_embed.patch_size
+        patch = _pixels_per_token(model)
         if spec.height % patch[0] or spec.width % patch[1]:
             raise ConfigError(
                 f"An input of {spec.height}x{spec.width} cannot be cut into patches of {patch[0]}x{patch[1]}.",
@@ -148,6 +154,12 @@ def _create(spec: EncoderSpec) -> nn.Module:
     elif isinstance(model, VisionTransformer) or not hasattr(model, "forward_features"):
         raise ConfigError(f"Backbone {spec.backbone!r} gives no feature map.", "Choose a ViT, Swin or ResNet.")
     return model
+
+
+def _pixels_per_token(model: Any) -> tuple[int, int]:
+    """Height and width of a token in input pixels; `patch_size` counts from the stem where there is one."""
+    ratio = model.patch_embed.feat_ratio(as_scalar=False)
+    return int(ratio[0]), int(ratio[1])
 
 
 class TimmEncoder(Encoder):
@@ -204,7 +216,9 @@ class VitEncoder(TimmEncoder):
     def __init__(self, spec: EncoderSpec, model: nn.Module) -> None:
         super().__init__(spec, model)
         self.grid_size = tuple(self.backbone.patch_embed.grid_size)
-        self.patch_size: tuple[int, int] = tuple(self.backbone.patch_embed.patch_size)
+        self.patch_size = _pixels_per_token(model)
+        # A stem before the patches lets neighbours see each other.
+        self.overlapping = isinstance(self.backbone.patch_embed, HybridEmbed | ConvStem)
         self.num_prefix = 1 + len(spec.extra_tokens)
 
     @torch.no_grad()
@@ -270,7 +284,7 @@ class VitEncoder(TimmEncoder):
             (V * B, P + K, D) after the final norm: [CLS], extra tokens, patches in the order of `keep`.
         """
         masks = len(keep) // len(images)
-        if getattr(self.backbone.patch_embed, "overlapping", False):
+        if self.overlapping:
             tokens = self.embed(self._hide(images.repeat(masks, 1, 1, 1), keep))
         else:
             tokens = self.embed(images).repeat(masks, 1, 1)

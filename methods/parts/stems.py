@@ -17,8 +17,6 @@ from torch import Tensor, nn
 class _Stem(nn.Module):
     """What both stems share; `proj` maps (B, 3, H, W) to (B, D, H / 16, W / 16)."""
 
-    overlapping: bool
-
     def __init__(
         self,
         img_size: tuple[int, int] = (224, 224),
@@ -59,8 +57,6 @@ class ConvStem(_Stem):
     Neighbouring tokens share pixels, so masked methods must hide pixels before the stem.
     """
 
-    overlapping = True
-
     def layers(self, channels: int, dim: int) -> nn.Sequential:
         """The convolutions, doubling their width up to `dim`."""
         widths = [dim // 8, dim // 4, dim // 2, dim]
@@ -76,8 +72,6 @@ class PatchStem(_Stem):
 
     Patches see nothing of each other: 4x4, then 2x2, then 2x2.
     """
-
-    overlapping = False
 
     def layers(self, channels: int, dim: int) -> nn.Sequential:
         """Patchify in three steps, with a norm and GELU between."""

@@ -87,7 +87,7 @@ CARD = MethodCard(
     paper="Tian et al., StableRep: Synthetic Images from Text-to-Image Models Make Strong Visual Representation "
     "Learners, NeurIPS 2023, arXiv 2306.00984",
     year=2023,
-    needs=frozenset({"images", "group"}),
+    needs=frozenset({"images", "group", "captions"}),
     layout="captions",
     supervision="generated",
     config=Config,

@@ -75,13 +75,24 @@ def make_cell(tmp_path):
 @pytest.fixture
 def make_matrix():
     def make(cells, benchmarks=("dummy-score",), **config):
-        config = {"scale": 1.0, "readout": "auto", "replicates": 10, "epochs": 1.0, "batch_size": 7, "head_seed": 0} | config
+        config = {
+            "scale": 1.0,
+            "readout": "auto",
+            "replicates": 10,
+            "epochs": 1.0,
+            "batch_size": 7,
+            "head_seed": 0,
+        } | config
         evaluations = {
             cell.fingerprint: tuple(
                 Evaluation(
-                    benchmark=name, version="1", data="noise", protocol="frozen", config=config,
+                    benchmark=name,
+                    version="1",
+                    data="noise",
+                    protocol="frozen",
+                    config=config,
                     fingerprint=f"{cell.fingerprint}/{name}/{config['replicates']}".replace("/", "-"),
-                )  # fmt: skip
+                )
                 for name in benchmarks
             )
             for cell in cells

@@ -50,7 +50,11 @@ class Noise:
         group = np.repeat(np.arange(groups), 3)
         images = rng.integers(0, 100, (len(group), 3, 32, 16)) + 150 * group[:, None, None, None] // groups
         return Samples(
-            name=name, fingerprint=name, images=images.astype(np.uint8), group=group, identity=group.copy(),
+            name=name,
+            fingerprint=name,
+            images=images.astype(np.uint8),
+            group=group,
+            identity=group.copy(),
             ids=np.array([f"{name}{i}" for i in range(len(group))]),
         )
 
@@ -66,8 +70,14 @@ class Noise:
 def benchmark(name, implementation):
     metrics = (MetricInfo(name="score", title="Score", main=True), MetricInfo(name="undefined", title="Undefined"))
     return TaskCard(
-        name=name, title=name.title(), summary="A dummy.", version="1", metrics=metrics, data=("noise",),
-        needs=frozenset({"images", "group"}), implementation=f"here:{implementation}",
+        name=name,
+        title=name.title(),
+        summary="A dummy.",
+        version="1",
+        metrics=metrics,
+        data=("noise",),
+        needs=frozenset({"images", "group"}),
+        implementation=f"here:{implementation}",
     )
 
 
@@ -231,4 +241,3 @@ class Killed(Plain):
 class Memory(Plain):
     def misbehave(self, step):
         raise MemoryError("no more")
-

@@ -33,7 +33,7 @@ CARD = MethodCard(
     implementation="hcbench.errors:HcbenchError",
     defaults={"mode": "shared"},
 )
-REGISTRY = Registry(methods={CARD.name: CARD})
+REGISTRY = Registry(methods={**load_registry(()).methods, CARD.name: CARD})
 
 
 def settle(*sets: str, **named: object) -> Resolved:

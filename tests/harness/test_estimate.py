@@ -100,7 +100,7 @@ def test_workers_share_the_time_and_add_up_the_memory() -> None:
 def test_nested_budgets_share_their_pixels() -> None:
     small = replace(A, budget_images=585, fingerprint="b")
     alone, both = (estimate(matrix(*c, scored=False), (), measured(), workers=1).disk_bytes for c in ((A,), (A, small)))
-    assert 0 < both - alone < 585 * 128 * 64 * 3, "the smaller budget adds a checkpoint, no pixels"
+    assert 0 < both - alone < 585 * 128 * 64 * 4, "the smaller budget adds a checkpoint, no pixels"
 
 
 def test_skipped_cells_cost_nothing() -> None:

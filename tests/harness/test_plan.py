@@ -16,7 +16,7 @@ from hcbench.harness import plan as plan_module
 from hcbench.harness.config import Override, resolve
 from hcbench.harness.machine import Machine, cpu_flags, has_cuda, look
 from hcbench.harness.plan import NO_BUDGET, is_compute_limited, make_plan
-from hcbench.harness.registry import Registry
+from hcbench.harness.registry import Registry, load_registry
 from hcbench.harness.settings import Matrix
 from hcbench.methods.card import MethodCard
 
@@ -51,7 +51,10 @@ CARDS = (
     method("pixels", supervision="control", trains=False),
 )
 TASKS = (task("pose", data=("people", "coco")), task("reid"))
-REGISTRY = Registry(methods={card.name: card for card in CARDS}, benchmarks={card.name: card for card in TASKS})
+BUILT_IN = {name: card for name, card in load_registry(()).methods.items() if card.trains}  # recipes speak of them
+REGISTRY = Registry(
+    methods={**BUILT_IN, **{card.name: card for card in CARDS}}, benchmarks={card.name: card for card in TASKS}
+)
 
 
 @pytest.fixture(autouse=True)

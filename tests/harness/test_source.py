@@ -11,7 +11,7 @@ from hcbench.harness.source import analyse, closure
 
 FILES = {
     "__init__.py": "",
-    "method.py": "from zoo.loss import loss\n\n\ndef run():\n    from zoo import lazy\n    return lazy.x  # A method\n",
+    "method.py": '"""Doc."""\nfrom zoo.loss import loss\n\n\ndef run():\n    from zoo import lazy\n    return lazy.x\n',
     "loss.py": "from . import deep\n\n\ndef loss():\n    return deep.y  # why\n",
     "deep.py": "y = 1\n",
     "lazy.py": "import numpy\nx = 2\n",
@@ -50,7 +50,7 @@ def test_comments_docstrings_and_formatting_change_nothing(zoo: Path) -> None:
     before = closure(["zoo.method"])
     edit(zoo / "loss.py", "  # why", "    # because of that")
     edit(zoo / "loss.py", "def loss():\n", 'def loss():\n    """What it is."""\n')
-    edit(zoo / "method.py", '"""A method."""', '"""Another text."""\n\n"A bare remark."')
+    edit(zoo / "method.py", '"""Doc."""', '"""Another text."""\n\n"A bare remark."')
     edit(zoo / "deep.py", "y = 1", "y   =   (1)")
     assert closure(["zoo.method"]) == before
 

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from hcbench.harness.evaluate import Counted, evaluate
+from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
+from hcbench.methods.parts.checkpoint import save_encoder
+
+pytestmark = pytest.mark.usefixtures("plugins")
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    save_encoder(build_encoder(EncoderSpec("timm:test_vit", 32, 16), seed=0), tmp_path / "checkpoint")
+    return tmp_path / "checkpoint"
+
+
+@pytest.fixture
+def evaluations(make_cell, make_matrix):
+    def make(*benchmarks):
+        return make_matrix([make_cell()], benchmarks).evaluations["dummy-gan-0"]
+
+    return make
+
+
+def run(checkpoint, evaluations, tmp_path, **more):
+    return list(evaluate(checkpoint, evaluations, tmp_path / "out", cache=tmp_path, device=CPU, **more))
+
+
+def test_files_of_an_evaluation(checkpoint, evaluations, tmp_path):
+    (ended,) = run(checkpoint, evaluations("dummy-score"), tmp_path)
+    folder = tmp_path / "out" / ended.evaluation.fingerprint
+    assert ended.status == "done"
+    assert json.loads((folder / "summary.json").read_text())["score"] == ended.summary["score"]
+    per_sample = pd.read_parquet(folder / "per_sample.parquet")
+    assert per_sample["sample"].tolist() == [f"test{i}" for i in range(18)]
+    assert per_sample["value"].mean() == pytest.approx(ended.summary["score"])
+    assert pd.read_parquet(folder / "replicates.parquet")["score"].shape == (10,)
+    assert json.loads((folder / "status.json").read_text())["status"] == "done"
+
+
+def test_one_that_fails_stops_no_other_and_features_are_computed_once(checkpoint, evaluations, tmp_path, caplog):
+    phases = []
+    ended = run(
+        checkpoint, evaluations("dummy-broken", "dummy-score"), tmp_path,
+        progress=lambda phase, done, total: phases.append((phase, done, total)),
+    )  # fmt: skip
+    assert [(one.status, one.reason) for one in ended] == [
+        ("failed", "ValueError: a bug of the benchmark"),
+        ("done", ""),
+    ]
+    assert phases.count(("features noise/test", 0, 18)) == 1
+    assert ("features noise/test", 14, 18) in phases
+    assert "Traceback" in caplog.text
+
+
+def test_a_benchmark_whose_data_lack_something_is_skipped(checkpoint, evaluations, tmp_path, registry, monkeypatch):
+    from dataclasses import replace
+
+    from hcbench.harness import evaluate as module
+
+    blind = {
+        name: replace(split, group=None)
+        for name, split in registry.data["noise"].splits(tmp_path, 32, 16, tmp_path).items()
+    }
+    monkeypatch.setattr(module, "benchmark_splits", lambda *args, **named: blind)
+    (ended,) = run(checkpoint, evaluations("dummy-score"), tmp_path)
+    assert (ended.status, ended.reason) == ("skipped", "train does not know group")
+
+
+def test_what_is_done_is_not_repeated_and_what_failed_is(checkpoint, evaluations, tmp_path):
+    first = run(checkpoint, evaluations("dummy-broken", "dummy-score"), tmp_path)
+    done = tmp_path / "out" / first[1].evaluation.fingerprint / "summary.json"
+    written = done.stat().st_mtime_ns
+    again = run(checkpoint, evaluations("dummy-broken", "dummy-score"), tmp_path)
+    assert [one.status for one in again] == ["failed", "done"]
+    assert again[1].summary["score"] == first[1].summary["score"]
+    assert done.stat().st_mtime_ns == written
+
+
+def test_counted_images_are_the_images():
+    images = np.arange(7 * 3 * 2 * 2, dtype=np.uint8).reshape(7, 3, 2, 2)
+    seen = []
+    counted = Counted(images, "f", lambda *told: seen.append(told))
+    parts = [counted[start : start + 3] for start in (0, 3, 6)]
+    assert np.array_equal(np.concatenate(parts), images)
+    assert seen == [("f", 0, 7), ("f", 3, 7), ("f", 6, 7)]
