@@ -37,13 +37,13 @@ class Executor(Protocol):
         ...
 
 
-def default_workers(jobs: int, cores: int, available_memory: int) -> int:
-    """As many workers as there are cores, jobs and memory for.
+def default_workers(jobs: int, cores: int, available_memory: int, gpus: int = 0) -> int:
+    """As many workers as there are jobs, memory, and GPUs for; without a GPU, cores.
 
     >>> default_workers(jobs=9, cores=8, available_memory=7_000_000_000)
     2
     """
-    return max(1, min(jobs, cores, available_memory // MEMORY_PER_WORKER))
+    return max(1, min(jobs, gpus or cores, available_memory // MEMORY_PER_WORKER))
 
 
 def worker_environment(threads: int) -> dict[str, str]:
@@ -68,13 +68,15 @@ class LocalExecutor:
         workers: Processes side by side.
         threads: Threads of each.
         inherit: File descriptors that the processes keep open (the workspace's lock).
+        gpus: Names of GPUs; each process is shown one of them, in turn.
     """
 
-    def __init__(self, workers: int, threads: int, *, inherit: Sequence[int] = ()) -> None:
-        self.workers, self.inherit = workers, tuple(inherit)
+    def __init__(self, workers: int, threads: int, *, inherit: Sequence[int] = (), gpus: Sequence[str] = ()) -> None:
+        self.workers, self.inherit, self.gpus = workers, tuple(inherit), tuple(gpus)
         self.environment = worker_environment(threads)
         self._events: queue.Queue[tuple[Job, Event | None]] = queue.Queue()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._seats: dict[str, int] = {}
 
     def run(self, jobs: Sequence[Job]) -> Generator[Event, None, None]:
         """See `Executor`."""
@@ -100,12 +102,19 @@ class LocalExecutor:
                 stdin=subprocess.PIPE,  # its end tells the worker that we are gone
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=self.environment,
+                env=self.environment | self._seat(job),
                 pass_fds=self.inherit,
                 start_new_session=True,  # Ctrl-C in the terminal reaches us alone
             )
         self._running[job.cell.fingerprint] = process
         threading.Thread(target=self._listen, args=(job, process.stdout), daemon=True).start()
+
+    def _seat(self, job: Job) -> dict[str, str]:
+        """Give the job the lowest free seat, and the GPU that belongs to it."""
+        taken = {self._seats[name] for name in self._running}
+        seat = next(number for number in range(self.workers) if number not in taken)
+        self._seats[job.cell.fingerprint] = seat
+        return {"CUDA_VISIBLE_DEVICES": self.gpus[seat % len(self.gpus)]} if self.gpus else {}
 
     def _listen(self, job: Job, stream: IO[bytes]) -> None:
         with stream:

@@ -197,3 +197,8 @@ def peak_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def count_parameters(module: nn.Module, *, trainable: bool = False) -> int:
+    """How many numbers a module's parameters hold."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trainable)

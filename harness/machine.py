@@ -68,3 +68,13 @@ def usable_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:
         return os.cpu_count() or 1
+
+
+def usable_gpus(devices: Path = Path("/dev")) -> tuple[str, ...]:
+    """Names of the GPUs that a process may be given, as `CUDA_VISIBLE_DEVICES` writes them; none without CUDA."""
+    if not has_cuda(devices):
+        return ()
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible:
+        return tuple(name.strip() for name in visible.split(","))
+    return tuple(str(number) for number in range(len(list(devices.glob("nvidia[0-9]*")))))

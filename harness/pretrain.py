@@ -15,7 +15,8 @@ from hcbench.harness.corpus_view import corpus_view, vocabulary
 from hcbench.harness.diagnose import Diagnosis, diagnose
 from hcbench.harness.files import remove, replacing, write_json, write_table
 from hcbench.harness.folder import CHECKPOINT, DIAGNOSTICS, LEDGER, LOSSES, STATE
-from hcbench.harness.ledger import Ledger
+from hcbench.harness.ledger import Ledger, count_parameters
+from hcbench.harness.losslog import LossLog
 from hcbench.harness.prepare import rendering_seconds
 from hcbench.harness.registry import implementation, load_registry
 from hcbench.harness.settings import Cell
@@ -48,12 +49,16 @@ def pretrain(
     view = corpus_view(cell, cache) if trains else None
     method = build_method(cell, view)
     diagnosis = Diagnosis({})
-    ledger = Ledger(images_stored=0)
+    ledger = Ledger(images_stored=0, encoder_parameters=count_parameters(method.encoder))
     if view is not None:
-        trained = train(method, view, cell, folder=folder, device=device, report=report, stop=stop)
-        diagnosis = diagnose(method, view, trained.losses, cell.seed)
-        ledger = replace(trained.ledger, workers=workers, generator_s=rendering_seconds(cell, cache))
-        write_table(folder / LOSSES, trained.losses.columns())
+        losses = LossLog(cell.pretrain.log_every)
+        try:
+            trained = train(method, view, cell, folder=folder, device=device, losses=losses, report=report, stop=stop)
+        finally:
+            write_table(folder / LOSSES, losses.columns())
+        diagnosis = diagnose(method, view, losses, cell.seed)
+        ledger = replace(trained.ledger, generator_s=rendering_seconds(cell, cache))
+    ledger = replace(ledger, threads=torch.get_num_threads(), workers=workers)
     write_json(folder / LEDGER, asdict(ledger))
     write_json(folder / DIAGNOSTICS, {"values": diagnosis.values, "warnings": diagnosis.warnings})
     with replacing(folder / CHECKPOINT) as temporary:

@@ -27,7 +27,7 @@ from hcbench.harness.files import remove, replacing, write_json
 from hcbench.harness.folder import CHECKPOINT, IMPORTED, STATUS
 from hcbench.harness.importing import import_folder, settled, skipped_record, waiting
 from hcbench.harness.jobs import Job, read_status
-from hcbench.harness.machine import usable_cores
+from hcbench.harness.machine import usable_cores, usable_gpus
 from hcbench.harness.prepare import prepare
 from hcbench.harness.registry import Registry, load_registry
 from hcbench.harness.settings import Cell, Evaluation, Matrix
@@ -117,8 +117,8 @@ class _Run:
         start = time.perf_counter()
         known = Known({}, {}) if fresh else finished(self.tracker)
         jobs = [job for cell in self.matrix.cells if (job := self._job(cell, known, fresh))]
-        cores = usable_cores()
-        count = workers or default_workers(len(jobs), cores, psutil.virtual_memory().available)
+        cores, gpus = usable_cores(), usable_gpus()
+        count = workers or default_workers(len(jobs), cores, psutil.virtual_memory().available, len(gpus))
         jobs = [replace(job, workers=count) for job in jobs]
         threads = max(1, cores // count)
         self.listener(self._started(count, threads))
@@ -133,7 +133,7 @@ class _Run:
                 inherit=(lock,),
                 listener=self.listener,
             )
-            self._work(LocalExecutor(count, threads, inherit=(lock,)), jobs, fail_fast)
+            self._work(LocalExecutor(count, threads, inherit=(lock,), gpus=gpus), jobs, fail_fast)
         except KeyboardInterrupt:
             interrupted = True
         self._close(jobs)

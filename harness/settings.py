@@ -92,7 +92,7 @@ class RunConfig:
     budgets: tuple[str, ...] = ("1pct",)
     seeds: tuple[int, ...] = (0,)
     benchmarks: tuple[str, ...] = ()
-    backbones: tuple[str, ...] = ("vit-mini16",)
+    backbones: tuple[str, ...] = ("vit-mini16-res",)
     protocol: str = "frozen"
     profile: str = "cpu"
     recipe: str = "cpu"

@@ -24,7 +24,7 @@ from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.batches import make_batch
 from hcbench.harness.files import remove, replacing
 from hcbench.harness.folder import STATE
-from hcbench.harness.ledger import Ledger, Meter, facts_of_view
+from hcbench.harness.ledger import Ledger, Meter, count_parameters, facts_of_view
 from hcbench.harness.losslog import LossLog
 from hcbench.harness.optimisers import Optimisers
 from hcbench.harness.outcomes import Interrupted
@@ -47,7 +47,6 @@ class Trained:
 
     ledger: Ledger
     losses: LossLog
-    warmup_steps: int
 
 
 def train(
@@ -57,17 +56,20 @@ def train(
     *,
     folder: Path,
     device: torch.device,
+    losses: LossLog | None = None,
     report: Report = lambda done, total, rate, loss: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Pre-train `method` on `view` as `cell` says; `folder` keeps the state to resume from.
+
+    Losses are logged into `losses`, so that those of a training that breaks off are not lost.
 
     Raises:
         DivergedError: A loss or gradient is not finite.
         MethodError: The method breaks its contract, or lacks what it needs.
         Interrupted: `stop` answered True; the state is saved.
     """
-    loop = Loop(method, view, cell, device)
+    loop = Loop(method, view, cell, device, losses or LossLog(cell.pretrain.log_every))
     loop.resume(folder / STATE)
     saved = reported = time.monotonic()
     for units, step in loop.remaining():
@@ -96,7 +98,7 @@ def train(
 class Loop:
     """Everything that the loop owns, and where it stands."""
 
-    def __init__(self, method: Method, view: Samples, cell: Cell, device: torch.device) -> None:
+    def __init__(self, method: Method, view: Samples, cell: Cell, device: torch.device, losses: LossLog) -> None:
         missing = method.card.needs - view.known()
         if missing:
             raise MethodError(
@@ -126,7 +128,7 @@ class Loop:
             lr=self._own("lr"),
             weight_decay=self._own("weight_decay"),
         )
-        self.losses = LossLog(config.log_every)
+        self.losses = losses
         self.meter = Meter(method, device)
         self.total, self.done, self.images = sum(steps.values()), 0, 0
         self._pace = (time.perf_counter(), 0)
@@ -231,16 +233,15 @@ class Loop:
             encoder_pixels_forward=totals.pixels_forward,
             encoder_pixels_backward=totals.pixels_backward,
             flops=totals.flops,
-            parameters=sum(p.numel() for p in self.method.parameters() if p.requires_grad),
-            encoder_parameters=sum(p.numel() for p in self.method.encoder.parameters()),
+            parameters=count_parameters(self.method, trainable=True),
+            encoder_parameters=count_parameters(self.method.encoder),
             wall_s=totals.wall_s,
             device_s=totals.device_s,
             peak_memory_bytes=totals.peak_memory_bytes,
             images_per_s=self.images / totals.wall_s if totals.wall_s and self.images else 0.0,
             data_wait_share=totals.data_wait_s / totals.wall_s if totals.wall_s else 0.0,
-            threads=torch.get_num_threads(),
         )
-        return Trained(ledger, self.losses, round(self.total * self.cell.pretrain.warmup))
+        return Trained(ledger, self.losses)
 
     def save(self, path: Path) -> None:
         """Write everything that going on needs."""

@@ -73,8 +73,8 @@ PRESETS = {
     ),
     "vit-mini16-res": Preset(
         model="vit_tiny_r_s16_p8_224",
-        arguments={**_MINI, "patch_size": 4},
-        note="as vit-mini16 behind the 7x7 stem of a ResNet (timm's hybrid ViT); masked methods hide pixels before it",
+        arguments={"embed_dim": 192, "depth": 4, "num_heads": 3, "patch_size": 4},
+        note="the default: 4 blocks behind a ResNet's 7x7 stem (timm's hybrid); masked methods hide pixels before it",
     ),
     "vit-mini8": Preset(
         model="vit_tiny_patch16_224",

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hcbench.errors import DivergedError, HcbenchError
 from hcbench.harness import events
-from hcbench.harness.executors import default_workers, finished, worker_environment
+from hcbench.harness.executors import LocalExecutor, default_workers, finished, worker_environment
 from hcbench.harness.jobs import Job, read_job, read_status, write_status
+from hcbench.harness.machine import usable_gpus
 from hcbench.harness.outcomes import Interrupted, classify, classify_exit
 
 
@@ -44,6 +47,27 @@ def test_workers_fit_cores_jobs_and_memory():
     assert default_workers(2, 4, 64 * gigabyte) == 2
     assert default_workers(9, 4, 7 * gigabyte) == 2
     assert default_workers(0, 4, 0) == 1
+
+
+def test_a_gpu_serves_one_worker_at_a_time(tmp_path, monkeypatch, job):
+    assert default_workers(9, 16, 64 * 10**9, gpus=2) == 2
+    (tmp_path / "nvidia0").touch()
+    (tmp_path / "nvidia1").touch()
+    (tmp_path / "nvidiactl").touch()
+    monkeypatch.setattr("importlib.metadata.version", lambda name: "2.9.0+cu129")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert usable_gpus(tmp_path) == ("0", "1")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc")
+    assert usable_gpus(tmp_path) == ("3", "GPU-abc")
+    executor = LocalExecutor(2, 1, gpus=usable_gpus(tmp_path))
+    jobs = [replace(job, cell=replace(job.cell, fingerprint=name)) for name in "abc"]
+    given = []
+    for one in jobs[:2]:
+        given.append(executor._seat(one))
+        executor._running[one.cell.fingerprint] = None
+    del executor._running["a"]
+    given.append(executor._seat(jobs[2]))
+    assert [one["CUDA_VISIBLE_DEVICES"] for one in given] == ["3", "GPU-abc", "3"]
 
 
 def test_workers_sleep_when_they_wait():

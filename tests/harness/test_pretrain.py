@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from hcbench.data.people.spec import REFERENCE_GROUPS
-from hcbench.errors import ConfigError, DataError
+from hcbench.errors import ConfigError, DataError, DivergedError
 from hcbench.harness.batches import make_batch
 from hcbench.harness.corpus_view import corpus_view, draw_from
 from hcbench.harness.diagnose import diagnose
@@ -48,6 +48,13 @@ def test_the_same_cell_gives_the_same_bytes_and_another_seed_others(make_cell, t
         pretrain(make_cell(images_seen=40, seed=seed), tmp_path / name, cache=tmp_path, device=CPU)
         weights.append((tmp_path / name / "checkpoint" / "encoder.safetensors").read_bytes())
     assert weights[0] == weights[1] != weights[2]
+
+
+def test_losses_of_a_training_that_breaks_off_are_kept(make_cell, tmp_path):
+    with pytest.raises(DivergedError):
+        pretrain(make_cell("dummy-diverges", log_every=1), tmp_path, cache=tmp_path, device=CPU)
+    losses = pd.read_parquet(tmp_path / "losses.parquet")
+    assert losses[losses.name == "main.loss"].step.tolist() == [1, 2]
 
 
 def test_methods_of_a_seed_start_from_the_same_encoder(make_cell, view):

@@ -44,7 +44,7 @@ def workspace(tmp_path, empty_database):
 class Inline:
     """Runs jobs in this process, with the worker's own code: importing torch for each takes seconds."""
 
-    def __init__(self, workers, threads, *, inherit=()):
+    def __init__(self, workers, threads, *, inherit=(), gpus=()):
         self.told = []
 
     def run(self, jobs):
