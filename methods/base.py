@@ -183,10 +183,10 @@ class Method(nn.Module, ABC):
     def objectives(self, views: Views, step: Step) -> Iterator[Objective]:
         """Yield objectives in order; the loop steps each one's optimiser before the next is computed."""
 
-    def after_step(self, step: Step) -> None:  # noqa: B027  (an optional hook)
+    def after_step(self, step: Step) -> None:
         """Called after all objectives of a step: moving averages, queues."""
 
-    def start_epoch(self, encode: Encode, step: Step) -> None:  # noqa: B027  (an optional hook)
+    def start_epoch(self, encode: Encode, step: Step) -> None:
         """Called before the first batch of each pass: memory fill, clustering."""
 
     def select(self, indices: Tensor) -> Tensor:

@@ -36,9 +36,9 @@ from hcbench.benchmarks.scoring import best_trial, clusters, need, sample_column
 from hcbench.data.samples import Samples
 from hcbench.errors import TaskError
 
-SETTINGS = tuple((lr, decay) for lr in (3e-3, 1e-2) for decay in (0.1, 1.0, 10.0))
+SETTINGS = tuple((lr, decay) for lr in (1e-3, 3e-3, 1e-2) for decay in (0.1, 1.0))
 """(learning rate, decoupled weight decay) of the heads trained side by side."""
-PASSES = 20.0
+PASSES = 10.0
 BATCH_SIZE = 125
 THRESHOLD = 0.5
 
