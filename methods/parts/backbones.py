@@ -219,6 +219,9 @@ class VitEncoder(TimmEncoder):
         self.patch_size = _pixels_per_token(model)
         # A stem before the patches lets neighbours see each other.
         self.overlapping = isinstance(self.backbone.patch_embed, HybridEmbed | ConvStem)
+        if isinstance(self.backbone.patch_embed, HybridEmbed):
+            # Processors convolve and pool this layout faster; the numbers in a checkpoint stay the same.
+            self.backbone.patch_embed.backbone.to(memory_format=torch.channels_last)
         self.num_prefix = 1 + len(spec.extra_tokens)
 
     @torch.no_grad()
@@ -246,6 +249,8 @@ class VitEncoder(TimmEncoder):
     def embed(self, images: Tensor) -> Tensor:
         """Tokens before the first block: prefix and patches with their positions, (B, P + N, D)."""
         vit = self.backbone
+        if self.overlapping:
+            images = images.contiguous(memory_format=torch.channels_last)
         # timm keeps `_pos_embed` private; a test compares with its public forward pass.
         tokens: Tensor = vit._pos_embed(vit.patch_embed(images))
         return tokens

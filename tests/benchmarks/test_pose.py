@@ -76,7 +76,7 @@ def test_the_head_starts_flat_and_reads_any_token_grid():
 def test_told_joints_are_found_and_noise_gives_no_better_than_the_mean_pose(told, noise):
     values = []
     for world in (told, noise):
-        task = Pose(dataclasses.replace(CONFIG, epochs=4.0))
+        task = Pose(dataclasses.replace(CONFIG, epochs=3.0))
         task.fit(world["train"], world["val"])
         test = world["test"]
         values.append(task.score(task.predict(Inputs(features=test.features)), test.samples).summary["PCK20"])

@@ -118,7 +118,7 @@ def test_hidden_patches_do_not_leak(backbone):
         assert not torch.allclose(encoder.encode_visible(first, seen), encoder.encode_visible(second, seen))
 
 
-@pytest.mark.parametrize("backbone", ["vit-mini16", "vit-mini16-stem"])
+@pytest.mark.parametrize("backbone", ["vit-mini16", "vit-mini16-res", "vit-mini16-stem"])
 def test_several_masks_at_once_equal_one_by_one(backbone):
     encoder = build(backbone).eval()
     keeps = torch.tensor([[0, 3, 5], [1, 2, 7], [2, 4, 6], [0, 1, 2]])
