@@ -27,6 +27,7 @@ from hcbench.benchmarks.heads import (
     cosine_factor,
     head_generator,
     minibatches,
+    one_thread,
     steps_for,
 )
 from hcbench.benchmarks.metrics.attributes import attribute_metrics
@@ -69,6 +70,7 @@ class Attributes(Task):
     _setting: int
     _chosen: Mapping[str, Any] = {}
 
+    @one_thread
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
         """Train every setting on every readout; validation mA chooses one pair."""
         truth_val = need(val.samples, "attributes")
@@ -85,6 +87,7 @@ class Attributes(Task):
         self._chosen = selection(trials, "mA")
         return self._chosen
 
+    @one_thread
     def predict(self, test: Inputs) -> Mapping[str, NDArray[Any]]:
         """`probability` float32 (N, A)."""
         return {"probability": self._heads.probabilities(test.features, self._setting)}

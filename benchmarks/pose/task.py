@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcbench.benchmarks.base import FeatureTable, Inputs, Scores, Split, Task
-from hcbench.benchmarks.heads import Standardiser, cosine_factor, head_generator, minibatches, steps_for
+from hcbench.benchmarks.heads import Standardiser, cosine_factor, head_generator, minibatches, one_thread, steps_for
 from hcbench.benchmarks.metrics.bootstrap import resample_weights
 from hcbench.benchmarks.metrics.keypoints import OksMetrics, PckMetrics, coco_oks, coco_results, decode_heatmaps, pck
 from hcbench.benchmarks.pose.card import CARD
@@ -98,6 +98,7 @@ class Pose(Task):
     _probe: Probe
     _chosen: Mapping[str, Any] = {}
 
+    @one_thread
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
         """Choose the learning rate by validation OKS after short runs, then train at full length."""
         lesson = Lesson.of(train)
@@ -112,6 +113,7 @@ class Pose(Task):
         self._chosen = chosen | {"final": self._validate(self._probe, val)}
         return self._chosen
 
+    @one_thread
     def predict(self, test: Inputs) -> Mapping[str, NDArray[Any]]:
         """`keypoints` float32 (N, 17, 2) in pixels of the crops, `scores` float32 (N, 17)."""
         return self._probe.predict(test.features)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcbench.benchmarks.base import FeatureTable, Inputs, Scores, Split, Task
-from hcbench.benchmarks.heads import Standardiser, cosine_factor, head_generator, minibatches, steps_for
+from hcbench.benchmarks.heads import Standardiser, cosine_factor, head_generator, minibatches, one_thread, steps_for
 from hcbench.benchmarks.metrics.bootstrap import resample_weights
 from hcbench.benchmarks.metrics.text_reid import TextRankMetrics, rank_metrics_blockwise
 from hcbench.benchmarks.readout import candidates, joined
@@ -85,6 +85,7 @@ class TextReid(Task):
     _probe: Probe
     _chosen: Mapping[str, Any] = {}
 
+    @one_thread
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
         """Choose the readout by validation mAP after short runs, then train on it at full length."""
         names = candidates(self.config.readout)
@@ -102,6 +103,7 @@ class TextReid(Task):
         self._chosen = chosen
         return chosen
 
+    @one_thread
     def predict(self, test: Inputs) -> Mapping[str, NDArray[Any]]:
         """`image` (N, D) and `text` (T, D), unit float32, and `text_image` (T,), the image that a caption is of."""
         if test.captions is None:

@@ -14,7 +14,7 @@ from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Inputs, Split,
 from hcbench.errors import ConfigError, TaskError
 
 MODULES = ("attributes", "pose", "reid", "text_reid")
-FAST = EvaluateConfig(replicates=50, epochs=0.5)
+FAST = EvaluateConfig(replicates=50, epochs=0.25)
 
 
 def task_class(module: str) -> type[Task]:
@@ -167,7 +167,7 @@ def test_a_named_readout_is_used_and_an_unknown_one_refused(module, told):
 
 
 @pytest.mark.parametrize("module", ["attributes", "pose", "text_reid"])
-def test_one_thread_and_two_agree(module, told):
+def test_one_thread_and_two_give_the_same_bits(module, told):
     before, predictions = torch.get_num_threads(), []
     try:
         for threads in (1, 2):
@@ -175,8 +175,8 @@ def test_one_thread_and_two_agree(module, told):
             task = task_class(module)(FAST)
             task.fit(told["train"], told["val"])
             predictions.append(task.predict(inputs(told["test"])))
+            assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
-    name = {"attributes": "probability", "pose": "scores", "text_reid": "text"}[module]
-    # Sums in another order differ in the last bits, which training then stretches.
-    np.testing.assert_allclose(predictions[0][name], predictions[1][name], atol=2e-2)
+    for name, values in predictions[0].items():
+        np.testing.assert_array_equal(values, predictions[1][name])
