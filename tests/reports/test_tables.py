@@ -182,7 +182,7 @@ def test_a_dimension_without_values_is_an_error(workspace) -> None:
     for value in (0, 1):
         workspace.score(cell, "reid", 0.3, config={"lambda": value})
     analysis = analyse(workspace.results())
-    with pytest.raises(ConfigError, match="do not differ in 'lamda'") as caught:
+    with pytest.raises(ConfigError, match="do not differ in 'lambd'") as caught:
         comparison_tables(analysis, "lambd")
     assert "lambda" in caught.value.hint
 
