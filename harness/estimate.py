@@ -46,7 +46,7 @@ RELATIVE_COST = {
     "vit-mini16": 1.0,
     "vit-mini16-hmlp": 1.1,
     "vit-mini16-stem": 1.6,
-    "vit-mini16-res": 1.1,
+    "vit-mini16-res": 1.0,
     "vit-mini8": 1.3,
     "swin-mini": 2.0,
     "vit_tiny_patch16_224": 2.0,

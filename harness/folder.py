@@ -1,4 +1,4 @@
-"""What lies in the folder of a cell, `<workspace>/work/<fingerprint>/`. Every file is whole or not there."""
+"""What lies in the folder of a cell, `work/<fingerprint>/` in the workspace. Every file is whole or not there."""
 
 from __future__ import annotations
 
