@@ -115,6 +115,7 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Reco
             "status": status,
             "reason": reason,
             "warnings": json.dumps(diagnosis["warnings"]),
+            "seconds": str(ledger.get("wall_s", "")),
             **versions(),
         },
         series=_series(folder / LOSSES),
