@@ -57,6 +57,11 @@ def _coco(root: Path, height: int, width: int, scale: float, cache: Path) -> dic
     draw = np.array([name_seed("coco", "split", int(name)) for name in names])
     is_val = draw % _VAL_SHARE == 0
     kept = (draw // _VAL_SHARE) % 1_000_000 < scale * 1_000_000
+    if not (is_val & kept).any() or not (~is_val & kept).any():
+        raise DataError(
+            f"evaluate.scale={scale} leaves no training or no validation image of {len(names)} in {training.name}.",
+            "Use a larger scale; 1 is the benchmark.",
+        )
     return {
         "train": training.subset(np.flatnonzero((~is_val & kept)[position]), name="coco train"),
         "val": training.subset(np.flatnonzero((is_val & kept)[position]), name="coco val"),
