@@ -184,14 +184,19 @@ def plan(
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
-) -> None:
+    measure: Annotated[
+        bool,
+        typer.Option("--measure", rich_help_panel=_HOW,
+                     help="Train 20 steps of each kind of cell, so that times and memory are this machine's own."),
+    ] = False,
+) -> None:  # fmt: skip
     """Show what `run` would do with the same arguments: cells, what is known, time, disk and memory. Runs nothing.
 
     Example:  hcbench plan --methods genpoccl,stablerep --budget 0.3pct,1pct --seeds 0,1,2
     """
     from hcbench.harness.plan_screen import show_plan
 
-    show_plan(_console(), _plan(request), workspace, tracking_uri, workers)
+    show_plan(_console(), _plan(request), workspace, tracking_uri, workers, measure=measure)
 
 
 @app.command()

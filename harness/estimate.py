@@ -105,6 +105,14 @@ class Measured:
     memory: Mapping[tuple[Any, ...], float] = field(default_factory=dict)
     evaluation_s: Mapping[tuple[Any, ...], float] = field(default_factory=dict)
 
+    def updated(self, other: Measured) -> Measured:
+        """These numbers with `other`'s in their place where it has some."""
+        return Measured(
+            {**self.images_per_s, **other.images_per_s},
+            {**self.memory, **other.memory},
+            {**self.evaluation_s, **other.evaluation_s},
+        )
+
 
 def read_measured(cells: Iterable[Record], evaluations: Iterable[Record]) -> Measured:
     """Medians over what a store holds.
@@ -169,7 +177,7 @@ def estimate(
 def _forecast(cell: Cell, evaluations: Iterable[Evaluation], done: frozenset[str], measured: Measured) -> Forecast:
     seconds, from_ledger = 0.0, True
     if cell.fingerprint not in done and cell.images_seen:
-        speed = measured.images_per_s.get(_cell_key(cell))
+        speed = measured.images_per_s.get(cell_key(cell))
         from_ledger = speed is not None
         speed = speed if speed is not None else _default_speed(cell)
         if speed is None:
@@ -201,13 +209,13 @@ def _relative_cost(cell: Cell) -> float | None:
 
 
 def _memory(cell: Cell, measured: Measured) -> float:
-    found = measured.memory.get(_cell_key(cell))
+    found = measured.memory.get(cell_key(cell))
     if found:
         return found
     return MEMORY_PER_CELL * max(1.0, (_relative_cost(cell) or 1.0) / 4) if cell.images_seen else MEMORY_PER_CELL
 
 
-def _cell_key(cell: Cell) -> tuple[str, ...]:
+def cell_key(cell: Cell) -> tuple[str, ...]:
     """The values of `_CELL_KEY`, as the store writes them."""
     pretrain = cell.pretrain
     return (cell.method, cell.backbone, str(pretrain.height), str(pretrain.width), pretrain.precision)

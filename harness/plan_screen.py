@@ -31,12 +31,15 @@ def show_plan(
     workers: int | None,
     *,
     fresh: bool = False,
+    measure: bool = False,
 ) -> None:
-    """The cells of a matrix, what is known of them, and what the rest will take."""
+    """The cells of a matrix, what is known of them, and what the rest will take; `measure` trains probes first."""
     known, measured = _known(workspace, tracking_uri)
     done = set() if fresh else known
     missing = [cell for cell in matrix.cells if _state(cell, matrix, done) in ("missing", "to score")]
     count = workers or default_workers(max(1, len(missing)), usable_cores(), psutil.virtual_memory().available)
+    if measure:
+        measured = measured.updated(_probed(console, missing, count))
     cost = estimate(matrix, done, measured, workers=count)
     _print_cells(console, matrix, done, cost)
     _print_cost(console, matrix, done, cost)
@@ -52,6 +55,17 @@ def _known(workspace: Path, tracking_uri: str | None) -> tuple[set[str], Measure
 
     known = finished(Tracker(place, tracking_uri))
     return {*known.cells, *known.evaluations}, read_measured(known.cells.values(), known.evaluations.values())
+
+
+def _probed(console: Console, cells: list[Cell], workers: int) -> Measured:
+    """What a few steps of each kind of cell tell; failures are shown, since the run would meet them too."""
+    from hcbench.harness.probe import STEPS, probe
+
+    console.print(f"Measuring {STEPS} steps of each kind of cell ...")
+    measured, failures = probe(cells, workers=workers)
+    for failure in failures:
+        console.print(failure, style="yellow", soft_wrap=True)
+    return measured
 
 
 def _state(cell: Cell, matrix: Matrix, done: set[str]) -> str:
