@@ -148,8 +148,8 @@ def _tables(analysis: Analysis, compare: Sequence[str], *, full: bool = True) ->
     if analysis.arranged.metrics:
         for budget in budgets:
             tables.append(main_table(analysis, budget))
-            trained = [row for row in analysis.arranged.at(budget) if not row.control]
-            tables += [bar_table(analysis, budget)] if trained else []
+            kinds = {row.control for row in analysis.arranged.at(budget)}
+            tables += [bar_table(analysis, budget)] if kinds == {True, False} else []
         names = [*(["budget"] if len(budgets) > 1 else []), *(name for name in compare if name != "budget")]
         if "budget" in compare and len(budgets) == 1:
             names.insert(0, "budget")  # asked for and impossible: let the error say so

@@ -23,6 +23,9 @@ from hcbench.reports.rows import Metric, Row
 from hcbench.reports.statistics import BOTH
 from hcbench.reports.table import Cell, Column, Footnotes, Table, TableRow
 
+EMBEDDED = "people"
+"""The corpus whose settings are told above a table."""
+
 
 def main_table(analysis: Analysis, budget: str, *, every_group: bool = False) -> Table:
     """Methods by main metrics at one budget, controls included.
@@ -212,11 +215,14 @@ def _readouts(analysis: Analysis, row: Row, arena: Sequence[Metric]) -> str:
 
 
 def _corpus_line(analysis: Analysis, rows: Sequence[Row]) -> tuple[str, ...]:
-    """Style, noise and caption detail of the pre-training data, where all rows share them.
+    """Style, noise and caption detail of the embedded corpus, where all rows share them; nothing for other corpora.
 
     What captions name decides how much positives of a group share, so comparisons of methods carry their level.
     """
-    cells = [cell["settings"] for row in rows if not row.control for cell in analysis.arranged.cells[row]]
+    trained = [cell for row in rows if not row.control for cell in analysis.arranged.cells[row]]
+    if {cell["corpus"] for cell in trained} != {EMBEDDED}:
+        return ()
+    cells = [cell["settings"] for cell in trained]
     shared = []
     for name in ("style", "noise", "caption_detail"):
         values = {str(settings.get(f"corpus.{name}", "")) for settings in cells}

@@ -83,6 +83,13 @@ def test_controls_alone_make_a_report(workspace, tmp_path) -> None:
     assert [table.name for table in report.tables] == ["main", "all-groups", "reid", "cost"]
 
 
+def test_without_controls_there_is_no_bar(workspace) -> None:
+    workspace.score(workspace.cell("mae"), "reid", 0.3)
+    names = [table.name for table in build_report(workspace.results(), formats=["md"]).tables]
+    assert names[0] == "main-1pct"
+    assert not [name for name in names if name.startswith("bar")]
+
+
 def test_nothing_to_report() -> None:
     empty = Results(cells=pd.DataFrame(), scores=pd.DataFrame())
     with pytest.raises(ReportError, match="nothing to report") as caught:

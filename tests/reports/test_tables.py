@@ -122,6 +122,11 @@ def test_unequal_rows_are_marked_with_what_differs(workspace, change, config, no
     assert noted == {"PIXELS": [], "MAE": [], "SIMCLR": [], "DINO": [f"not equal: {note}"]}
 
 
+def test_settings_of_the_embedded_corpus_stay_out_of_other_tables(workspace) -> None:
+    workspace.score(workspace.cell("mae", corpus="coco"), "reid", 0.3)
+    assert not [line for line in main_table(analyse(workspace.results()), "1pct").header if "Pre-training" in line]
+
+
 def test_bar_table(full) -> None:
     table = bar_table(analyse(full(3).results()), "1pct")
     assert "PIXELS" not in cells(table)
