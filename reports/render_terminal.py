@@ -16,34 +16,73 @@ from hcbench.reports.table import Cell, Column, Table, TableRow, shown
 _STYLES = {"best": "bold", "second": "underline"}
 _STUB_WIDTH = 40
 _HEADING_WIDTH = 16
+_PROSE_WIDTH = 24
+_GAP = 3
+"""Space between two columns."""
 _SIGNS = {"above": " ✓", "below": " ✗"}
 
 
-def render_terminal(table: Table) -> RenderableType:
-    """The table as something that a rich console prints."""
+def render_terminal(table: Table, width: int | None = None) -> RenderableType:
+    """The table as something that a rich console prints.
+
+    Args:
+        table: What to show.
+        width: Columns of the terminal; a wider table is cut into blocks of columns, each with the rows' names. None
+            leaves it in one piece.
+    """
+    below = [Text(f"{mark}  {text}", "dim") for mark, text in table.footnotes.items()]
+    above = [Text(line, "dim") for line in table.header]
+    grids: list[RenderableType] = []
+    for columns in _blocks(table, width):
+        grids += [Text(), Padding(_grid(table, columns), (0, 0, 0, 1), expand=False)]
+    return Group(Text(table.title, "bold"), *above, *grids, *below, Text())
+
+
+def print_tables(tables: list[Table], console: Console) -> None:
+    """Print tables one after the other."""
+    for table in tables:
+        console.print(render_terminal(table, console.width))
+
+
+def _grid(table: Table, chosen: slice) -> RichTable:
+    """Some columns of the table, with the rows' names."""
     grid = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="")
-    headings = _headings(table.columns)
+    columns = table.columns[chosen]
+    headings = _headings(columns)
     stub = Text("\n" * (headings[0].plain.count("\n") if headings else 0) + table.stub, "dim")
-    # Where a table is wider than the terminal, headings give way before the names of the rows do.
-    widest = max((_title(row).cell_len for row in table.rows), default=0)
-    grid.add_column(stub, no_wrap=True, min_width=min(widest, _STUB_WIDTH))
-    for column, heading in zip(table.columns, headings, strict=True):
+    # Where even one column is wider than the terminal, headings give way before the names of the rows do.
+    grid.add_column(stub, no_wrap=True, min_width=min(_stub_width(table), _STUB_WIDTH))
+    for column, heading in zip(columns, headings, strict=True):
         justify = "left" if column.format == "text" else "right"
         grid.add_column(heading, justify=justify, no_wrap=column.format != "text")  # type: ignore[arg-type]
     for group, rows in groupby(table.rows, key=lambda row: row.group):
         if group:
             grid.add_row(Text(group, "dim italic"))
         for row in rows:
-            grid.add_row(_title(row), *(_cell(c, k) for c, k in zip(row.cells, table.columns, strict=True)))
-    below = [Text(f"{mark}  {text}", "dim") for mark, text in table.footnotes.items()]
-    above = [Text(line, "dim") for line in table.header]
-    return Group(Text(table.title, "bold"), *above, Text(), Padding(grid, (0, 0, 0, 1), expand=False), *below, Text())
+            grid.add_row(_title(row), *(_cell(c, k) for c, k in zip(row.cells[chosen], columns, strict=True)))
+    return grid
 
 
-def print_tables(tables: list[Table], console: Console) -> None:
-    """Print tables one after the other."""
-    for table in tables:
-        console.print(render_terminal(table))
+def _blocks(table: Table, width: int | None) -> list[slice]:
+    """Runs of columns that fit beside the rows' names; columns of prose wrap, and ask for little room."""
+    if width is None:
+        return [slice(None)]
+    room = width - 1 - _stub_width(table)
+    starts, used = [0], 0
+    for index, (column, heading) in enumerate(zip(table.columns, _headings(table.columns), strict=True)):
+        cells = [_cell(row.cells[index], column).cell_len for row in table.rows]
+        natural = max([*(len(line) for line in heading.plain.splitlines()), *cells], default=0)
+        needed = _GAP + (min(natural, _PROSE_WIDTH) if column.format == "text" else natural)
+        if used + needed > room and index > starts[-1]:
+            starts.append(index)
+            used = 0
+        used += needed
+    return [slice(start, end) for start, end in zip(starts, [*starts[1:], None], strict=True)]
+
+
+def _stub_width(table: Table) -> int:
+    """Room that the rows' names and those of their groups take."""
+    return max([len(table.stub), *(max(_title(row).cell_len, len(row.group)) for row in table.rows)])
 
 
 def _headings(columns: tuple[Column, ...]) -> list[Text]:

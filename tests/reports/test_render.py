@@ -15,7 +15,7 @@ from hcbench.reports.render_csv import render_csv
 from hcbench.reports.render_html import render_html
 from hcbench.reports.render_latex import escape, render_latex
 from hcbench.reports.render_markdown import render_markdown
-from hcbench.reports.render_terminal import render_terminal
+from hcbench.reports.render_terminal import print_tables, render_terminal
 from hcbench.reports.table import Cell, Column, Table, TableRow
 from hcbench.reports.tables import main_table
 
@@ -110,6 +110,19 @@ def test_terminal_shows_styles_and_notes() -> None:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     for piece in ("A_b|c [a]", "images <only>", "failed [b]", "10.0 ✓", "a  not equal: {x}"):
         assert piece in plain
+
+
+def test_terminal_cuts_wide_tables_into_blocks() -> None:
+    columns = tuple(Column(title=f"quantity {i}", format="number") for i in range(9))
+    row = TableRow(title="GenPoCCL", cells=tuple(Cell(value=float(i)) for i in range(9)))
+    wide = Table(name="cost", title="Cost", columns=columns, rows=(row,))
+    console = Console(width=60, file=io.StringIO())
+    print_tables([wide], console)
+    text = console.file.getvalue()
+    assert max(len(line) for line in text.splitlines()) <= 60
+    assert text.count("GenPoCCL") == 3
+    assert text.count("Cost") == 1
+    assert all(f"quantity {i}" in text for i in range(9))
 
 
 def test_terminal_takes_titles_for_text_not_for_markup() -> None:
