@@ -39,7 +39,8 @@ def show_plan(
     missing = [cell for cell in matrix.cells if _state(cell, matrix, done) in ("missing", "to score")]
     count = workers or default_workers(max(1, len(missing)), usable_cores(), psutil.virtual_memory().available)
     if measure:
-        measured = measured.updated(_probed(console, missing, count))
+        untrained = [cell for cell in missing if _state(cell, matrix, done) == "missing" and cell.images_seen]
+        measured = measured.updated(_probed(console, untrained, count)) if untrained else measured
     cost = estimate(matrix, done, measured, workers=count)
     _print_cells(console, matrix, done, cost)
     _print_cost(console, matrix, done, cost)
