@@ -1,0 +1,1 @@
+"""GAN-invariance (GCL, GCL+): contrast between an image and its generated view from another side."""

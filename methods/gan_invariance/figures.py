@@ -1,0 +1,68 @@
+"""Pictures of what the generator paints."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from hcbench.methods.base import Batch
+from hcbench.methods.parts.structure.base import Subjects
+
+if TYPE_CHECKING:
+    from hcbench.methods.gan_invariance.method import GanInvariance
+
+ROWS: Final = 8
+"""Images that are shown."""
+_EDGE: Final = 2
+_HALF: Final = 0.5
+
+
+def grid(method: GanInvariance, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    """Pictures by name, uint8 (3, H, W).
+
+    "generated" has a row per image, up to `ROWS`: the image, x_rec, x_nv at every angle, x_cyc over the first angle,
+    x_mix with the looks of the next row; "structure" has the maps that x_rec and x_nv were painted on (last channel).
+    """
+    count = min(ROWS, len(batch.images))
+    angles = [0, *method.turns.tolist()]
+    batch_mode = method.training
+    method.eval()
+    try:
+        with torch.no_grad():
+            views = method.views(_first(batch, count), generator)
+            subjects: Subjects = views["subjects"]
+            maps = [
+                method.structure_maps(subjects, torch.full((count,), float(angle)).to(views["yaw"])) for angle in angles
+            ]
+            codes = [method.structure_encoder(one) for one in maps]
+            code = method.identify(views["real"]).code
+            painted = [method.generator(one, code) for one in codes]
+            turned = method.identify_generated(painted[1]).code
+            mixed = _HALF * code + (1 - _HALF) * code.roll(-1, dims=0)
+            columns = [method.shown(views["real"]), *painted]
+            columns += [method.generator(codes[0], one) for one in (turned, mixed)]
+    finally:
+        method.train(batch_mode)
+    greys = [(one[:, -1:].repeat(1, 3, 1, 1) + 1) / 2 for one in maps]
+    return {"generated": _sheet([denormalised(column) for column in columns]), "structure": _sheet(greys)}
+
+
+def denormalised(images: Tensor) -> Tensor:
+    """Images (B, 3, h, w) from the encoder's normalisation to 0 .. 1."""
+    mean, std = (torch.tensor(values).to(images)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (images * std + mean).clamp(0, 1)
+
+
+def _first(batch: Batch, count: int) -> Batch:
+    joints = None if batch.joints is None else batch.joints[:count]
+    return Batch(images=batch.images[:count], indices=batch.indices[:count], joints=joints)
+
+
+def _sheet(columns: list[Tensor]) -> Tensor:
+    """Columns of images (B, 3, h, w) in 0 .. 1 side by side, rows below each other, white lines between them."""
+    framed = [torch.nn.functional.pad(column, (0, _EDGE, 0, _EDGE), value=1.0) for column in columns]
+    rows = torch.cat(framed, dim=3)
+    return (torch.cat(list(rows), dim=1) * 255).round().to(torch.uint8).cpu()

@@ -1,0 +1,558 @@
+"""GAN-invariance: networks, losses, the three stages, clusters and their guards, training through the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from hcbench.data.samples import Samples
+from hcbench.errors import ConfigError, MethodError
+from hcbench.harness.outcomes import Interrupted
+from hcbench.harness.registry import load_registry
+from hcbench.harness.settings import Cell, CorpusConfig, PretrainConfig
+from hcbench.harness.train import train
+from hcbench.methods.base import Batch, Context, Step
+from hcbench.methods.gan_invariance import losses
+from hcbench.methods.gan_invariance.card import CARD, Config
+from hcbench.methods.gan_invariance.method import GanInvariance
+from hcbench.methods.gan_invariance.networks import Decoder, Discriminator, StructureEncoder, adain
+from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
+from hcbench.methods.parts.clustering import OUTLIER
+
+SIZE, NUMBER = (32, 16), 24
+SMALL = {"dim": 2, "n_res": 2, "mlp_dim": 8, "dis_dim": 4, "dis_res": 1, "gan_height": 16, "gan_width": 8}
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def people(number=NUMBER, seed=0):
+    """Six colour patterns, each on four bodies that stand in different places."""
+    g = generator(seed)
+    coarse = torch.rand(6, 3, 4, 2, generator=g).repeat_interleave(number // 6, dim=0)
+    images = F.interpolate(coarse, SIZE, mode="bilinear") + 0.05 * torch.randn(number, 3, *SIZE, generator=g)
+    scale = torch.tensor([SIZE[1] - 1.0, SIZE[0] - 1.0, 8.0])
+    joints = torch.rand(number, 17, 3, generator=g) * scale
+    return (images.clamp(0, 1) * 255).to(torch.uint8), joints
+
+
+def batch(indices=None, **labels):
+    images, joints = people()
+    indices = torch.arange(NUMBER) if indices is None else indices
+    return Batch(images=images[indices], indices=indices, joints=joints[indices], **labels)
+
+
+def make(seed=0, number=NUMBER, backbone="vit-mini8", **settings):
+    torch.manual_seed(seed)
+    encoder = build_encoder(EncoderSpec(backbone, *SIZE), 0)
+    context = Context(input_size=SIZE, num_images=number, ids=tuple(f"i{k}" for k in range(number)))
+    return GanInvariance(Config(**{**SMALL, **settings}), encoder, context)
+
+
+def step(stage, index=0, epoch=0):
+    return Step(index=index, total=9, stage=stage, stage_index=index, stage_total=9, images_seen=0, epoch=epoch)
+
+
+def run(method, stage, steps=1, first=0, made=None):
+    """The loop's side, with optimisers of its own; gives the objectives of the last step by optimiser."""
+    optimisers = {
+        spec.name: torch.optim.Adam([p for g in spec.groups for p in g.params], lr=spec.lr or 1e-3, betas=(0.5, 0.9))
+        for spec in method.param_groups()
+    }
+    for index in range(first, first + steps):
+        torch.manual_seed(index)
+        seen = {}
+        for objective in method.objectives(method.views(made or batch(), generator(index)), step(stage, index)):
+            optimiser = optimisers[objective.optimiser]
+            optimiser.zero_grad(set_to_none=True)
+            parameters = [p for group in optimiser.param_groups for p in group["params"]]
+            objective.loss.backward(inputs=parameters)
+            optimiser.step()
+            seen[objective.optimiser] = objective
+        method.after_step(step(stage, index))
+    return seen
+
+
+def count(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def test_networks_of_the_paper_have_its_numbers_of_parameters():
+    """Section 3.1 of the description of the released code, at 256x128."""
+    structure, decoder, critic = StructureEncoder(1, 16, 4), Decoder(128, 4 * 2048, 4, 512), Discriminator(32, 4)
+    assert count(structure) == 380_544
+    assert decoder.mlp_parameters() == 11_544_576
+    assert count(decoder) - decoder.mlp_parameters() == 1_455_555
+    assert [count(scale) for scale in critic.scales] == [341_857] * 3
+    with torch.no_grad():
+        assert structure(torch.zeros(1, 1, 256, 128)).shape == (1, 128, 64, 32)
+        assert [m.shape[2:] for m in critic(torch.zeros(1, 3, 256, 128))] == [(64, 32), (32, 16), (16, 8)]
+
+
+def test_decoder_paints_images_and_block_k_reads_slice_k():
+    torch.manual_seed(0)
+    decoder = Decoder(16, 24, 2, 8)
+    structure, code = torch.randn(2, 16, 4, 2), torch.randn(2, 24)
+    heard = []
+    for block in decoder.blocks:
+        block.scale.register_forward_hook(lambda module, inputs, output: heard.append(inputs[0]))
+    assert decoder(structure, code).shape == (2, 3, 16, 8)
+    assert torch.equal(heard[0], code[:, :12])
+    assert torch.equal(heard[1], code[:, 12:])
+
+
+def test_adain_of_scale_one_is_instance_norm():
+    x = torch.randn(3, 5, 8, 4) * 3 + 1
+    ones = torch.ones(3, 5)
+    torch.testing.assert_close(adain(x, ones, 0 * ones), nn.InstanceNorm2d(5)(x))
+    torch.testing.assert_close(adain(x, 2 * ones, ones), 2 * nn.InstanceNorm2d(5)(x) + 1)
+
+
+def test_layer_norm_is_over_channels_and_places():
+    norms = [m for m in Decoder(16, 8, 1, 4).modules() if isinstance(m, nn.GroupNorm)]
+    x = torch.randn(2, norms[0].num_channels, 4, 4)
+    torch.testing.assert_close(norms[0](x), F.layer_norm(x, x.shape[1:]))
+
+
+def test_gradient_penalty_equals_finite_differences():
+    torch.manual_seed(0)
+    critic = Discriminator(2, 1).double()
+    for parameter in critic.parameters():
+        nn.init.normal_(parameter, std=0.4)
+    x = torch.randn(2, 3, 8, 4, dtype=torch.float64, requires_grad=True)
+    found = losses.gradient_penalty(critic(x)[0], x)
+    total, width = 0.0, 1e-6
+    with torch.no_grad():
+        for i in range(2):
+            for place in range(x[0].numel()):
+                moved = x[i : i + 1].repeat(2, 1, 1, 1)
+                moved.view(2, -1)[0, place] += width
+                moved.view(2, -1)[1, place] -= width
+                high, low = critic(moved)[0].mean(dim=(1, 2, 3))
+                total += float((high - low) / (2 * width)) ** 2
+    assert float(found.detach()) == pytest.approx(total / 2, rel=1e-4)
+
+
+def test_adversarial_losses_are_sums_over_kinds_and_scales():
+    torch.manual_seed(0)
+    critic = Discriminator(4, 1)
+    for parameter in critic.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    real, fakes = torch.randn(3, 3, 16, 8), [torch.randn(3, 3, 16, 8) for _ in range(3)]
+    loss, log = losses.critic_loss(critic, real, fakes, penalty=0.01)
+    expected = 0.0
+    for fake in fakes:
+        x = real.clone().requires_grad_()
+        for on_fake, on_real in zip(critic(fake), critic(x), strict=True):
+            (slope,) = torch.autograd.grad(on_real.mean(dim=(1, 2, 3)).sum(), x, retain_graph=True)
+            r1 = slope.square().sum(dim=(1, 2, 3)).mean()
+            expected += float((on_fake.square().mean() + (on_real - 1).square().mean() + 0.01 * r1).detach())
+    assert float(loss.detach()) == pytest.approx(expected, rel=1e-5)
+    assert float(log["real_2"]) == pytest.approx(float(critic(real)[2].mean().detach()), rel=1e-5)
+    loss.backward()
+    assert all(p.grad is not None for p in critic.parameters())
+    cheat = sum(float((2 * (m - 1).square().mean()).detach()) for m in critic(fakes[0]))
+    assert float(losses.adversarial(critic(fakes[0])).detach()) == pytest.approx(cheat)
+
+
+def test_mixing():
+    torch.manual_seed(0)
+    weights = [losses.mixed_weight(0.6) for _ in range(200)]
+    assert 0.5 <= min(weights) < 0.55 < 0.95 < max(weights) <= 1
+    targets = losses.mixed_targets(torch.tensor([0, 2, 1]), torch.tensor([1, 2, 0]), 0.7, 4)
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(3))
+    torch.testing.assert_close(targets[0], torch.tensor([0.7, 0.0, 0.3, 0.0]))
+    logits = torch.randn(3, 4)
+    slow = -(targets * logits.log_softmax(dim=1)).sum(dim=1).mean()
+    torch.testing.assert_close(losses.soft_cross_entropy(logits, targets), slow)
+    assert float(losses.soft_cross_entropy(logits[:0], targets[:0])) == 0
+
+
+def test_one_backward_pass_serves_two_optimisers():
+    a, b, unused = (torch.randn(3, requires_grad=True) for _ in range(3))
+    loss = (a * b).sum().square()
+    expected = torch.autograd.grad(loss, [a, b], retain_graph=True)
+    gradients = torch.autograd.grad(loss, [a, b, unused], allow_unused=True)
+    carried = losses.carry(loss, [b, unused], gradients[1:])
+    assert torch.equal(carried.detach(), loss.detach())
+    carried.backward()
+    assert torch.equal(b.grad, expected[1])
+    assert a.grad is None
+    assert unused.grad is None
+
+
+def test_code_is_stripes_of_the_grid_and_vector_is_batch_normalised():
+    method = make()
+    images = torch.randn(6, 3, *SIZE)
+    found, features = method.identify(images), method.encoder(images)
+    stripes = features.grid.mean(dim=3)  # the grid of 4 x 2 has a row per stripe
+    torch.testing.assert_close(found.code.view(6, 4, -1)[:, 2], stripes[:, :, 2])
+    torch.testing.assert_close(found.vector, F.batch_norm(features.pooled, None, None, training=True))
+    released = make(slices="released").identify(images).code
+    torch.testing.assert_close(released.view(6, -1, 4)[:, :, 2], stripes[:, :, 2])
+    assert make(backbone="timm:test_resnet").identify(images).code.shape == (
+        6,
+        4 * make(backbone="timm:test_resnet").encoder.dim,
+    )
+
+
+def test_rotations_follow_the_setting():
+    for rotations, last in (("paper", 315), ("released", 270)):
+        method = make(rotations=rotations)
+        drawn = torch.cat([method.views(batch(), generator(k))["yaw"] for k in range(20)])
+        assert sorted(drawn.unique().tolist()) == list(range(45, last + 1, 45))
+
+
+def test_real_images_are_not_augmented():
+    views = make().views(batch(), generator(0))
+    assert torch.equal(views["real"], make().views(batch(), generator(1))["real"])
+    assert not torch.equal(views["real"], views["images"])
+
+
+def test_generated_images_are_what_the_equations_say():
+    method = make().eval()
+    views = method.views(batch(), generator())
+    with torch.no_grad():
+        torch.manual_seed(5)
+        made = method.generate(views)
+        maps = [method.structure_maps(views["subjects"], yaw) for yaw in (0 * views["yaw"], views["yaw"])]
+        own, turned = (method.structure_encoder(one) for one in maps)
+        code = method.identify(views["real"]).code
+        rec, nv = method.generator(own, code), method.generator(turned, code)
+        enlarged = F.interpolate(nv, SIZE, mode="bilinear", antialias=True)
+        cyc = method.generator(own, method.identify(enlarged).code)
+        mix = method.generator(own, made.weight * code + (1 - made.weight) * code[made.order])
+    for name, image in (("rec", rec), ("nv", nv), ("cyc", cyc), ("mix", mix)):
+        torch.testing.assert_close(made.images[name], image, atol=1e-5, rtol=1e-4)
+    assert made.real.shape == rec.shape
+    assert sorted(made.order.tolist()) == list(range(NUMBER))
+
+
+def test_contrast_terms_against_their_definition():
+    torch.manual_seed(2)
+    labels = torch.arange(NUMBER) % 4 - 1
+    view, real = torch.randn(5, 96), torch.randn(5, 96)
+    indices = torch.tensor([1, 2, 3, 4, 5])
+    found = {}
+    for rule in ("f", "released"):
+        method = make(l3_negatives=rule)
+        method.memory.assign(labels)
+        torch.manual_seed(7)
+        found[rule] = method._contrast(indices, view, real)
+    torch.manual_seed(7)
+    known = [k for k in range(5) if labels[indices[k]] != OUTLIER]
+    assert known == [0, 1, 2, 4], "the image at index 4 is an outlier"
+    rows = method.memory.rows
+    partner = method.memory.positives(labels[indices[known]])
+    slow = {"l1": [], "l2": [], "f": [], "released": []}
+    for place, k in enumerate(known):
+        v, r = F.normalize(view[k], dim=0), F.normalize(real[k], dim=0)
+        others = rows[labels != labels[indices[k]]]
+        for name, query, positive, against in (
+            ("l1", v, rows[indices[k]], v),
+            ("l2", v, rows[partner[place]], v),
+            ("f", r, rows[partner[place]], r),
+            ("released", r, rows[partner[place]], v),
+        ):
+            logits = torch.cat([(query @ positive)[None], others @ against]) / 0.04
+            slow[name].append(-logits.log_softmax(dim=0)[0])
+    for name, value in (("l1", "l1"), ("l2", "l2"), ("f", "l3")):
+        torch.testing.assert_close(found["f"][value], torch.stack(slow[name]).mean(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found["released"]["l3"], torch.stack(slow["released"]).mean(), rtol=1e-4, atol=1e-4)
+
+
+def test_cluster_losses_against_their_definition():
+    method = make()
+    method.memory.assign(torch.arange(NUMBER) % 4 - 1)
+    views = method.views(batch(), generator())
+    made = method.generate(views)
+    real, mix, labels = made.of_real.vector, made.of_mix.vector, method.memory.labels
+    found = method._cluster_losses(views["indices"], real, mix, made)
+    known = labels >= 0
+    torch.testing.assert_close(found["ce"], F.cross_entropy((real @ method.memory.centroids.T)[known], labels[known]))
+    terms = []
+    for i in range(NUMBER):
+        j = made.order[i]
+        if known[i] and known[j]:
+            log_p = (mix[i] @ method.memory.centroids.T).log_softmax(dim=0)
+            terms.append(-(made.weight * log_p[labels[i]] + (1 - made.weight) * log_p[labels[j]]))
+    torch.testing.assert_close(found["ce_mix"], torch.stack(terms).mean())
+
+
+def test_stage_one_teaches_the_encoder_alone():
+    method = make()
+    painters = {
+        n: p.clone() for n, p in method.state_dict().items() if n.startswith(("generator", "structure", "discr"))
+    }
+    first = run(method, "identity")
+    assert set(first) == {"encoder"}
+    assert set(first["encoder"].parts) >= {"l1", "l2", "clusters", "outliers", "eps", "largest_cluster"}
+    assert "l3" not in first["encoder"].parts
+    last = run(method, "identity", 20, first=1)
+    assert last["encoder"].loss < 0.7 * first["encoder"].loss
+    assert all(torch.equal(method.state_dict()[n], p) for n, p in painters.items())
+
+
+def test_stage_two_leaves_the_encoder_bit_identical():
+    method = make(backbone="timm:test_resnet")  # has running statistics of its own
+    before = {n: p.clone() for n, p in method.state_dict().items() if isinstance(p, torch.Tensor)}
+    method.train()
+    seen = run(method, "generation", 2)
+    assert list(seen) == ["discriminator", "generator"]
+    after = method.state_dict()
+    for name, value in before.items():
+        if name.startswith(("encoder", "neck", "memory")):
+            assert torch.equal(after[name], value), name
+    assert any(name.endswith("running_mean") for name in before if name.startswith("encoder"))
+    for part in ("structure_encoder", "generator", "discriminator"):
+        assert any(not torch.equal(after[n], v) for n, v in before.items() if n.startswith(part)), part
+
+
+def test_painting_improves_in_stage_two():
+    method = make(gan_lr=4e-3)
+    few = batch(torch.arange(0, NUMBER, 3))
+    first = run(method, "generation", made=few)["generator"].parts
+    last = run(method, "generation", 12, first=1, made=few)["generator"].parts
+    assert last["image_rec"] < 0.8 * first["image_rec"]
+    assert set(last) == {"image_rec", "image_cyc", "code_rec", "code_cyc", "adversarial"}
+
+
+def test_stage_three_trains_all_with_one_loss():
+    method = make()
+    method.memory.assign(torch.arange(NUMBER) // 4)
+    before = {n: p.clone() for n, p in method.named_parameters()}
+    statistics, rows = method.neck.running_mean.clone(), method.memory.rows.clone()
+    seen = run(method, "joint", made=batch(identity=torch.arange(NUMBER) // 4))
+    assert list(seen) == ["discriminator", "generator", "encoder"]
+    assert torch.equal(seen["generator"].loss, seen["encoder"].loss)
+    parts = {name: float(torch.as_tensor(v)) for one in seen.values() for name, v in one.parts.items()}
+    config = method.config
+    total = (
+        config.recon_x_w * parts["image_rec"] + config.recon_x_cyc_w * parts["image_cyc"] + parts["adversarial"]
+        + config.recon_f_w * (parts["code_rec"] + parts["code_cyc"])
+        + parts["l1"] + parts["l2"] + parts["l3"] + parts["ce"] + parts["ce_mix"]
+    )  # fmt: skip
+    assert float(seen["encoder"].loss.detach()) == pytest.approx(total, rel=1e-5)
+    assert {f"{kind}_{scale}" for kind in ("real", "fake", "penalty") for scale in range(3)} <= set(parts)
+    assert parts["clusters"] == 6
+    assert parts["label_agreement"] == 1
+    for name in (
+        "encoder.backbone.cls_token",
+        "generator.up.1.weight",
+        "structure_encoder.fuse.0.weight",
+        "neck.weight",
+    ):
+        assert not torch.equal(dict(method.named_parameters())[name], before[name]), name
+    assert not torch.equal(method.neck.running_mean, statistics)
+    assert not torch.equal(method.memory.rows, rows)
+
+
+def test_the_memory_takes_real_features_of_the_step():
+    method = make()
+    method.memory.assign(torch.arange(NUMBER) // 4)
+    old, views = method.memory.rows.clone(), method.views(batch(torch.tensor([3, 8, 20, 1])), generator())
+    list(method.objectives(views, step("joint")))
+    assert torch.equal(method.memory.rows, old), "not before the step has ended"
+    method.neck.train()
+    expected = F.normalize(method.identify(views["real"]).vector.detach(), dim=1)
+    method.after_step(step("joint"))
+    new = F.normalize(0.2 * old[views["indices"]] + 0.8 * expected, dim=1)
+    torch.testing.assert_close(method.memory.rows[views["indices"]], new, atol=1e-5, rtol=1e-4)
+
+
+def test_ablations():
+    real_only = make(generation=False)
+    assert [stage.name for stage in real_only.stages()] == ["identity"]
+    assert [spec.name for spec in real_only.param_groups()] == ["encoder"]
+    hidden = dataclasses.replace(batch(), joints=None)
+    assert set(run(real_only, "identity", made=hidden)) == {"encoder"}
+    assert real_only.figures(batch(), generator()) == {}
+    plain = make(mixup=False)
+    parts = run(plain, "joint")["encoder"].parts
+    assert not {"ce", "ce_mix"} & set(parts)
+    blind = make(structure="none")
+    assert set(run(blind, "joint", made=hidden)) == {"discriminator", "generator", "encoder"}
+
+
+def clustered(method, pooled, stage="identity", epoch=0):
+    """One call of the loop before a pass; gives what may be drawn."""
+    method.start_epoch(lambda: pooled, step(stage, epoch=epoch))
+    return method.select(torch.arange(NUMBER))
+
+
+def grouped(groups=4, spread=0.05, dim=96):
+    torch.manual_seed(4)
+    return torch.randn(groups, dim).repeat_interleave(NUMBER // groups, 0) + spread * torch.randn(NUMBER, dim)
+
+
+def test_passes_fill_the_memory_and_cluster_it():
+    settings = {"k1": 4, "k2": 1, "min_samples": 5}
+    method = make(**settings)
+    torch.manual_seed(4)
+    five = torch.randn(4, 96).repeat_interleave(5, dim=0) + 0.05 * torch.randn(20, 96)
+    pooled = torch.cat([five, torch.randn(4, 96)])
+    assert clustered(method, pooled).tolist() == list(range(20))
+    torch.testing.assert_close(method.memory.rows, F.normalize(pooled, dim=1), atol=1e-4, rtol=1e-3)
+    numbers = method.diagnostics()
+    assert (numbers["clusters"], numbers["outliers"]) == (4, 4)
+    assert (numbers["largest_cluster"], numbers["median_cluster"]) == (5, 5)
+    labels = method.memory.labels.clone()
+    method.memory.update(torch.arange(NUMBER), pooled)
+    clustered(method, torch.randn(NUMBER, 96), epoch=1)
+    assert torch.equal(method.memory.labels, labels), "the memory is clustered, not features extracted anew"
+    anew = torch.randn(NUMBER, 96)
+    clustered(method, anew, "generation", epoch=2)
+    torch.testing.assert_close(method.memory.rows, F.normalize(anew, dim=1), atol=1e-4, rtol=1e-3)
+    assert len(method.select(torch.arange(NUMBER))) == NUMBER, "generation draws outliers too"
+    again = make(**settings)
+    clustered(again, pooled)
+    assert torch.equal(again.memory.labels, labels)
+
+
+def test_eps_rule(caplog):
+    method = make(k1=5, eps_rule="rho", rho=0.1, min_samples=2)
+    clustered(method, grouped())
+    assert 0 < float(method.eps) < 0.5
+    kept = float(method.eps)
+    empty = make(k1=5, eps_rule="rho", rho=1e-6)
+    with caplog.at_level(logging.WARNING):
+        clustered(empty, grouped())
+    assert "eps stays 0.550" in caplog.text
+    assert float(method.eps) == kept
+
+
+@pytest.mark.parametrize(("settings", "groups"), [({"eps": 1e-6}, NUMBER), ({"eps": 0.9999, "k1": 23}, 1)])
+def test_no_cluster_or_one_are_survived(settings, groups, caplog):
+    method, pooled = make(**settings), grouped(groups)
+    with caplog.at_level(logging.INFO):
+        assert len(clustered(method, pooled)) == NUMBER
+        assert "each as a cluster of its own" in caplog.text
+        assert method.memory.labels.tolist() == list(range(NUMBER))
+        assert len(clustered(method, pooled, "joint")) == NUMBER
+        assert "contrast is skipped" in caplog.text
+    assert ("looks at 23 neighbours instead of 30" in caplog.text) == ("k1" not in settings)
+    parts = run(method, "joint")["encoder"].parts
+    assert all(float(parts[name]) == 0 for name in ("l1", "l2", "l3", "ce", "ce_mix"))
+    assert parts["outliers"] == NUMBER
+
+
+def test_outliers_are_no_anchors():
+    method = make()
+    labels = torch.arange(NUMBER) // 4
+    labels[:8] = OUTLIER
+    method.memory.assign(torch.where(labels >= 0, labels - 2, labels))
+    vector = torch.randn(NUMBER, 96, requires_grad=True)
+    sum(method._contrast(torch.arange(NUMBER), vector, vector).values()).backward()
+    moved = vector.grad.abs().sum(dim=1) > 0
+    assert moved.tolist() == [False] * 8 + [True] * 16
+
+
+def test_without_joints_the_first_batch_says_what_to_do():
+    with pytest.raises(MethodError, match="no joints") as error:
+        make().views(dataclasses.replace(batch(), joints=None), generator())
+    for way in ("rendered:", "params:", "entrypoint:"):
+        assert way in str(error.value)
+
+
+def test_figures_show_every_side():
+    method = make()
+    method.train()
+    pictures = method.figures(batch(), generator())
+    assert method.training
+    height, width = SMALL["gan_height"] + 2, SMALL["gan_width"] + 2
+    assert pictures["generated"].shape == (3, 8 * height, (1 + 8 + 2) * width)
+    assert pictures["structure"].shape == (3, 8 * height, 8 * width)
+    assert all(picture.dtype == torch.uint8 for picture in pictures.values())
+
+
+def test_identity_is_never_asked_for():
+    assert CARD.needs == {"images", "joints"}
+    assert CARD.required == {"images"}
+    assert load_registry([]).method("gcl") is CARD
+
+
+def samples():
+    images, joints = people()
+    ids = np.array([f"i{k}" for k in range(NUMBER)])
+    return Samples(name="toy", fingerprint="toy", images=images.numpy(), ids=ids, joints=joints.numpy())
+
+
+def cell(images_seen, **settings):
+    options = {"groups_per_batch": 5, "images_per_group": 2, "precision": "fp32", "checkpoint_every_s": 0.0}
+    return Cell(
+        method="gan-invariance",
+        budget=str(NUMBER),
+        budget_images=NUMBER,
+        images_seen=images_seen,
+        seed=0,
+        backbone="vit-mini8",
+        corpus=CorpusConfig(),
+        pretrain=PretrainConfig(height=SIZE[0], width=SIZE[1], log_every=1, **{**options, **settings}),
+        method_config={},
+        fingerprint="f" * 16,
+    )
+
+
+def test_the_loop_trains_three_stages_in_one_budget_and_resumes_exactly(tmp_path):
+    """Also: source draws over the stages are the cell's images seen, and only the view's images are drawn."""
+    view, device = samples(), torch.device("cpu")
+    settings = {"k1": 5, "min_samples": 2}
+    undisturbed = make(**settings)
+    expected = train(undisturbed, view, cell(120), folder=tmp_path / "a", device=device)
+    assert expected.ledger.images_seen == 120
+    assert expected.ledger.images_stored == NUMBER
+    assert expected.ledger.identities == 0
+    seen = {row[3] for row in expected.losses.rows}
+    assert {"encoder.l3", "discriminator.real_0", "generator.image_rec", "encoder.clusters"} <= seen
+    for stop_after in (2, 4, 2):  # in each stage
+        left = iter(range(100))
+        with pytest.raises(Interrupted):
+            train(
+                make(**settings), view, cell(120), folder=tmp_path / "b", device=device,
+                stop=lambda: next(left) >= stop_after,  # noqa: B023
+            )  # fmt: skip
+    resumed = make(seed=9, **settings)
+    outcome = train(resumed, view, cell(120), folder=tmp_path / "b", device=device)
+    other = resumed.state_dict()
+    for name, value in undisturbed.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(other[name], value), name
+    assert torch.equal(resumed.memory.centroids, undisturbed.memory.centroids)
+    assert outcome.losses.rows == expected.losses.rows
+
+
+def test_bf16_trains(tmp_path):
+    trained = train(make(), samples(), cell(20, precision="bf16"), folder=tmp_path, device=torch.device("cpu"))
+    assert np.isfinite([row[4] for row in trained.losses.rows]).all()
+
+
+def test_one_image_is_no_batch():
+    with pytest.raises(MethodError, match="two images"):
+        run(make(), "identity", made=batch(torch.tensor([3])))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rotations": "all"}, "rotations"),
+        ({"slices": "rows"}, "slices"),
+        ({"l3_negatives": "f_nv"}, "l3_negatives"),
+        ({"neighbours": "k1"}, "neighbours"),
+        ({"eps_rule": "auto"}, "eps_rule"),
+        ({"gan_height": 30}, "30x8"),
+        ({"shares": (0.5, 0.5, 0.0)}, "shares"),
+        ({"n_res": 5}, "5 blocks"),
+        ({"structure": "smpl"}, "structure"),
+        ({"augmentation": "peeple"}, "peeple"),
+    ],
+)
+def test_config_errors(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        make(**settings)
