@@ -6,7 +6,7 @@ A batch passes through a few linear maps and one clamp, instead of one call per 
    one column matrix per image;
 2. brightness, contrast, saturation, hue, grey and the normalisation are affine in RGB, so they become one
    3x4 matrix per image, composed in a random order per image;
-3. erasing sets one rectangle to the mean colour.
+3. solarising inverts bright pixels, erasing sets one rectangle to the mean colour.
 
 Two things differ from a chain of 8-bit operations: colours are clamped once, at the end, and hue turns
 around the grey axis of YIQ instead of HSV. The blur of colour-jittered pixels equals the jitter of blurred
@@ -50,6 +50,7 @@ class Augmentation:
         grey: Probability of losing all colour.
         blur: Probability of a Gaussian blur.
         blur_sigma: Least and greatest standard deviation, output pixels.
+        solarise: Probability of inverting every colour channel where it is at least half of its range.
         erase: Probability of erasing one rectangle (to the mean colour).
         erase_area: Least and greatest share of the output area that is erased.
     """
@@ -67,6 +68,7 @@ class Augmentation:
     grey: float = 0.0
     blur: float = 0.0
     blur_sigma: tuple[float, float] = (0.1, 2.0)
+    solarise: float = 0.0
     erase: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.2)
 
@@ -85,6 +87,41 @@ def _strong(name: str, crop_scale: tuple[float, float], interpolation: str) -> A
         hue=0.1,
         grey=0.2,
         blur=0.5,
+    )
+
+
+def _dino(name: str, crop_scale: tuple[float, float], *, blur: float, solarise: float = 0.0) -> Augmentation:
+    """Crops and colours of SOLIDER's DINO (main_solider.py); widths .4-.6 of the height are .8-1.2 of the output's."""
+    return Augmentation(
+        name=name,
+        crop_scale=crop_scale,
+        crop_ratio=(0.8, 1.2),
+        interpolation="bicubic",
+        flip=0.5,
+        jitter=0.8,
+        brightness=0.4,
+        contrast=0.4,
+        saturation=0.2,
+        hue=0.1,
+        grey=0.2,
+        blur=blur,
+        solarise=solarise,
+    )
+
+
+def _people(name: str, crop_scale: tuple[float, float]) -> Augmentation:
+    """The colours of the cpu recipe on a crop of several; nothing is erased, since crops hide enough."""
+    return Augmentation(
+        name=name,
+        crop_scale=crop_scale,
+        crop_ratio=(0.8, 1.2),
+        flip=0.5,
+        jitter=1.0,
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        blur=0.3,
+        blur_sigma=(0.1, 1.0),
     )
 
 
@@ -114,10 +151,17 @@ AUGMENTATIONS = {
         Augmentation(name="weak", crop_scale=(0.5, 1.0)),
         # MAE: RandomResizedCrop scale .2-1, cubic, flip.
         Augmentation(name="mae", crop_scale=(0.2, 1.0), interpolation="bicubic", flip=0.5),
+        # Multi-crop of DINO and SOLIDER: two large crops that differ in blur and solarisation, and small ones.
+        _dino("dino-global-1", (0.8, 1.0), blur=1.0),
+        _dino("dino-global-2", (0.8, 1.0), blur=0.1, solarise=0.2),
+        _dino("dino-local", (0.05, 0.8), blur=0.5),
+        # The same of the cpu recipe: without hue and grey, and small crops that still show a part of the body.
+        _people("people-global", (0.7, 1.0)),
+        _people("people-local", (0.1, 0.6)),
         Augmentation(name="none"),
     )
 }
-"""Presets by name; `people` is the cpu recipe's, the others are the papers'."""
+"""Presets by name; `people` and `people-*` are the cpu recipe's, the others are the papers'."""
 
 
 def augmentation(name: str) -> Augmentation:
@@ -143,6 +187,13 @@ def normalise(images: Tensor) -> Tensor:
     """Turn uint8 images (..., 3, H, W) into float32 with ImageNet mean and standard deviation."""
     scale, shift = _normalisation(images.device)
     return images.float().mul_(scale[:, None, None] / 255).add_(shift[:, None, None])
+
+
+def without_colour(images: Tensor) -> Tensor:
+    """The luminance of normalised images (B, 3, H, W), as three equal channels that are normalised again."""
+    scale, shift = (x[:, None, None] for x in _normalisation(images.device))
+    luma = torch.tensor(_LUMA, device=images.device)[:, None, None]
+    return ((images - shift) / scale * luma).sum(dim=1, keepdim=True) * scale + shift
 
 
 def augment(
@@ -190,6 +241,7 @@ class _Drawn:
         order: int64 (B, 4), order of brightness, contrast, saturation and hue.
         grey: bool (B,).
         erased: int64 (B, 4), rectangle: top, left, height, width in output pixels; height 0 = none.
+        solarised: bool (B,).
     """
 
     boxes: Tensor
@@ -200,6 +252,7 @@ class _Drawn:
     order: Tensor
     grey: Tensor
     erased: Tensor
+    solarised: Tensor
 
     def pick(self, chosen: slice) -> _Drawn:
         """The parameters of some of the images."""
@@ -226,7 +279,11 @@ def _draw(
     order = torch.rand(batch, 4, generator=generator).argsort(dim=1)
     grey = torch.rand(batch, generator=generator) < settings.grey
     erased = _draw_erasing(batch, output, settings, generator)
-    return _Drawn(boxes, flips, sigma, factors.clamp(min=0), angle, order, grey, erased)
+    # Drawn last and only where it is used: presets without it keep the stream that they had before there was any.
+    solarised = torch.zeros(batch, dtype=torch.bool)
+    if settings.solarise:
+        solarised = torch.rand(batch, generator=generator) < settings.solarise
+    return _Drawn(boxes, flips, sigma, factors.clamp(min=0), angle, order, grey, erased, solarised)
 
 
 def _render(images: Tensor, drawn: _Drawn, interpolation: str, out: Tensor) -> None:
@@ -245,6 +302,7 @@ def _render(images: Tensor, drawn: _Drawn, interpolation: str, out: Tensor) -> N
     flat = torch.bmm(flat.view(batch, height * 3, source_w), columns.transpose(1, 2))
     pixels = flat.view(batch, height, 3, width).permute(0, 2, 1, 3).reshape(batch, 3, height * width)
     _apply_colours(pixels, drawn, out.view(batch, 3, height * width))
+    _solarise(out, drawn.solarised)
     _erase(out, drawn.erased)
 
 
@@ -389,6 +447,16 @@ def _draw_erasing(batch: int, size: tuple[int, int], settings: Augmentation, gen
     top = (place[:, 0] * (height - h + 1)).floor()
     left = (place[:, 1] * (width - w + 1)).floor()
     return torch.stack([top, left, h * chosen, w], dim=1).long()
+
+
+def _solarise(out: Tensor, chosen: Tensor) -> None:
+    """Invert the colours of chosen normalised images (b, 3, h, w) where they are 128 of 255 or more (PIL's rule)."""
+    if not chosen.any():
+        return
+    scale, shift = (x[:, None, None] for x in _normalisation(out.device))
+    rows = chosen.nonzero()[:, 0].to(out.device)
+    colours = (out[rows] - shift) / scale
+    out[rows] = torch.where(colours > 127.5 / 255, 1 - colours, colours) * scale + shift
 
 
 def _erase(out: Tensor, rectangles: Tensor) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,14 @@ COCO_KEYPOINTS = (
 )  # fmt: skip
 COCO_FLIP = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
 """Index of the mirrored keypoint of each keypoint."""
+
+
+class Phrase(NamedTuple):
+    """The part of a caption that names one attribute: its characters `start` to `end`, the latter left out."""
+
+    slot: str
+    start: int
+    end: int
 
 
 class ImageArray(Protocol):
@@ -44,9 +52,12 @@ class Samples:
         pose_id: int64 (N,).
         keypoints: float32 (N, 17, 3), COCO order, x and y in pixels of `images` (pixel centres at
             integers), v = 0 not labelled, 1 hidden, 2 visible.
+        joints: float32 (N, 17, 3), the joints of `keypoints` in space, orthographic: x and y in pixels of
+            `images`, z in pixels towards the camera, the origin of z free; NaN where one is not known.
         area: float32 (N,), person area in square pixels (of the original image where there is one).
         boxes: float32 (N, 4), x, y, w, h of the person, same frame as `area`.
         captions: One tuple of captions per image.
+        phrases: The phrases of each of `captions`, in order of appearance: per image, per caption, a tuple.
         attributes: int8 (N, A) in {0, 1, -1 = unspecified}.
         attribute_names: A names, in the order of `attributes`.
         parts: uint8 (N, H, W) part mask, array-like.
@@ -66,9 +77,11 @@ class Samples:
     camera: Int | None = None
     pose_id: Int | None = None
     keypoints: Float | None = None
+    joints: Float | None = None
     area: Float | None = None
     boxes: Float | None = None
     captions: tuple[tuple[str, ...], ...] | None = None
+    phrases: tuple[tuple[tuple[Phrase, ...], ...], ...] | None = None
     attributes: NDArray[np.int8] | None = None
     attribute_names: tuple[str, ...] = ()
     parts: ImageArray | None = None
@@ -93,6 +106,7 @@ class Samples:
             "parts": None if self.parts is None else Indexed(self.parts, indices),
             "slices": {key: value[indices] for key, value in self.slices.items()},
             "captions": None if self.captions is None else tuple(self.captions[i] for i in indices),
+            "phrases": None if self.phrases is None else tuple(self.phrases[i] for i in indices),
             "fingerprint": f"{self.fingerprint}[{_digest(indices)}]",
             "name": name or self.name,
         }

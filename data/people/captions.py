@@ -10,11 +10,15 @@ default is `action`. (Captions written for person search are a different text: t
 
 Sentence templates of two splits are disjoint while the words are shared: every function word below occurs in the
 templates of every split, and every content word can occur in every split.
+
+What names an attribute of the person (gender, head, upper, lower, shoes, belongings) is a *phrase*, and where it stands
+in its caption is known.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +28,7 @@ from numpy.typing import NDArray
 from hcbench.data.people import wardrobe
 from hcbench.data.people.motion import FAMILIES, Pose
 from hcbench.data.people.spec import Draws, Keys
+from hcbench.data.samples import Phrase
 
 WORD_NOISE: Final = 0.075
 """Share of content words (slots) that are wrong at noise 1."""
@@ -84,6 +89,9 @@ _LENGTHS: Final = {
 }  # fmt: skip
 
 
+_MARKED: Final = re.compile("\x02(\\w+)\x1f(.*?)\x03")
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What may be said of N images: int64 (N,) indices into the tuples of `motion` and `wardrobe`."""
@@ -92,6 +100,18 @@ class Facts:
 
     def __len__(self) -> int:
         return len(self.columns["woman"])
+
+    def of(self, image: int) -> dict[str, int]:
+        """The facts of one image."""
+        return {name: int(values[image]) for name, values in self.columns.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Captions and their attribute phrases, as the fields of `Samples` hold them."""
+
+    captions: tuple[tuple[str, ...], ...]
+    phrases: tuple[tuple[tuple[Phrase, ...], ...], ...]
 
 
 _SIZES: Final[dict[str, int]] = {
@@ -124,61 +144,121 @@ def with_wrong_words(truth: Facts, keys: Keys, noise: float) -> Facts:
     return Facts(columns)
 
 
-def _article(noun: str) -> str:
+def article(noun: str) -> str:
+    """The noun with its indefinite article."""
     return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
-def _who(f: dict[str, int]) -> str:
+def mark(slot: str, phrase: str) -> str:
+    """The phrase between marks that `unmark` finds again, wherever a template puts it; nothing stays nothing."""
+    return f"\x02{slot}\x1f{phrase}\x03" if phrase else ""
+
+
+def unmark(text: str) -> tuple[str, tuple[Phrase, ...]]:
+    """A caption without its marks, and where they stood.
+
+    >>> unmark(f"{mark('gender', 'a man')} in a coat")
+    ('a man in a coat', (Phrase(slot='gender', start=0, end=5),))
+    """
+    plain, phrases = "", []
+    pieces = _MARKED.split(text)
+    for before, slot, phrase in zip(pieces[0::3], pieces[1::3], pieces[2::3], strict=False):
+        plain += before
+        phrases.append(Phrase(slot, len(plain), len(plain) + len(phrase)))
+        plain += phrase
+    return plain + pieces[-1], tuple(phrases)
+
+
+def who(f: Mapping[str, int]) -> str:
+    """Gender and age."""
     noun = "woman" if f["woman"] else "man"
     return f"an elderly {noun}" if f["elder"] else f"a {noun}"
 
 
-def _outfit(f: dict[str, int], everything: bool) -> str:
+def doing(f: Mapping[str, int]) -> str:
+    """The action."""
+    return ACTIONS[FAMILIES[f["family"]]][f["manner"]]
+
+
+def upper(f: Mapping[str, int], colour: str, *, pattern: bool = True) -> str:
+    """What is worn above, in a colour (empty: left out); `pattern` names that of the cloth."""
+    patterned = pattern and f["pattern"]
+    words = f"{colour} {wardrobe.PATTERNS[f['pattern']] if patterned else ''} {wardrobe.UPPERS[f['upper']]}"
+    text = article(" ".join(words.split()))
+    return f"{text} with {wardrobe.COLOURS[f['pattern_colour']]}" if patterned and colour else text
+
+
+def lower(f: Mapping[str, int], colour: str, *, pattern: bool = True) -> str:
+    """What is worn below; see `upper`."""
+    name = wardrobe.LOWERS[f["lower"]]
+    patterned = wardrobe.LOWER_PATTERNS[f["lower_pattern"]] if pattern and f["lower_pattern"] else ""
+    text = " ".join(f"{colour} {patterned} {name}".split())
+    return article(text) if name == "skirt" else text
+
+
+def shoes(f: Mapping[str, int], colour: str) -> str:
+    """What is on the feet."""
+    return f"{colour} {wardrobe.SHOES[f['shoes']]}".strip()
+
+
+def hair(f: Mapping[str, int], colour: str) -> str:
+    """Cut and colour of the hair."""
+    return " ".join(_LENGTHS[wardrobe.HAIR_STYLES[f["hair"]]].format(c=colour).split())
+
+
+def hat(f: Mapping[str, int], colour: str) -> str:
+    """What covers the head; empty where nothing does."""
+    return article(f"{colour} {wardrobe.HATS[f['hat']]}".strip()) if f["hat"] else ""
+
+
+def bag(f: Mapping[str, int], colour: str) -> str:
+    """What is carried; empty where nothing is."""
+    return article(f"{colour} {wardrobe.BAGS[f['bag']]}".strip()) if f["bag"] else ""
+
+
+def _outfit(f: Mapping[str, int], everything: bool) -> str:
     colours = wardrobe.COLOURS
-    pattern = ""
-    if everything and f["pattern"]:
-        pattern = f"{wardrobe.PATTERNS[f['pattern']]} "
-    upper = _article(f"{colours[f['upper_colour']]} {pattern}{wardrobe.UPPERS[f['upper']]}")
-    if everything and f["pattern"]:
-        upper += f" with {colours[f['pattern_colour']]}"
-    lower_name = wardrobe.LOWERS[f["lower"]]
-    lower_pattern = f"{wardrobe.LOWER_PATTERNS[f['lower_pattern']]} " if everything and f["lower_pattern"] else ""
-    lower = f"{colours[f['lower_colour']]} {lower_pattern}{lower_name}"
-    if lower_name == "skirt":
-        lower = _article(lower)
-    text = f"{upper} and {lower}"
+    above = mark("upper", upper(f, colours[f["upper_colour"]], pattern=everything))
+    below = mark("lower", lower(f, colours[f["lower_colour"]], pattern=everything))
+    text = f"{above} and {below}"
     return text + _extras(f) if everything else text
 
 
-def _extras(f: dict[str, int]) -> str:
+def _extras(f: Mapping[str, int]) -> str:
     colours = wardrobe.COLOURS
-    items = [f"{colours[f['shoe_colour']]} {wardrobe.SHOES[f['shoes']]}"]
-    style = wardrobe.HAIR_STYLES[f["hair"]]
-    items.append(_LENGTHS[style].format(c=wardrobe.HAIR_COLOURS[f["hair_colour"]]))
-    if f["hat"]:
-        items.append(_article(f"{colours[f['hat_colour']]} {wardrobe.HATS[f['hat']]}"))
-    if f["bag"]:
-        items.append(_article(f"{colours[f['bag_colour']]} {wardrobe.BAGS[f['bag']]}"))
-    if f["glasses"]:
-        items.append("glasses")
-    return f" , with {' , '.join(items[:-1])} and {items[-1]}"
+    items = [
+        mark("shoes", shoes(f, colours[f["shoe_colour"]])),
+        mark("head", hair(f, wardrobe.HAIR_COLOURS[f["hair_colour"]])),
+        mark("head", hat(f, colours[f["hat_colour"]])),
+        mark("belongings", bag(f, colours[f["bag_colour"]])),
+        mark("head", "glasses" if f["glasses"] else ""),
+    ]
+    *first, last = [item for item in items if item]
+    return f" , with {' , '.join(first)} and {last}"
 
 
-def write(said: Facts, template_keys: Keys, split: str, detail: str, sentences: int = 1) -> tuple[tuple[str, ...], ...]:
+def write(said: Facts, template_keys: Keys, split: str, detail: str, sentences: int = 1) -> Said:
     """`sentences` captions per image, each from a template of its own."""
     templates = _ACTION_TEMPLATES if detail == "action" else TEMPLATES[split]
     first = Draws(template_keys).choice("sentence", np.ones(len(templates)))
     everything = detail == "everything"
-    captions = []
+    written = []
     for i in range(len(said)):
-        f = {name: int(values[i]) for name, values in said.columns.items()}
-        words = {"who": _who(f), "doing": ACTIONS[FAMILIES[f["family"]]][f["manner"]]}
+        f = said.of(i)
+        words = {"who": mark("gender", who(f)), "doing": doing(f)}
         if detail != "action":
             words["outfit"] = _outfit(f, everything)
-        captions.append(
-            tuple(_tidy(templates[(int(first[i]) + k) % len(templates)].format(**words)) for k in range(sentences))
-        )
-    return tuple(captions)
+        written.append([templates[(int(first[i]) + k) % len(templates)].format(**words) for k in range(sentences)])
+    return finish(written)
+
+
+def finish(marked: Iterable[Iterable[str]]) -> Said:
+    """Captions as they are handed out, from marked ones: tidy, with their phrases."""
+    both = [[unmark(_tidy(text)) for text in several] for several in marked]
+    return Said(
+        tuple(tuple(text for text, _ in several) for several in both),
+        tuple(tuple(phrases for _, phrases in several) for several in both),
+    )
 
 
 def _tidy(text: str) -> str:

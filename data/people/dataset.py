@@ -6,7 +6,7 @@ import hashlib
 import logging
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -15,9 +15,18 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.people import attributes, body, captions, motion, scene, view, wardrobe
+from hcbench.data.people import attributes, body, captions, descriptions, motion, scene, view, wardrobe
 from hcbench.data.people.cache import Rendered, Shard, obtain
-from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, Draws, PeopleSpec, constant, factor_keys, mix
+from hcbench.data.people.spec import (
+    GROUP_SIZE,
+    REFERENCE_GROUPS,
+    Draws,
+    Keys,
+    PeopleSpec,
+    constant,
+    factor_keys,
+    mix,
+)
 from hcbench.data.samples import Samples
 from hcbench.errors import BudgetError, ConfigError
 
@@ -177,7 +186,6 @@ def _samples(
     bones = body.draw_bones(Draws(keys["skeleton"]), person.woman, person.elder, spec.style)
     yaw = view.draw_yaw(Draws(keys["view"]))
     noisy = spec.noise if spec.split == "pretrain" else 0.0
-    said = captions.with_wrong_words(captions.facts(person, pose), keys["template"], noisy)
     labels = {key: np.concatenate([r.labels[key] for r in rendered]) for key in rendered[0].labels}
     # What is fixed by the layout names the identity and the pose: elsewhere every image is a person or pose of its own.
     image = np.arange(len(groups), dtype=np.int64)
@@ -185,17 +193,25 @@ def _samples(
     identity = np.where(groups >= FIRST_DISTRACTOR, -1, identity)
     visible = labels["area"] / np.maximum(labels["full_area"], 1.0)
     ids = np.array([f"{spec.split}/{spec.layout}/{g:06d}-{v}" for g, v in zip(groups, variants, strict=True)])
-    points = labels["keypoints"]
+    points, joints = labels["keypoints"], _joints(spec, keys, pose, bones)
     if spec.split == "pretrain" and spec.noise > 0:
         noise = Draws(mix(np.array([constant("noise", name) for name in ids], np.uint64)))
         points = jittered(points, labels["stature"], noise, spec.noise)
+        joints = jittered_joints(joints, labels["stature"], noise, spec.noise)
         if spec.layout == "identities":
             identity = wrong_identities(groups, noise, spec.noise)
-    said_text = captions.write(said, keys["template"], spec.split, spec.caption_detail, sentences)
+    truth = captions.facts(person, pose)
+    if spec.split == "pretrain" and spec.layout == "identities":
+        shown = descriptions.showing([r.parts for r in rendered], labels["keypoints"], truth)
+        said = descriptions.describe(truth, shown, keys["template"], noisy)
+        _log_same_looks(name, truth, groups)
+    else:
+        worded = captions.with_wrong_words(truth, keys["template"], noisy)
+        said = captions.write(worded, keys["template"], spec.split, spec.caption_detail, sentences)
     traits = attributes.attributes(person, pose, yaw)
     return Samples(
         name=name,
-        fingerprint=_digest(work, identity, points, said_text, traits),
+        fingerprint=_digest(work, identity, points, joints, said.captions, traits),
         images=Stacked([r.images for r in rendered]),
         ids=ids,
         group=groups,
@@ -203,9 +219,11 @@ def _samples(
         camera=scene.draw_cameras(keys, variants, spec.split),
         pose_id=groups if spec.layout == "poses" else image,
         keypoints=points,
+        joints=joints,
         area=labels["area"],
         boxes=labels["boxes"],
-        captions=said_text,
+        captions=said.captions,
+        phrases=said.phrases,
         attributes=traits,
         attribute_names=attributes.ATTRIBUTES,
         parts=Stacked([r.parts for r in rendered]),
@@ -232,15 +250,39 @@ def _sector(yaw: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.digitize(away, [np.pi / 4, 3 * np.pi / 4]).astype(np.int64)
 
 
+def _joints(spec: PeopleSpec, keys: Mapping[str, Keys], pose: motion.Pose, bones: body.Bones) -> NDArray[np.float32]:
+    """The joints in space as the camera sees them, float32 (N, 17, 3); every one is known, also outside the image.
+
+    They are drawn from the same keys as the pictures, so that cached pictures need no new labels.
+    """
+    skeleton = body.forward_kinematics(pose, bones)
+    camera = view.draw_view(Draws(keys["view"]), Draws(keys["framing"]), skeleton, spec.height, spec.width)
+    return camera.project(body.keypoints(skeleton)).astype(np.float32)
+
+
 def jittered(
     keypoints: NDArray[np.float32], stature: NDArray[np.float32], draws: Draws, noise: float
 ) -> NDArray[np.float32]:
     """Move labelled keypoints by KEYPOINT_NOISE statures (root mean square distance) times `noise`."""
-    gauss = np.stack([draws.normal(f"jitter/{i}", limit=4.0) for i in range(34)], axis=1).reshape(-1, 17, 2)
     moved = keypoints.copy()
-    step = gauss * (KEYPOINT_NOISE / np.sqrt(2.0) * noise * stature)[:, None, None]
-    moved[..., :2] += step * (keypoints[..., 2:] > 0)
+    moved[..., :2] += _steps(stature, draws, noise, 34).reshape(-1, 17, 2) * (keypoints[..., 2:] > 0)
     return moved
+
+
+def jittered_joints(
+    joints: NDArray[np.float32], stature: NDArray[np.float32], draws: Draws, noise: float
+) -> NDArray[np.float32]:
+    """Move all joints: in the image by the steps of their keypoints, in depth by steps of the same deviation."""
+    steps = _steps(stature, draws, noise, 51)
+    moved = joints.copy()
+    moved[..., :2] += steps[:, :34].reshape(-1, 17, 2)
+    moved[..., 2] += steps[:, 34:]
+    return moved
+
+
+def _steps(stature: NDArray[np.float32], draws: Draws, noise: float, count: int) -> NDArray[np.float64]:
+    gauss = np.stack([draws.normal(f"jitter/{i}", limit=4.0) for i in range(count)], axis=1)
+    return np.asarray(gauss * (KEYPOINT_NOISE / np.sqrt(2.0) * noise * stature)[:, None])
 
 
 def wrong_identities(group: NDArray[np.int64], draws: Draws, noise: float) -> NDArray[np.int64]:
@@ -255,6 +297,14 @@ def wrong_identities(group: NDArray[np.int64], draws: Draws, noise: float) -> ND
     step = 1 + (draws.uniform("which") * np.maximum(size - 1, 1)).astype(np.int64)
     other = group[(first + (position - first + step) % size) * GROUP_SIZE]
     return np.asarray(np.where(wrong, other, group))
+
+
+def _log_same_looks(name: str, truth: captions.Facts, groups: NDArray[np.int64]) -> None:
+    """Persons who look the same in words cannot be told apart by captions."""
+    _, first = np.unique(groups, return_index=True)
+    looks = np.stack([v[first] for n, v in truth.columns.items() if n not in ("family", "manner")], axis=1)
+    _, counts = np.unique(looks, axis=0, return_counts=True)
+    log.info("%s: %d of %d persons look the same in words as another.", name, counts[counts > 1].sum(), len(first))
 
 
 def _log_twins(name: str, said: tuple[tuple[str, ...], ...], identities: NDArray[np.int64]) -> None:

@@ -53,7 +53,9 @@ class PeopleSpec:
             combinations of two splits are disjoint.
         layout: What a group holds fixed: captions, poses or identities; benchmark splits use identities.
         style: A or B: textures, noise, light and body statistics. Pre-training uses A, benchmarks B.
-        caption_detail: What a caption names: action, garments (and their colours), everything. See `captions`.
+        caption_detail: What the captions of the layouts captions and poses hold fixed, and so name: action, garments
+            (and their colours), everything; see `captions`. Benchmark splits name everything. The layout identities
+            holds no caption fixed: its captions describe each picture, whatever this says (see `descriptions`).
         noise: Scale of the label noise of the pretrain split: 10 % wrong identity labels, 5-10 % wrong caption words,
             keypoint jitter of 2 % of stature. 0 is the oracle.
         height: Image height in pixels.

@@ -17,6 +17,13 @@ class Config:
         bn: "per_view" takes batch statistics of each view alone, "global" of all views together.
         labels: "caption" makes equal captions positives, "position" reproduces the official batch positions.
         num_crop: Augmented views per drawn image.
+        language: StableRep+: a text tower, and the image-text loss beside the multi-positive one.
+        text_weight: Weight of the image-text loss; it counts only with `language`, as do the next five.
+        text_dim: Width of the text tower.
+        text_layers: Blocks of the text tower.
+        text_heads: Attention heads of the text tower.
+        text_tokens: Tokens of a caption, the rest is cut.
+        shared_dim: Width of the space of images and texts.
         augmentation: Name of a preset of `hcbench.data.augment`.
         lr: Learning rate; None takes the recipe's.
         weight_decay: None takes the recipe's.
@@ -27,6 +34,13 @@ class Config:
     bn: str = "per_view"  # models/StableRep.py: one projector call per view
     labels: str = "caption"  # official: batch position (main_stablerep.py:325)
     num_crop: int = 1  # README commands
+    language: bool = False  # --add_language
+    text_weight: float = 1.0  # w2 = w1 = 1
+    text_dim: int = 256  # official: 512
+    text_layers: int = 4  # official: 12
+    text_heads: int = 4  # official: 8
+    text_tokens: int = 64  # official: 77
+    shared_dim: int = 512  # official
     augmentation: str = "people"  # the recipe's; paper: "strong" (dataset/data.py)
     lr: float | None = None  # paper: see `paper_lr`
     weight_decay: float | None = None  # paper: 0.1
@@ -71,6 +85,12 @@ DEVIATIONS = (
         official="[CLS] and positions are decayed",
         ours="not decayed, positions are fixed",
         why="one rule and one backbone for every method",
+    ),
+    Deviation(
+        point="text tower (StableRep+)",
+        official="CLIP's: causal, 12 layers, 49 thousand byte pairs, the vector at the end of the text",
+        ours="BERT's, small, with the corpus's word list, the mean over tokens; linear projections as there",
+        why="one text tower for every method that has texts",
     ),
     Deviation(
         point="drawn images",

@@ -1,8 +1,10 @@
 """StableRep (Tian et al., NeurIPS 2023, arXiv 2306.00984).
 
 Official code: google-research/syn-rep-learn @45f451b, folder StableRep. Reproduced: the multi-positive
-loss, the projector with batch statistics per view, the views. Departures stand in the card. SimCLR is the
-same code with one image per group and two crops of it.
+loss, the projector with batch statistics per view, the views; with `language` the image-text loss of
+StableRep+. Departures stand in the card. SimCLR is the same code with one image per group and two crops of it.
+
+    L = MP(image) + w2 * (CE(image -> text) + CE(text -> image)) / 2        the second term is StableRep+'s
 
 Shapes: B images = G groups x m, group-major as the loop hands them over; V = m * num_crop views of G rows
 (of B rows where images are drawn singly), view-major from `views` on.
@@ -22,10 +24,15 @@ from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import Batch, Context, Method, Objective, Step, Views
 from hcbench.methods.card import MethodCard
 from hcbench.methods.parts import diagnostics
-from hcbench.methods.parts.encoder import Encoder
+from hcbench.methods.parts.encoder import Encoder, Features
 from hcbench.methods.parts.heads import Projector, project_per_view
-from hcbench.methods.parts.losses import multi_positive_contrastive
+from hcbench.methods.parts.losses import image_text_terms, multi_positive_contrastive
+from hcbench.methods.parts.text import ImageProjection, TextSpec, TextTower
+from hcbench.methods.parts.tokenizer import Tokenizer, Tokens
 from hcbench.methods.stablerep.card import CARD, Config
+
+MOST_LOGIT_SCALE = 4.6052
+"""Where the logarithm of the image-text scale is held after every step: ln 100, as CLIP does."""
 
 
 class StableRep(Method):
@@ -40,6 +47,23 @@ class StableRep(Method):
         self.augmentation = augmentation(config.augmentation)
         self.projector = Projector(encoder.dim, config.projector)
         self.images_per_group = context.images_per_group
+        if config.language:
+            self._join_text()
+
+    def _join_text(self) -> None:
+        """StableRep+: a text tower beside the backbone, both with a linear map into one space."""
+        config, encoder = self.config, self.encoder
+        tokenizer = Tokenizer.from_words(self.context.vocabulary, max_tokens=config.text_tokens)
+        spec = TextSpec(
+            dim=config.text_dim,
+            layers=config.text_layers,
+            heads=config.text_heads,
+            mlp_dim=4 * config.text_dim,
+            max_tokens=config.text_tokens,
+            projection=config.shared_dim,
+        )
+        encoder.join_text(TextTower(spec, tokenizer), ImageProjection(encoder.dim, config.shared_dim, bias=False))
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def views(self, batch: Batch, generator: torch.Generator) -> Views:
         """Augment each image `num_crop` times; images view-major, labels in the same order."""
@@ -55,7 +79,16 @@ class StableRep(Method):
             [augment(sources, self.augmentation, generator, size=self.context.input_size).images for _ in range(crops)]
         )
         labels = self.labels(batch).cpu()[order].repeat(crops).to(images.device)
-        return {"images": images, "labels": labels}
+        views: Views = {"images": images, "labels": labels}
+        if self.config.language:
+            views["tokens"] = self.tokens(batch).to(images.device)
+        return views
+
+    def tokens(self, batch: Batch) -> Tokens:
+        """One caption per group: that of its first image."""
+        if batch.captions is None:
+            raise MethodError(f"{self.card.title}+ learns from captions, and a batch has none.", "Set language=false.")
+        return self.encoder.towers()[0].tokenizer(batch.captions[:: self.images_per_group])
 
     def labels(self, batch: Batch) -> Tensor:
         """What makes two images of the batch positives, int64 (B,)."""
@@ -69,8 +102,8 @@ class StableRep(Method):
     def objectives(self, views: Views, step: Step) -> Iterator[Objective]:
         """The one loss, with what tells whether it learns."""
         labels, number = views["labels"], self.images_per_group * self.config.num_crop
-        pooled = self.encoder(views["images"]).pooled
-        z = self.project(pooled, number)
+        features = self.encoder(views["images"])
+        z = self.project(features.pooled, number)
         loss = multi_positive_contrastive(z, labels, temperature=self.config.temperature)
         captions = len(labels) // number
         parts: dict[str, Tensor | float] = {
@@ -82,9 +115,30 @@ class StableRep(Method):
             "uniformity": diagnostics.uniformity(z),
             "without_positive": diagnostics.share_without_positive(labels),
             "equal_captions": float(captions - len(labels.unique())),
-            "feature_variance": diagnostics.feature_variance(pooled),
+            "feature_variance": diagnostics.feature_variance(features.pooled),
         }
+        if self.config.language:
+            terms = self._image_text(features, views["tokens"], labels)
+            loss = loss + self.config.text_weight * terms.mean()
+            parts |= {
+                "image_to_text_loss": terms[0].detach(),
+                "text_to_image_loss": terms[1].detach(),
+                "logit_scale": self.logit_scale.detach().exp(),
+            }
         yield Objective("main", loss, parts)
+
+    def _image_text(self, features: Features, tokens: Tokens, labels: Tensor) -> Tensor:
+        """Both terms (2,) of StableRep+; view-major labels begin with one of each group, as the captions do."""
+        tower, projection = self.encoder.towers()
+        _, text = tower(tokens.ids, tokens.mask)
+        scale = self.logit_scale.exp()
+        return image_text_terms(projection(features), text, labels, labels[: len(text)], logit_scale=scale)
+
+    @torch.no_grad()
+    def after_step(self, step: Step) -> None:
+        """Hold the image-text scale in its range."""
+        if self.config.language:
+            self.logit_scale.clamp_(0, MOST_LOGIT_SCALE)
 
     def project(self, pooled: Tensor, views: int) -> Tensor:
         """Projected features; batch statistics per view or over all."""

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hcbench.data.samples import COCO_FLIP, COCO_KEYPOINTS, Samples
+from hcbench.data.samples import COCO_FLIP, COCO_KEYPOINTS, Phrase, Samples
 
 
 def _samples(n: int = 6) -> Samples:
@@ -13,6 +13,7 @@ def _samples(n: int = 6) -> Samples:
         ids=np.array([f"id{i}" for i in range(n)]),
         identity=np.arange(n) // 2,
         captions=tuple((f"caption {i}",) for i in range(n)),
+        phrases=tuple(((Phrase("number", 8, 9 + i // 10),),) for i in range(n)),
         slices={"skin": np.arange(n) % 3},
     )
 
@@ -23,6 +24,7 @@ def test_subset_keeps_every_field_in_step() -> None:
     assert picked.identity is not None
     assert picked.identity.tolist() == [2, 0, 0]
     assert picked.captions == (("caption 4",), ("caption 1",), ("caption 1",))
+    assert picked.phrases == (((Phrase("number", 8, 9),),),) * 3
     assert picked.images[np.array([0, 2])][:, 0, 0, 0].tolist() == [4, 1]
     assert picked.slices["skin"].tolist() == [1, 1, 1]
     assert len(picked) == 3
@@ -35,7 +37,7 @@ def test_subset_of_a_subset_reads_the_right_pixels() -> None:
 
 
 def test_known_names_what_is_there() -> None:
-    assert _samples().known() == {"images", "identity", "captions"}
+    assert _samples().known() == {"images", "identity", "captions", "phrases"}
 
 
 def test_flip_is_its_own_inverse_and_swaps_sides() -> None:

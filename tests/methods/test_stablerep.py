@@ -12,11 +12,11 @@ from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import Batch, Context, Step
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.heads import Projector, project_per_view
-from hcbench.methods.parts.losses import multi_positive_contrastive
+from hcbench.methods.parts.losses import image_text_terms, multi_positive_contrastive, multi_positive_image_text
 from hcbench.methods.simclr.card import CARD as SIMCLR_CARD
 from hcbench.methods.simclr.method import SimCLR
 from hcbench.methods.stablerep.card import Config, paper_lr
-from hcbench.methods.stablerep.method import StableRep, merge_equal_captions, view_major
+from hcbench.methods.stablerep.method import MOST_LOGIT_SCALE, StableRep, merge_equal_captions, view_major
 
 SIZE = (32, 16)
 STEP = Step(index=0, total=1, stage="pretrain", stage_index=0, stage_total=1, images_seen=0, epoch=0)
@@ -30,7 +30,12 @@ def make(kind=StableRep, members=3, **settings):
     torch.manual_seed(0)
     config = Config(**{"projector": (16, 8), **settings})
     encoder = build_encoder(EncoderSpec("vit-mini16", *SIZE), 0)
-    return kind(config, encoder, Context(input_size=SIZE, images_per_group=members))
+    context = Context(input_size=SIZE, images_per_group=members, vocabulary=("red", "blue", "green", "coat"))
+    return kind(config, encoder, context)
+
+
+TEXT = {"language": True, "text_dim": 16, "text_layers": 1, "text_heads": 2, "text_tokens": 8, "shared_dim": 12}
+COATS = ("red coat",) * 3 + ("blue coat",) * 3 + ("red coat",) * 3 + ("green coat",) * 3
 
 
 def batch(groups=4, members=3, captions=None):
@@ -166,3 +171,74 @@ def test_config_errors():
             make(**setting)
     with pytest.raises(ConfigError, match="peeple"):
         make(augmentation="peeple")
+
+
+def test_language_adds_the_image_text_loss_of_one_caption_per_group():
+    method = make(**TEXT, augmentation="none")
+    views = method.views(batch(captions=COATS), generator())
+    tokenizer = method.encoder.text.tokenizer
+    assert torch.equal(views["tokens"].ids, tokenizer(["red coat", "blue coat", "red coat", "green coat"]).ids)
+    (objective,) = method.objectives(views, STEP)
+    tower, projection = method.encoder.towers()
+    features = method.encoder(views["images"])
+    image, text = projection(features), tower(views["tokens"].ids, views["tokens"].mask)[1]
+    labels, of_texts = views["labels"], torch.tensor([50, 51, 50, 53])
+    both = multi_positive_image_text(image, text, labels, of_texts, logit_scale=1 / 0.07)
+    first = objective.parts["mp_loss"]
+    torch.testing.assert_close(objective.loss.detach(), (first + both).detach(), atol=1e-5, rtol=1e-5)
+    terms = objective.parts["image_to_text_loss"] + objective.parts["text_to_image_loss"]
+    torch.testing.assert_close(terms / 2, both.detach(), atol=1e-5, rtol=1e-5)
+    assert float(objective.parts["logit_scale"]) == pytest.approx(1 / 0.07, rel=1e-5)
+    (halved,) = make(**TEXT, augmentation="none", text_weight=0.5).objectives(views, STEP)
+    torch.testing.assert_close(halved.loss.detach(), (first + both / 2).detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_image_text_targets_are_uniform_over_matches():
+    """A slow reference: every row's target sums to 1 over the views of its caption, or the texts of its image."""
+    torch.manual_seed(0)
+    image, text = torch.randn(6, 4), torch.randn(3, 4)
+    of_images, of_texts = torch.tensor([7, 8, 9, 7, 8, 9]), torch.tensor([7, 8, 9])
+    logits = 5.0 * F.normalize(image, dim=1) @ F.normalize(text, dim=1).T
+    target = (of_images[:, None] == of_texts[None, :]).float()
+    one_hot, uniform = target / target.sum(dim=1, keepdim=True), target.T / target.T.sum(dim=1, keepdim=True)
+    torch.testing.assert_close(uniform.sum(dim=1), torch.ones(3))
+    assert set(uniform[0].tolist()) == {0.0, 0.5}
+    expected = torch.stack([F.cross_entropy(logits, one_hot), F.cross_entropy(logits.T, uniform)])
+    torch.testing.assert_close(image_text_terms(image, text, of_images, of_texts, logit_scale=5.0), expected)
+
+
+def test_the_image_text_scale_is_held_in_its_range():
+    method = make(**TEXT)
+    for value, held in ((9.0, MOST_LOGIT_SCALE), (-1.0, 0.0), (2.0, 2.0)):
+        method.logit_scale.data.fill_(value)
+        method.after_step(STEP)
+        assert float(method.logit_scale.detach()) == pytest.approx(held)
+    plain = [group for spec in method.param_groups() for group in spec.groups if group.weight_decay_factor == 0]
+    assert any(parameter is method.logit_scale for group in plain for parameter in group.params)
+
+
+def test_language_learns_and_its_towers_are_the_encoders():
+    method = make(**TEXT, augmentation="none")
+    optimiser = torch.optim.AdamW(method.parameters(), 1e-3)
+    source, losses = batch(captions=COATS), []
+    for _ in range(20):
+        (objective,) = method.objectives(method.views(source, generator()), STEP)
+        optimiser.zero_grad()
+        objective.loss.backward()
+        assert all(p.grad is not None for p in method.parameters() if p.requires_grad)
+        optimiser.step()
+        method.after_step(STEP)
+        losses.append(objective.loss.item())
+    assert sum(losses[-3:]) < 0.9 * sum(losses[:3])
+    assert method.encoder.embed_text(["a red coat"]).shape == (1, 12)
+    assert method.encoder.image_projection.linear.bias is None
+
+
+def test_without_language_nothing_is_added():
+    plain, both = make(), make(**TEXT)
+    assert plain.encoder.text is None
+    assert not hasattr(plain, "logit_scale")
+    for name, value in plain.state_dict().items():
+        assert torch.equal(value, both.state_dict()[name])
+    with pytest.raises(MethodError, match="captions"):
+        both.views(batch(), generator())

@@ -28,7 +28,8 @@ def test_view_has_every_field_group_major(tmp_path):
     assert v.parts[np.array([2, 14])].shape == (2, 64, 32)
     assert v.attributes.shape == (15, len(ATTRIBUTES))
     assert len(set(v.ids)) == 15
-    assert all(len(c) == 1 for c in v.captions)
+    assert all(len(c) == 3 for c in v.captions)
+    assert [len(several) for several in v.phrases] == [3] * 15
     assert {"skin_tone", "view", "occlusion"} <= set(v.slices)
     again = pretraining_view(SMALL, groups, cache=tmp_path)
     assert again.fingerprint == v.fingerprint
@@ -44,6 +45,36 @@ def test_noise_changes_labels_not_pixels(tmp_path):
     assert (clean.identity == clean.group).all()
     assert (clean.keypoints != noisy.keypoints).any()
     assert clean.fingerprint != noisy.fingerprint
+
+
+def test_joints_are_the_keypoints_in_space():
+    groups = np.arange(20)
+    clean = pretraining_view(PeopleSpec(height=64, width=32, noise=0.0), groups, cache=None)
+    seen = clean.keypoints[..., 2] > 0
+    assert clean.joints.shape == (100, 17, 3)
+    assert clean.joints.dtype == np.float32
+    np.testing.assert_allclose(clean.joints[..., :2][seen], clean.keypoints[..., :2][seen], atol=1e-4)
+    assert np.isfinite(clean.joints).all(), "joints outside the image are known too"
+    # Limbs have their lengths in space, whatever the view: left and right thighs are equally long.
+    thighs = [np.linalg.norm(clean.joints[:, hip] - clean.joints[:, hip + 2], axis=1) for hip in (11, 12)]
+    np.testing.assert_allclose(thighs[0], thighs[1], rtol=1e-3)
+    flat = [np.linalg.norm((clean.joints[:, hip] - clean.joints[:, hip + 2])[:, :2], axis=1) for hip in (11, 12)]
+    assert abs(flat[0] / flat[1] - 1).max() > 0.1
+
+
+def test_joints_and_keypoints_share_their_noise():
+    groups = np.arange(40)
+    clean, noisy = (
+        pretraining_view(PeopleSpec(height=64, width=32, noise=noise), groups, cache=None) for noise in (0.0, 1.0)
+    )
+    seen = clean.keypoints[..., 2] > 0
+    np.testing.assert_allclose(noisy.joints[..., :2][seen], noisy.keypoints[..., :2][seen], atol=1e-4)
+    moved = noisy.joints - clean.joints
+    in_image = np.sqrt((moved[..., :2] ** 2).sum(axis=2).mean(axis=1))
+    thigh = np.linalg.norm(clean.joints[:, 11] - clean.joints[:, 13], axis=1)
+    assert np.median(in_image / (thigh / 0.243)) == pytest.approx(0.02, rel=0.15)
+    assert moved[..., 2].std() == pytest.approx(moved[..., 0].std(), rel=0.15)
+    assert abs(np.corrcoef(moved[..., 2].ravel(), moved[..., 0].ravel())[0, 1]) < 0.1
 
 
 def test_layout_decides_what_is_known_as_the_same():

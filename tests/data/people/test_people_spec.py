@@ -21,7 +21,8 @@ def _said(spec, groups, variants, sentences=1):
     keys = factor_keys(spec, groups, variants)
     person = wardrobe.draw_person(keys, spec.split, spec.style)
     pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
-    return captions.write(captions.facts(person, pose), keys["template"], spec.split, spec.caption_detail, sentences)
+    said = captions.write(captions.facts(person, pose), keys["template"], spec.split, spec.caption_detail, sentences)
+    return said.captions
 
 
 @pytest.mark.parametrize("detail", DETAILS)

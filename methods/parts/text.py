@@ -1,0 +1,171 @@
+"""The text side of an encoder: a BERT of any size, and the image's way into the space of its vectors.
+
+Shapes: B texts, L tokens of the longest, D width of the tower, K width of the shared space (D without a projection).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hcbench.errors import ConfigError
+from hcbench.methods.parts.encoder import Features
+from hcbench.methods.parts.tokenizer import Tokenizer
+
+TEXT_POOLS = ("mean", "pooler")
+IMAGE_POOLS = ("cls", "mean", "max")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextSpec:
+    """Which text tower to build.
+
+    Attributes:
+        dim: Width D.
+        layers: Blocks.
+        heads: Attention heads.
+        mlp_dim: Width of the blocks' hidden layer.
+        max_tokens: Positions; longer texts are cut by the tokenizer.
+        pool: "mean" of all tokens but padding, or BERT's "pooler" on [CLS].
+        projection: Width of a linear map after pooling, 0 = none.
+        dropout: Of blocks and attention; BERT's 0.1 is for a larger tower that reads longer.
+    """
+
+    dim: int = 256
+    layers: int = 4
+    heads: int = 4
+    mlp_dim: int = 1024
+    max_tokens: int = 64
+    pool: str = "mean"
+    projection: int = 0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.pool not in TEXT_POOLS:
+            raise ConfigError(f"A text tower pools by {self.pool!r}.", f"Use one of: {', '.join(TEXT_POOLS)}.")
+        if self.dim % self.heads:
+            raise ConfigError(f"A text tower of width {self.dim} has {self.heads} heads.", "Heads divide the width.")
+        if self.max_tokens < 3:
+            raise ConfigError(f"A text tower has {self.max_tokens} positions.", "[CLS], a word and [SEP] need 3.")
+
+
+class TextTower(nn.Module):
+    """transformers' `BertModel` from random weights, with its tokenizer.
+
+    Args:
+        spec: Its size.
+        tokenizer: Gives the numbers that the tower understands.
+    """
+
+    def __init__(self, spec: TextSpec, tokenizer: Tokenizer) -> None:
+        # A second's import that image-only methods do without.
+        from transformers import BertConfig, BertModel
+
+        super().__init__()
+        self.spec, self.tokenizer = spec, tokenizer
+        config = BertConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=spec.dim,
+            num_hidden_layers=spec.layers,
+            num_attention_heads=spec.heads,
+            intermediate_size=spec.mlp_dim,
+            max_position_embeddings=spec.max_tokens,
+            hidden_dropout_prob=spec.dropout,
+            attention_probs_dropout_prob=spec.dropout,
+            pad_token_id=0,
+        )
+        self.bert: nn.Module = BertModel(config, add_pooling_layer=spec.pool == "pooler")
+        self.projection = unbiased(spec.dim, spec.projection) if spec.projection else nn.Identity()
+
+    @property
+    def dim(self) -> int:
+        """Width K of what `encode` gives."""
+        return self.spec.projection or self.spec.dim
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode tokens.
+
+        Args:
+            input_ids: int64 (B, L).
+            attention_mask: bool or int (B, L), 0 = padding.
+
+        Returns:
+            The tokens' last hidden states (B, L, D), and one vector per text (B, K), not normalised.
+        """
+        out = self.bert(input_ids=input_ids, attention_mask=attention_mask.long())
+        hidden: Tensor = out.last_hidden_state
+        pooled = out.pooler_output if self.spec.pool == "pooler" else masked_mean(hidden, attention_mask)
+        return hidden, self.projection(pooled)
+
+    @torch.no_grad()
+    def encode(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
+        """Vectors of texts in evaluation mode, float32 (N, K) on the CPU, not normalised."""
+        was_training = self.training
+        self.eval()
+        device = next(self.parameters()).device
+        parts = [torch.zeros(0, self.dim)]
+        try:
+            for start in range(0, len(texts), batch_size):
+                tokens = self.tokenizer(texts[start : start + batch_size]).to(device)
+                parts.append(self(tokens.ids, tokens.mask)[1].float().cpu())
+        finally:
+            self.train(was_training)
+        return torch.cat(parts)
+
+
+class ImageProjection(nn.Module):
+    """The image's way into the shared space: pooling, then a linear map.
+
+    Args:
+        dim: Width of the encoder.
+        out: Width K of the shared space.
+        pool: "cls" takes the encoder's pooled vector ([CLS] where there is one), "mean" and "max" that of the grid.
+        bias: Whether the map has one.
+    """
+
+    def __init__(self, dim: int, out: int, *, pool: str = "cls", bias: bool = True) -> None:
+        super().__init__()
+        if pool not in IMAGE_POOLS:
+            raise ConfigError(f"An image projection pools by {pool!r}.", f"Use one of: {', '.join(IMAGE_POOLS)}.")
+        self.dim, self.out, self.pool = dim, out, pool
+        if bias:
+            self.linear = nn.Linear(dim, out)
+            nn.init.xavier_uniform_(self.linear.weight)
+            nn.init.zeros_(self.linear.bias)
+        else:
+            self.linear = unbiased(dim, out)
+
+    def arguments(self) -> dict[str, Any]:
+        """Keyword arguments, of json types, that build the same map."""
+        return {"dim": self.dim, "out": self.out, "pool": self.pool, "bias": self.linear.bias is not None}
+
+    def forward(self, features: Features) -> Tensor:
+        """Image vectors (B, K), not normalised."""
+        if self.pool == "cls":
+            pooled = features.pooled
+        else:
+            grid = features.grid.flatten(2)
+            pooled = grid.mean(dim=2) if self.pool == "mean" else grid.amax(dim=2)
+        out: Tensor = self.linear(pooled)
+        return out
+
+
+def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
+    """The mean over tokens (B, L, D) that are no padding, (B, D), at least float32.
+
+    >>> masked_mean(torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]]))
+    tensor([[2.]])
+    """
+    weight = mask.float()[..., None]
+    return (hidden.float() * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=1)
+
+
+def unbiased(dim: int, out: int) -> nn.Linear:
+    """CLIP's projection: no bias, deviation dim^-1/2 (StableRep models/StableRep.py)."""
+    linear = nn.Linear(dim, out, bias=False)
+    nn.init.normal_(linear.weight, std=dim**-0.5)
+    return linear
