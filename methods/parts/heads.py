@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcbench.errors import MethodError
@@ -52,3 +54,43 @@ def project_per_view(projector: nn.Module, features: Tensor, views: int) -> Tens
             "Raise the batch size, or set bn=global.",
         )
     return torch.cat([projector(view) for view in features.chunk(views)])
+
+
+class DinoHead(nn.Module):
+    """DINO's head: an MLP without batch norm, then cosines with the rows of a prototype matrix.
+
+    A weight-normalised last layer whose gain is fixed at 1 (DINO vision_transformer.py, DINOHead) is a linear map
+    with unit rows: it is written as that, with one parameter less.
+
+    Args:
+        dim: Width of the input.
+        hidden: Width of the hidden layers.
+        bottleneck: Width of the vectors that are compared with prototypes.
+        outputs: Prototypes.
+        layers: Layers of the MLP, at least 1.
+    """
+
+    def __init__(self, dim: int, *, hidden: int, bottleneck: int, outputs: int, layers: int = 3) -> None:
+        super().__init__()
+        widths = [dim, *[hidden] * (layers - 1), bottleneck]
+        modules: list[nn.Module] = []
+        for width_in, width_out in itertools.pairwise(widths):
+            modules += [nn.GELU()] if modules else []
+            modules.append(nn.Linear(width_in, width_out))
+        self.mlp = nn.Sequential(*modules)
+        for module in self.mlp:
+            if isinstance(module, nn.Linear):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.zeros_(module.bias)
+        self.prototypes = nn.Linear(bottleneck, outputs, bias=False)
+
+    def forward(self, features: Tensor, *, frozen: bool = False) -> Tensor:
+        """Cosines (..., outputs) of features (..., dim), float32, in [-1, 1].
+
+        `frozen` spares the prototypes the gradient.
+        """
+        vectors = self.mlp(features)
+        # Temperatures of a few hundredths would blow up what low precision rounds off a cosine.
+        with torch.autocast(vectors.device.type, enabled=False):
+            weight = self.prototypes.weight.detach() if frozen else self.prototypes.weight
+            return F.linear(F.normalize(vectors.float(), dim=-1), F.normalize(weight, dim=1))

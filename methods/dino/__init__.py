@@ -1,0 +1,1 @@
+"""DINO: self-distillation between the crops of one image."""

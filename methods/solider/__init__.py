@@ -1,0 +1,1 @@
+"""SOLIDER: self-distillation with pseudo labels of body parts and a semantic controller."""

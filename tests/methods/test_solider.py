@@ -1,0 +1,485 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+
+from hcbench.data.samples import Samples
+from hcbench.errors import ConfigError, MethodError
+from hcbench.harness.outcomes import Interrupted
+from hcbench.harness.settings import Cell, CorpusConfig, PretrainConfig
+from hcbench.harness.train import train as run_loop
+from hcbench.methods.base import Batch, Context, Step
+from hcbench.methods.parts import losses
+from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
+from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
+from hcbench.methods.parts.diagnostics import warnings
+from hcbench.methods.parts.encoder import encode_all
+from hcbench.methods.solider.card import CARD, Config, paper_lr
+from hcbench.methods.solider.labels import PartLabels, part_labels
+from hcbench.methods.solider.method import SEMANTIC, Solider, erase_part
+from hcbench.methods.solider.networks import ControlledSwin, ControlledVit, Controller, controlled
+
+SIZE = (32, 16)
+SMALL = {"head_hidden": 16, "head_bottleneck": 8, "head_outputs": 12, "local_crops": 1, "center_momentum": 0.5}
+STEP = Step(index=5, total=9, stage=SEMANTIC, stage_index=2, stage_total=4, images_seen=0, epoch=0)
+FIRST = dataclasses.replace(STEP, stage="dino")
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def batch(count=5, size=SIZE, seed=0):
+    images = torch.randint(0, 256, (count, 3, *size), dtype=torch.uint8, generator=generator(seed))
+    return Batch(images=images, indices=torch.arange(count))
+
+
+def encoder(backbone="vit-mini8", size=SIZE, seed=0):
+    return build_encoder(EncoderSpec(backbone, *size), seed)
+
+
+def make(backbone="vit-mini8", size=SIZE, seed=0, **settings):
+    torch.manual_seed(seed)
+    return Solider(Config(**{**SMALL, **settings}), encoder(backbone, size, seed), Context(input_size=size)).train()
+
+
+def labelled(method, kept=(True,) * 10):
+    """Give every view bands of two rows for labels (background above), instead of what the teacher says."""
+    kept = torch.tensor(kept)
+    bands = torch.arange(4).repeat_interleave(2).view(1, 4, 2).repeat(len(kept), 1, 1)
+    found = PartLabels(bands * kept[:, None, None], kept, torch.full((len(kept),), 0.75))
+    method.labels = lambda images, generator=None: found
+    return found
+
+
+def views_of(method, lam=(1.0, 0.0, 1.0, 1.0, 0.0), part=2):
+    views = method.views(batch(), generator())
+    return {**views, "lambda": torch.tensor(lam), "part": part}
+
+
+def only(objectives):
+    (objective,) = objectives
+    return objective
+
+
+def optimiser(method, lr=1e-2):
+    parameters = [p for group in method.param_groups()[0].groups for p in group.params]
+    return torch.optim.AdamW(parameters, lr=lr)
+
+
+def train(method, steps, first=0, total=8, optimised=None, stage=SEMANTIC):
+    optimised = optimised or optimiser(method, 1e-3)
+    values = []
+    for k in range(first, first + steps):
+        step = dataclasses.replace(STEP, index=k, total=total, stage=stage, stage_index=k, stage_total=total)
+        torch.manual_seed(k)
+        objective = only(method.objectives(method.views(batch(seed=k), generator(k)), step))
+        optimised.zero_grad()
+        objective.loss.backward()
+        optimised.step()
+        method.after_step(step)
+        values.append(float(objective.loss.detach()))
+    return values
+
+
+# ---- the semantic controller
+
+
+def test_controller_of_a_swin_t_has_the_official_parameters():
+    controller = Controller([192, 384, 768], start="official", dead=[768])
+    assert sum(p.numel() for p in controller.parameters()) == 12_672
+    assert [p.requires_grad for p in controller.scale.parameters()] == [True] * 6 + [False] * 2
+    assert 0.015 < controller.scale[2].weight.std() < 0.025
+    # softplus(~0): features shrink at first.
+    shrunk = controller(torch.ones(2, 5, 192), 0, torch.tensor([0.0, 1.0]))
+    torch.testing.assert_close(shrunk, torch.full_like(shrunk, 0.6931), atol=0.15, rtol=0)
+
+
+def test_controller_is_the_affine_map_of_the_paper():
+    torch.manual_seed(0)
+    controller = Controller([6], start="official")
+    x, lam = torch.randn(2, 3, 4, 6), torch.tensor([0.3, 1.0])
+    out = controller(x, 0, lam)
+    for image in range(2):
+        s = torch.tensor([lam[image], 1 - lam[image]])
+        w = F.softplus(controller.scale[0].weight @ s + controller.scale[0].bias)
+        expected = x[image] * w + controller.shift[0].weight @ s + controller.shift[0].bias
+        torch.testing.assert_close(out[image], expected)
+
+
+@torch.no_grad()
+def test_lambda_changes_maps_two_to_four_of_a_swin_and_not_the_first():
+    swin = controlled(encoder("swin-mini", (64, 32)), default_lambda=0.25).eval()
+    assert isinstance(swin, ControlledSwin)
+    images = torch.randn(3, 3, 64, 32, generator=generator())
+    none, full = (swin(images, **{"lambda": value}) for value in (0.0, 1.0))
+    assert torch.equal(none.maps[0], full.maps[0])
+    assert all(not torch.allclose(a, b, atol=1e-5) for a, b in zip(none.maps[1:], full.maps[1:], strict=True))
+    assert torch.equal(none.maps[3], none.grid)
+    torch.testing.assert_close(none.pooled, none.grid.mean(dim=(2, 3)))
+    # One number, one per image, and the default.
+    mixed = swin(images, **{"lambda": torch.tensor([0.0, 1.0, 0.25])}).pooled
+    for image, value in enumerate((0.0, 1.0, None)):
+        alone = swin(images, **({} if value is None else {"lambda": value})).pooled
+        torch.testing.assert_close(mixed[image], alone[image], atol=1e-5, rtol=1e-5)
+    swin.controller.scale[3].weight.fill_(9.0)
+    assert torch.equal(swin(images, **{"lambda": 1.0}).pooled, full.pooled)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["swin-mini", "vit-mini8", "vit-mini16-res"])
+def test_identity_start_is_the_plain_backbone(backbone):
+    plain = encoder(backbone, (64, 32)).eval()
+    images = torch.randn(2, 3, 64, 32, generator=generator())
+    expected = plain(images)
+    found = controlled(plain, default_lambda=0.0, start="identity").eval()(images, **{"lambda": 0.7})
+    torch.testing.assert_close(found.pooled, expected.pooled, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.grid, expected.grid, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_first_quarter_of_a_vit_stays_free_of_lambda():
+    vit = controlled(encoder(), default_lambda=0.0, start="official").eval()
+    assert isinstance(vit, ControlledVit)
+    assert vit.entries == [1, 3, 4]
+    assert controlled(encoder("vit-mini16-res", (64, 32)), default_lambda=0.0).entries == [1, 2, 3]
+    seen = {}
+    for index, block in enumerate(vit.backbone.blocks):
+        block.register_forward_hook(lambda m, i, out, index=index: seen.setdefault(index, []).append(out))
+    images = torch.randn(2, 3, *SIZE, generator=generator())
+    for value in (0.0, 1.0):
+        vit(images, **{"lambda": value})
+    assert torch.equal(*seen[0])
+    assert all(not torch.allclose(*seen[index], atol=1e-6) for index in range(1, 6))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("backbone", ["vit-mini8", "swin-mini"])
+def test_checkpoint_keeps_the_knob(backbone, tmp_path):
+    encoded = controlled(encoder(backbone, (64, 32)), default_lambda=0.3, start="official").eval()
+    save_encoder(encoded, tmp_path)
+    loaded = load_encoder(tmp_path)
+    images = torch.randn(2, 3, 64, 32, generator=generator())
+    for knobs in ({}, {"lambda": 0.3}, {"lambda": 1.0}):
+        assert torch.equal(loaded(images, **knobs).pooled, encoded(images, **knobs).pooled)
+    assert torch.equal(loaded(images).pooled, loaded(images, **{"lambda": 0.3}).pooled)
+    assert not torch.equal(loaded(images).pooled, loaded(images, **{"lambda": 1.0}).pooled)
+    pixels = batch(3, (64, 32)).images.numpy()
+    assert not torch.equal(encode_all(loaded, pixels).pooled, encode_all(loaded, pixels, **{"lambda": 1.0}).pooled)
+    # Plain timm takes the backbone's part, as networks.py says.
+    facts = json.loads((tmp_path / "encoder.json").read_text())
+    model = timm.create_model(facts["timm"]["model"], **facts["timm"]["arguments"])
+    weights = load_file(tmp_path / "encoder.safetensors")
+    assert any(name.startswith("controller.") for name in weights)
+    model.load_state_dict({name: w for name, w in weights.items() if not name.startswith("controller.")})
+
+
+def test_knob_errors():
+    vit = controlled(encoder(), default_lambda=0.0)
+    images = torch.zeros(1, 3, *SIZE)
+    with pytest.raises(ConfigError, match="mu"):
+        vit(images, mu=0.2)
+    with pytest.raises(ConfigError, match=r"1\.2"):
+        vit(images, **{"lambda": 1.2})
+    with pytest.raises(MethodError, match="no"):
+        make("resnet18", (64, 32))
+
+
+def test_recommended_lambdas():
+    assert CARD.knobs == {"lambda": {"reid": 0.2, "text-reid": 0.2, "attributes": 0.8, "pose": 0.8, "parsing": 0.8}}
+
+
+# ---- one step
+
+
+def test_stages():
+    assert [(s.name, round(s.share, 4)) for s in make().stages()] == [("dino", 0.9091), ("solider", 0.0909)]
+    assert [s.name for s in make(dino_fraction=0.0).stages()] == ["solider"]
+
+
+def test_views_share_one_lambda_per_image_and_one_part_per_step():
+    method = make()
+    drawn = [method.views(batch(), generator(seed)) for seed in range(40)]
+    assert {v["part"] for v in drawn} == {1, 2, 3}
+    lam = torch.cat([v["lambda"] for v in drawn])
+    assert set(lam.tolist()) == {0.0, 1.0}
+    assert 0.35 < lam.mean() < 0.65
+    assert drawn[0]["images"].shape == (10, 3, 32, 16)
+    assert drawn[0]["locals"].shape == (5, 3, 16, 8)
+
+
+def test_loss_is_the_official_one():
+    """Every kept view runs through the student, whatever its lambda, and the mean is over all of their tokens."""
+    method = make(freeze_last_layer=0.0)
+    kept = (True, False, True, True, True, True, True, False, False, True)
+    found, views = labelled(method, kept), views_of(method)
+    full, lam = views["images"], views["lambda"]
+    out = only(method.objectives(views, STEP))
+
+    idx = torch.tensor(kept).nonzero()[:, 0]
+    both = lam.repeat(2)
+    visible = (found.maps[idx] != 2).float().repeat_interleave(8, 1).repeat_interleave(8, 2)[:, None]
+    masked = method.student(full[idx] * visible, **{"lambda": both[idx]}).grid
+    intact = method.student(full, **{"lambda": both})
+    tokens = torch.cat([masked, intact.grid[idx]]).flatten(2).transpose(1, 2)
+    logits = method.part_head(tokens)
+    target = found.maps[idx].flatten(1).repeat(2, 1)
+    error = F.cross_entropy(logits.transpose(1, 2), target, reduction="none")
+    semantic = (error * both[idx].repeat(2)[:, None]).mean()
+    torch.testing.assert_close(out.parts["semantic_loss"], semantic.detach(), atol=1e-5, rtol=1e-5)
+
+    small = method.student(views["locals"], **{"lambda": lam})
+    student = method.head(torch.cat([intact.pooled, small.pooled]))
+    with torch.no_grad():
+        teacher = method.teacher_head(method.encoder(full, **{"lambda": both}).pooled)
+    dino = losses.dino(student, teacher, torch.zeros(12), ncrops=3, student_temp=0.1, teacher_temp=0.04)
+    torch.testing.assert_close(out.loss, dino + semantic, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(method.center, 0.5 * teacher.mean(dim=0))
+    assert float(out.parts["kept"]) == pytest.approx(0.7)
+    assert float(out.parts["mean_lambda"]) == pytest.approx(0.6)
+    assert 0 <= float(out.parts["token_accuracy"]) <= 1
+
+
+def test_without_lambda_the_loss_is_dinos():
+    method = make()
+    labelled(method)
+    out = only(method.objectives(views_of(method, lam=(0.0,) * 5), STEP))
+    torch.testing.assert_close(out.loss.detach(), out.parts["dino_loss"])
+    out.loss.backward()
+    assert all(p.grad is None for p in method.part_head.parameters())
+    assert out.parts["semantic_loss"] == 0
+
+
+def test_no_view_kept_is_a_finite_step():
+    method = make()
+    labelled(method, (False,) * 10)
+    out = only(method.objectives(views_of(method), STEP))
+    out.loss.backward()
+    assert torch.isfinite(out.loss)
+    assert float(out.parts["kept"]) == out.parts["semantic_loss"] == 0
+    assert "token_accuracy" not in out.parts
+
+
+def test_low_precision_stops_before_cosines_and_labels():
+    method = make()
+    views, exact = views_of(method), make()
+    labels = exact.labels(views["images"], generator())
+    with torch.autocast("cpu", torch.bfloat16):
+        out = only(method.objectives(views, STEP))
+        assert method.head(torch.randn(3, 96)).dtype == torch.float32
+        grid = method.encoder(views["images"]).grid
+        assert part_labels(grid, 3, generator()).foreground.dtype == torch.float32
+        assert method.labels(views["images"], generator()).maps.shape == labels.maps.shape
+    out.loss.backward()
+    assert torch.isfinite(out.loss)
+    assert out.loss.dtype == torch.float32
+
+
+def test_first_stage_is_dino_at_lambda_zero():
+    method = make(controller_start="official")
+    first, second = (only(method.objectives(views_of(method), step)) for step in (FIRST, STEP))
+    assert "semantic_loss" not in first.parts
+    assert float(first.parts["mean_lambda"]) == 0
+    assert float(second.parts["mean_lambda"]) == pytest.approx(0.6)
+    first.loss.backward()
+    weight = method.student.controller.scale[0].weight
+    assert not weight.grad[:, 0].any()  # s = [0, 1]
+    assert weight.grad[:, 1].any()
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_part_head_changes_only_where_it_is_trained(trained):
+    method = make(train_part_head=trained)
+    labelled(method)
+    before = {name: p.clone() for name, p in method.part_head.named_parameters()}
+    optimised = optimiser(method)
+    only(method.objectives(views_of(method), STEP)).loss.backward()
+    optimised.step()
+    after = dict(method.part_head.named_parameters())
+    assert all(torch.equal(before[name], after[name]) != trained for name in before)
+
+
+def test_last_layer_rests_at_first():
+    method = make(freeze_last_layer=0.5)
+    for index, resting in ((4, True), (5, False)):
+        method.zero_grad()
+        only(method.objectives(views_of(method), dataclasses.replace(FIRST, index=index))).loss.backward()
+        assert (method.head.prototypes.weight.grad is None) == resting
+        assert method.head.mlp[0].weight.grad is not None
+
+
+def test_teacher_follows_and_is_never_trained():
+    method = make(teacher_momentum=0.9)
+    labelled(method)
+    held = {id(p) for group in method.param_groups()[0].groups for p in group.params}
+    teacher = [*method.encoder.parameters(), *method.teacher_head.parameters()]
+    student = [*method.student.parameters(), *method.head.parameters()]
+    assert not held & {id(p) for p in teacher}
+    assert not any(p.requires_grad for p in teacher)
+    assert all(torch.equal(t, s) for t, s in zip(teacher, student, strict=True))
+    before = [p.clone() for p in teacher]
+    optimised = optimiser(method)
+    only(method.objectives(views_of(method), STEP)).loss.backward()
+    assert all(p.grad is None for p in teacher)
+    optimised.step()
+    method.after_step(STEP)
+    momentum = method.momentum(STEP)
+    assert momentum == pytest.approx(0.95)  # half of the stage
+    for old, now, target in zip(before, teacher, student, strict=True):
+        torch.testing.assert_close(now, momentum * old + (1 - momentum) * target)
+
+
+def test_erasing_a_part_sets_its_pixels_to_the_mean_colour():
+    maps = torch.tensor([[[0, 1], [2, 1]]])
+    out = erase_part(torch.ones(1, 3, 8, 4), maps, 1)
+    expected = torch.ones(8, 4)
+    expected[:, 2:] = 0
+    assert torch.equal(out, expected.expand(1, 3, 8, 4))
+
+
+def test_coarse_swin_maps_give_way_to_finer_ones():
+    method = make("swin-mini", (64, 32))
+    assert method.map_index == 1  # 2x1, 4x2 and 8x4 tokens
+    features = method.encode(method.student, torch.zeros(2, 3, 64, 32), torch.ones(2))
+    assert method.part_map(features).shape == (2, 96, 8, 4)
+    assert make("swin-mini", (64, 32), label_tokens=8).map_index == 2
+    with pytest.raises(MethodError, match="2x1 tokens"):
+        make("swin-mini", (64, 32), label_tokens=2)
+    views = method.views(batch(3, (64, 32)), generator())
+    torch.manual_seed(0)
+    out = only(method.objectives({**views, "lambda": torch.ones(3)}, STEP))
+    assert float(out.parts["kept"]) > 0
+    out.loss.backward()
+    missing = [n for n, p in method.student.named_parameters() if p.requires_grad and p.grad is None]
+    assert missing == []
+    assert method.part_norm.weight.grad is not None
+
+
+def test_resuming_in_the_second_stage_gives_the_same_numbers():
+    straight = make(seed=1)
+    expected = train(straight, 4)
+    broken = make(seed=1)
+    optimised = optimiser(broken, 1e-3)
+    train(broken, 2, optimised=optimised)
+    again = make(seed=2)
+    again.load_state_dict(broken.state_dict())
+    resumed = optimiser(again, 1e-3)
+    resumed.load_state_dict(optimised.state_dict())
+    assert train(again, 2, first=2, optimised=resumed) == expected[2:]
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), again.parameters(), strict=True))
+
+
+def test_the_loop_trains_both_stages_and_resumes_exactly(tmp_path):
+    images = batch(24).images.numpy()
+    view = Samples(name="noise", fingerprint="noise", images=images, ids=np.array([f"n{i}" for i in range(24)]))
+    settings = {"groups_per_batch": 4, "images_per_group": 2, "height": 32, "width": 16, "precision": "fp32"}
+    cell = Cell(
+        method="solider",
+        budget="24",
+        budget_images=24,
+        images_seen=64,
+        seed=0,
+        backbone="vit-mini8",
+        corpus=CorpusConfig(name="noise"),
+        pretrain=PretrainConfig(**settings, log_every=1),
+        method_config={},
+        fingerprint="cell",
+    )
+
+    def build():
+        method = make(dino_fraction=0.5, teacher_momentum=0.5)
+        # Noise shows no parts; keeping every view gives every step something to learn.
+        plain = method.labels
+        method.labels = lambda images, *_: dataclasses.replace(plain(images), kept=torch.ones(len(images), dtype=bool))
+        return method
+
+    straight, broken = build(), build()
+    expected = run_loop(straight, view, cell, folder=tmp_path / "a", device=torch.device("cpu"))
+    for after in (3, 2):  # in either stage
+        stop = iter([False] * after + [True]).__next__
+        with pytest.raises(Interrupted):
+            run_loop(
+                build(),
+                view,
+                cell,
+                folder=tmp_path / "b",
+                device=torch.device("cpu"),
+                stop=stop,
+            )
+    resumed = run_loop(broken, view, cell, folder=tmp_path / "b", device=torch.device("cpu"))
+    assert resumed.losses.rows == expected.losses.rows
+    assert all(torch.equal(broken.state_dict()[name], value) for name, value in straight.state_dict().items())
+    stages = {(row[2], row[3]) for row in expected.losses.rows}
+    assert ("dino", "main.dino_loss") in stages
+    assert ("solider", "main.semantic_loss") in stages
+    assert ("dino", "main.semantic_loss") not in stages
+    assert expected.ledger.steps == 8
+    # Per image: the teacher and the student on two large crops and the student on a quarter; labels and masks later.
+    assert expected.ledger.encoder_pixels_backward > 64 * 2.25 * 32 * 16
+    assert expected.ledger.encoder_pixels_forward > 64 * 4.25 * 32 * 16
+
+
+def test_part_head_learns_labels_and_lambda_comes_to_matter():
+    method = make(teacher_momentum=0.9, freeze_last_layer=0.0, head_hidden=64, head_bottleneck=32)
+    labelled(method)
+    views, optimised = views_of(method, lam=(1.0,) * 5), optimiser(method, 1e-3)
+    step = dataclasses.replace(STEP, stage_index=0)
+    log = []
+    for _ in range(40):
+        out = only(method.objectives(views, step))
+        optimised.zero_grad()
+        out.loss.backward()
+        optimised.step()
+        method.after_step(step)
+        log.append({name: float(value) for name, value in out.parts.items()})
+    assert log[0]["token_accuracy"] < 0.5
+    assert log[-1]["token_accuracy"] > 0.9
+    # Bounded cosines: the loss tends to ln(1 + 3 exp(-4/3)) = .583, not to 0.
+    assert 0.583 < log[-1]["semantic_loss"] < 0.75 < 1.2 < log[0]["semantic_loss"]
+    with torch.no_grad():
+        low, high = (method.encoder.eval()(views["images"], **{"lambda": v}).pooled for v in (0.0, 1.0))
+    assert (low - high).abs().max() > 1e-4
+
+
+def test_figure_of_pseudo_labels():
+    figures = make().figures(batch(), generator())
+    assert list(figures) == ["pseudo_labels"]
+    assert figures["pseudo_labels"].dtype == torch.uint8
+    assert figures["pseudo_labels"].shape == (3, 32 + 8, 5 * (2 * 16 + 8))
+
+
+def test_collapse_is_warned_of():
+    healthy = {"prototypes_in_use": 40.0, "prototypes_rows": 200.0}
+    assert warnings(healthy, past_warmup=True) == []
+    (text,) = warnings({**healthy, "prototypes_in_use": 3.0}, past_warmup=True)
+    assert "200 views share 3 prototypes" in text
+
+
+def test_errors():
+    for setting in (
+        {"semantic_loss": -1.0},
+        {"dino_fraction": 1.0},
+        {"parts": 1},
+        {"lambda_share": 1.5},
+        {"teacher_temp": 0.0},
+        {"local_crops": -1},
+        {"controller_start": "zero"},
+    ):
+        with pytest.raises(ConfigError, match=next(iter(setting))):
+            make(**setting)
+    with pytest.raises(ConfigError, match="peeple"):
+        make(augmentation="peeple")
+    with pytest.raises(MethodError, match="2x1 tokens"):
+        make("vit-mini16")
+
+
+def test_official_learning_rate():
+    assert paper_lr(384) == 7.5e-4
+    assert paper_lr(384, base=5e-5) == 7.5e-5
