@@ -131,7 +131,8 @@ def _people(corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
             layout=layout, style=corpus.style, caption_detail=corpus.caption_detail,
             noise=corpus.noise, height=pretrain.height, width=pretrain.width,
         )  # fmt: skip
-    known = ("images", "group", "identity", "camera", "pose_id", "keypoints", "area", "boxes", "captions")
+    known = ("images", "group", "identity", "camera", "pose_id", "keypoints", "joints", "area", "boxes", "captions",
+             "phrases")  # fmt: skip
     return CorpusFacts(
         provides=frozenset((*known, "attributes", "parts")),
         reference_groups=spec.REFERENCE_GROUPS,

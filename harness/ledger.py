@@ -38,7 +38,7 @@ class Ledger:
         flops: Floating-point operations of all steps (matrix products, convolutions, attention; forward and
             backward), counted on one full step of every stage.
         parameters: Trainable parameters, heads included.
-        encoder_parameters: Parameters of the encoder that is scored.
+        encoder_parameters: Parameters of the encoder that is scored, without a text tower.
         wall_s: Seconds of training.
         device_s: Seconds of processor time over all cores, or seconds that the GPU was held.
         peak_memory_bytes: Most memory of the process, or of the GPU.
@@ -197,6 +197,12 @@ def peak_memory(device: torch.device) -> int:
         return int(torch.cuda.max_memory_allocated(device))
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def count_encoder(encoder: Encoder) -> int:
+    """Parameters of the image encoder; a text tower and the way into its space are not what image tasks compare."""
+    text_side = [module for module in (encoder.text, encoder.image_projection) if module is not None]
+    return count_parameters(encoder) - sum(count_parameters(module) for module in text_side)
 
 
 def count_parameters(module: nn.Module, *, trainable: bool = False) -> int:

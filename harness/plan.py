@@ -243,7 +243,7 @@ def _skip(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: CorpusFa
     family = backbone_family(backbone)
     if "any" not in card.backbones and family not in card.backbones:
         return f"{card.name} works on {', '.join(card.backbones)}; {backbone} is a {family}"
-    missing = sorted(card.needs - facts.provides) if card.trains else []
+    missing = sorted(card.required - facts.provides) if card.trains else []
     if not missing:
         return ""
     reason = f"{corpus.name} does not know {', '.join(missing)}"

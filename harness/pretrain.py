@@ -15,7 +15,7 @@ from hcbench.harness.corpus_view import corpus_view, vocabulary
 from hcbench.harness.diagnose import Diagnosis, diagnose
 from hcbench.harness.files import remove, replacing, write_json, write_table
 from hcbench.harness.folder import CHECKPOINT, DIAGNOSTICS, LEDGER, LOSSES, STATE
-from hcbench.harness.ledger import Ledger, count_parameters
+from hcbench.harness.ledger import Ledger, count_encoder
 from hcbench.harness.losslog import LossLog
 from hcbench.harness.prepare import rendering_seconds
 from hcbench.harness.registry import implementation, load_registry
@@ -49,7 +49,7 @@ def pretrain(
     view = corpus_view(cell, cache) if trains else None
     method = build_method(cell, view)
     diagnosis = Diagnosis({})
-    ledger = Ledger(images_stored=0, encoder_parameters=count_parameters(method.encoder))
+    ledger = Ledger(images_stored=0, encoder_parameters=count_encoder(method.encoder))
     if view is not None:
         losses = LossLog(cell.pretrain.log_every)
         try:
@@ -88,6 +88,7 @@ def build_method(cell: Cell, view: Samples | None) -> Method:
         num_images=0 if view is None else len(view),
         num_groups=0 if view is None or view.group is None else len(set(view.group.tolist())),
         images_per_group=1 if single else cell.pretrain.images_per_group,
+        ids=() if view is None else tuple(view.ids.tolist()),
     )
     torch.manual_seed(name_seed("method", cell.method, cell.seed))
     method: Method = cls(config, encoder, context)

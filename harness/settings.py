@@ -19,7 +19,8 @@ class CorpusConfig:
         layout: captions, poses or identities; None takes each method's own.
         style: Style of the embedded corpus, A or B; benchmarks are style B.
         noise: Factor on label noise: wrong identities and caption words, keypoint jitter. 0 is an oracle.
-        caption_detail: How much a caption names: action, garments or everything.
+        caption_detail: How much the layouts that hold a caption fixed (captions, poses) let it name: action,
+            garments or everything. The layout identities describes each picture in full, whatever this says.
     """
 
     name: str = "people"

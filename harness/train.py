@@ -24,7 +24,7 @@ from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.batches import make_batch
 from hcbench.harness.files import remove, replacing
 from hcbench.harness.folder import STATE
-from hcbench.harness.ledger import Ledger, Meter, count_parameters, facts_of_view
+from hcbench.harness.ledger import Ledger, Meter, count_encoder, count_parameters, facts_of_view
 from hcbench.harness.losslog import LossLog
 from hcbench.harness.optimisers import Optimisers
 from hcbench.harness.outcomes import Interrupted
@@ -99,7 +99,7 @@ class Loop:
     """Everything that the loop owns, and where it stands."""
 
     def __init__(self, method: Method, view: Samples, cell: Cell, device: torch.device, losses: LossLog) -> None:
-        missing = method.card.needs - view.known()
+        missing = method.card.required - view.known()
         if missing:
             raise MethodError(
                 f"{method.card.name} needs {', '.join(sorted(missing))}, which {view.name} does not know.",
@@ -234,7 +234,7 @@ class Loop:
             encoder_pixels_backward=totals.pixels_backward,
             flops=totals.flops,
             parameters=count_parameters(self.method, trainable=True),
-            encoder_parameters=count_parameters(self.method.encoder),
+            encoder_parameters=count_encoder(self.method.encoder),
             wall_s=totals.wall_s,
             device_s=totals.device_s,
             peak_memory_bytes=totals.peak_memory_bytes,

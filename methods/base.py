@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from hcbench.data.samples import Phrase
 from hcbench.methods.card import MethodCard
 from hcbench.methods.parts.encoder import Encoder
 
@@ -67,7 +68,9 @@ class Batch:
         indices: int64 (B,), positions in the corpus view.
         group: int64 (B,) or None; identity, camera, pose_id likewise.
         keypoints: float32 (B, 17, 3) in pixels of `images`, v = 0, 1, 2; or None.
+        joints: float32 (B, 17, 3), the same joints in space: x, y and z (towards the camera) in pixels; or None.
         captions: One caption per image, or None.
+        phrases: The attribute phrases of each of `captions`, or None.
     """
 
     images: Tensor
@@ -77,11 +80,13 @@ class Batch:
     camera: Tensor | None = None
     pose_id: Tensor | None = None
     keypoints: Tensor | None = None
+    joints: Tensor | None = None
     captions: tuple[str, ...] | None = None
+    phrases: tuple[tuple[Phrase, ...], ...] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch with every tensor on `device`."""
-        names = ("images", "indices", "group", "identity", "camera", "pose_id", "keypoints")
+        names = ("images", "indices", "group", "identity", "camera", "pose_id", "keypoints", "joints")
         moved = {n: v.to(device, non_blocking=True) for n in names if (v := getattr(self, n)) is not None}
         return replace(self, **moved)
 
@@ -131,6 +136,7 @@ class Context:
         num_images: Images in the corpus view.
         num_groups: Groups in the corpus view; 0 where there are none.
         images_per_group: Images of a group that a batch holds.
+        ids: Names of the images of the corpus view, for what users give beside a corpus (structure maps).
     """
 
     input_size: tuple[int, int]
@@ -138,6 +144,7 @@ class Context:
     num_images: int = 0
     num_groups: int = 0
     images_per_group: int = 1
+    ids: tuple[str, ...] = ()
 
 
 Encode = Callable[[], Tensor]
@@ -195,6 +202,10 @@ class Method(nn.Module, ABC):
 
     def diagnostics(self) -> dict[str, float]:
         """Extra numbers for the log at the end of training."""
+        return {}
+
+    def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """Pictures of what was learned, uint8 (3, H, W) by name, drawn from a batch at the end of training."""
         return {}
 
 

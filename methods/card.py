@@ -46,6 +46,7 @@ class MethodCard:
         paper: Reference, with arXiv number where there is one; empty for controls.
         year: Year of publication; 0 for controls.
         needs: Fields of `Samples` that must be known ("images", "captions", "keypoints", "group" ...).
+        optional: Those of `needs` that some settings of the method do without: handed out where they are known.
         layout: Default corpus layout: captions, poses or identities.
         supervision: A key of `SUPERVISION`.
         config: The method's frozen Config dataclass.
@@ -58,6 +59,8 @@ class MethodCard:
         deviations: Every departure from paper or official code.
         pretrained: Published weights.
         trained_on: Data sets behind published weights.
+        knobs: Settings of the trained encoder's forward pass (`Encoder.forward`): name of the knob to benchmark to
+            the value recommended for it.
     """
 
     name: str
@@ -71,6 +74,7 @@ class MethodCard:
     paper: str = ""
     year: int = 0
     defaults: Mapping[str, object] = field(default_factory=dict)
+    optional: frozenset[str] = frozenset()
     sampling: str = "groups"
     trains: bool = True
     backbones: tuple[str, ...] = ("any",)
@@ -78,3 +82,9 @@ class MethodCard:
     deviations: tuple[Deviation, ...] = ()
     pretrained: tuple[WeightRef, ...] = ()
     trained_on: tuple[str, ...] = ()
+    knobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    @property
+    def required(self) -> frozenset[str]:
+        """Fields of `Samples` without which the method cannot run."""
+        return self.needs - self.optional

@@ -6,7 +6,11 @@ A timm backbone loads without hcbench:
     model = timm.create_model(facts["timm"]["model"], **facts["timm"]["arguments"])
     model.load_state_dict(safetensors.torch.load_file("encoder.safetensors"))
 
-A backbone with a stem of ours ("stem" in the json) also needs `embed_layer=` that class.
+A backbone with a stem of ours ("stem" in the json) also needs `embed_layer=` that class. An encoder with a controller
+(SOLIDER) has its weights as `controller.*` among the others: timm takes the rest (`methods/solider/networks.py`).
+
+Where a text tower was trained beside it ("text" in the json), two files more: `text.safetensors` with the tower and the
+image's projection, and `tokenizer.json`, which the tokenizers library reads.
 """
 
 from __future__ import annotations
@@ -14,20 +18,25 @@ from __future__ import annotations
 import importlib
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
 
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.backbones import PRESETS, TimmEncoder, timm_call
 from hcbench.methods.parts.encoder import Encoder
 
 _WEIGHTS, _FACTS = "encoder.safetensors", "encoder.json"
+_TEXT, _TOKENIZER = "text.safetensors", "tokenizer.json"
+# Named, not imported: image-only cells neither load nor depend on the text side.
+_TEXT_SIDE = "hcbench.methods.parts.text"
 
 
 def save_encoder(encoder: Encoder, folder: Path) -> None:
-    """Write the two files into `folder`, replacing older ones at once (temporary names, then renamed)."""
+    """Write the files into `folder`, replacing older ones at once (temporary names, then renamed)."""
     folder.mkdir(parents=True, exist_ok=True)
     kind = type(encoder)
     facts: dict[str, Any] = {
@@ -43,10 +52,20 @@ def save_encoder(encoder: Encoder, folder: Path) -> None:
         preset = PRESETS.get(encoder.spec.backbone)
         if preset and preset.stem:
             facts["stem"] = f"{preset.stem.__module__}:{preset.stem.__qualname__}"
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in encoder.weights().items()}
-    save_file(weights, folder / f"{_WEIGHTS}.tmp")
+    written = [_WEIGHTS, _FACTS]
+    if encoder.text is not None:
+        tower, projection = encoder.towers()
+        facts["text"] = {
+            "spec": asdict(tower.spec),
+            "tokenizer_sha256": tower.tokenizer.sha256,
+            "image_projection": projection.arguments(),
+        }
+        (folder / f"{_TOKENIZER}.tmp").write_text(tower.tokenizer.to_json(), encoding="utf-8")
+        save_file(_storable(_text_side(encoder).state_dict()), folder / f"{_TEXT}.tmp")
+        written = [_TOKENIZER, _TEXT, *written]
+    save_file(_storable(encoder.weights()), folder / f"{_WEIGHTS}.tmp")
     (folder / f"{_FACTS}.tmp").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    for name in (_WEIGHTS, _FACTS):
+    for name in written:
         os.replace(folder / f"{name}.tmp", folder / name)
 
 
@@ -56,19 +75,57 @@ def load_encoder(folder: Path) -> Encoder:
     Raises:
         WeightsError: A file is missing, or the files do not fit each other.
     """
-    for name in (_WEIGHTS, _FACTS):
-        if not (folder / name).is_file():
-            raise WeightsError(f"There is no {name} in {folder}.", "Name a folder that a finished cell has written.")
+    _require(folder, _WEIGHTS, _FACTS)
     facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
     encoder = _encoder_class(facts["implementation"]).from_arguments(facts["arguments"])
     try:
         encoder.load_weights(load_file(folder / _WEIGHTS))
     except RuntimeError as error:
-        raise WeightsError(
-            f"{folder / _WEIGHTS} does not fit the encoder that {_FACTS} describes: {error}",
-            "Train the cell again, or restore both files from one run.",
-        ) from error
+        raise _unfit(folder / _WEIGHTS, "encoder", error) from error
+    if "text" in facts:
+        _load_text(encoder, folder, facts["text"])
     return encoder.eval()
+
+
+def _load_text(encoder: Encoder, folder: Path, facts: dict[str, Any]) -> None:
+    """Build the text side that `facts` describe and read its weights."""
+    _require(folder, _TEXT, _TOKENIZER)
+    side = importlib.import_module(_TEXT_SIDE)
+    tokenizer = side.Tokenizer.from_json((folder / _TOKENIZER).read_text(encoding="utf-8"))
+    if tokenizer.sha256 != facts["tokenizer_sha256"]:
+        raise WeightsError(
+            f"{folder / _TOKENIZER} is not the tokenizer that the text tower was trained with.",
+            "Restore the file of the same run: the weights belong to its numbers.",
+        )
+    tower = side.TextTower(side.TextSpec(**facts["spec"]), tokenizer)
+    encoder.join_text(tower, side.ImageProjection(**facts["image_projection"]))
+    try:
+        _text_side(encoder).load_state_dict(load_file(folder / _TEXT))
+    except RuntimeError as error:
+        raise _unfit(folder / _TEXT, "text tower", error) from error
+
+
+def _text_side(encoder: Encoder) -> nn.ModuleDict:
+    """The modules of the text file, under the names that they have there."""
+    tower, projection = encoder.towers()
+    return nn.ModuleDict({"text": tower, "image_projection": projection})
+
+
+def _storable(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+
+
+def _require(folder: Path, *names: str) -> None:
+    for name in names:
+        if not (folder / name).is_file():
+            raise WeightsError(f"There is no {name} in {folder}.", "Name a folder that a finished cell has written.")
+
+
+def _unfit(path: Path, what: str, error: Exception) -> WeightsError:
+    return WeightsError(
+        f"{path} does not fit the {what} that {_FACTS} describes: {error}",
+        "Train the cell again, or restore all files from one run.",
+    )
 
 
 def _encoder_class(implementation: str) -> type[Encoder]:

@@ -13,6 +13,8 @@ LOG_NEAR = 0.02
 """A contrastive loss within this share of ln(B - 1) has learned nothing."""
 RANK_LOW = 4.0
 """An effective rank below this means that features collapsed to a few directions."""
+PROTOTYPES_LOW = 0.05
+"""Fewer prototypes in use than this share of a batch's rows mean that a teacher tells images apart no more."""
 
 
 @torch.no_grad()
@@ -96,8 +98,15 @@ def rank_warning(rank: float) -> str | None:
     )
 
 
+def prototype_warning(in_use: float, rows: float) -> str | None:
+    """A warning if the teacher of a self-distillation gives a batch's rows only a few prototypes."""
+    if in_use >= PROTOTYPES_LOW * rows:
+        return None
+    return f"{rows:.0f} views share {in_use:.0f} prototypes: self-distillation has collapsed"
+
+
 def warnings(parts: Mapping[str, float], *, past_warmup: bool) -> list[str]:
-    """Warnings from a step's log: `<x>_loss` with `<x>_rows`, and `effective_rank`.
+    """Warnings from a step's log: `<x>_loss` with `<x>_rows`, `prototypes_in_use` with `_rows`, `effective_rank`.
 
     >>> warnings({"mp_loss": 4.55, "mp_rows": 96}, past_warmup=True)
     ['mp: the contrastive loss 4.550 is within 2% of ln(B - 1) = 4.554: nothing is learned']
@@ -108,8 +117,12 @@ def warnings(parts: Mapping[str, float], *, past_warmup: bool) -> list[str]:
         if past_warmup and stem != name and f"{stem}_loss" in parts:
             text = contrastive_warning(parts[f"{stem}_loss"], int(rows))
             found += [f"{stem}: {text}"] if text else []
-    text = rank_warning(parts["effective_rank"]) if "effective_rank" in parts else None
-    return [*found, text] if text else found
+    collapsed: list[str | None] = []
+    if past_warmup and "prototypes_in_use" in parts:
+        collapsed.append(prototype_warning(parts["prototypes_in_use"], parts["prototypes_rows"]))
+    if "effective_rank" in parts:
+        collapsed.append(rank_warning(parts["effective_rank"]))
+    return found + [text for text in collapsed if text]
 
 
 def _positives(labels: Tensor) -> Tensor:

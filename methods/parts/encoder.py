@@ -6,14 +6,19 @@ Backbones stand in `backbones.py`; saving and loading in `checkpoint.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from hcbench.data.augment import normalise
 from hcbench.data.samples import ImageArray
+from hcbench.errors import MethodError
+
+if TYPE_CHECKING:
+    from hcbench.methods.parts.text import ImageProjection, TextTower
 
 __all__ = ["READOUTS", "Encoder", "Features", "encode_all", "normalise"]
 
@@ -42,11 +47,20 @@ class Encoder(nn.Module, ABC):
         dim: Length D of the pooled vector.
         grid_size: Rows and columns (h, w) of the token grid at the input size.
         input_size: Height and width of the input that the encoder was built for, pixels.
+        text: The text tower that was trained beside the backbone, None for image-only methods.
+        image_projection: From features to the space of the text tower's vectors; None without a tower.
     """
 
     dim: int
     grid_size: tuple[int, int]
     input_size: tuple[int, int]
+    text: TextTower | None
+    image_projection: ImageProjection | None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_module("text", None)
+        self.register_module("image_projection", None)
 
     @abstractmethod
     def forward(self, images: Tensor, **knobs: float) -> Features:
@@ -68,12 +82,53 @@ class Encoder(nn.Module, ABC):
         return cls(**arguments)
 
     def weights(self) -> dict[str, Tensor]:
-        """What a checkpoint stores; backbones store the plain state dict of their library."""
-        return self.state_dict()
+        """What a checkpoint stores; backbones store the plain state dict of their library, text has its own file."""
+        towers = ("text.", "image_projection.")
+        return {name: tensor for name, tensor in self.state_dict().items() if not name.startswith(towers)}
 
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """Take what `weights` gave; a name too many or too few is an error."""
         self.load_state_dict(weights)
+
+    def join_text(self, tower: TextTower, projection: ImageProjection) -> None:
+        """Put a text tower beside the backbone; both become part of the encoder and of its checkpoint."""
+        self.text, self.image_projection = tower, projection
+
+    def embed_image(self, images: Tensor, **knobs: float) -> Tensor:
+        """Image vectors (B, K) in the space shared with texts, not normalised; compare by cosine.
+
+        Args:
+            images: float (B, 3, H, W), see `normalise`.
+            knobs: Passed to the encoder.
+
+        Raises:
+            MethodError: The encoder has no text tower.
+        """
+        _, projection = self.towers()
+        embedded: Tensor = projection(self(images, **knobs))
+        return embedded
+
+    def embed_text(self, texts: Sequence[str]) -> Tensor:
+        """Text vectors (N, K), float32 on the CPU, in evaluation mode, not normalised; compare by cosine.
+
+        Raises:
+            MethodError: The encoder has no text tower.
+        """
+        tower, _ = self.towers()
+        return tower.encode(texts)
+
+    def towers(self) -> tuple[TextTower, ImageProjection]:
+        """The text tower, and the image's way into the space of its vectors.
+
+        Raises:
+            MethodError: There are none.
+        """
+        if self.text is None or self.image_projection is None:
+            raise MethodError(
+                "This encoder has no text tower: its method did not train one.",
+                "Choose a method with texts, such as plip, or stablerep with stablerep.language=true.",
+            )
+        return self.text, self.image_projection
 
     @property
     def device(self) -> torch.device:

@@ -61,7 +61,16 @@ def multi_positive_contrastive(features: Tensor, labels: Tensor, *, temperature:
 def multi_positive_image_text(
     image: Tensor, text: Tensor, image_labels: Tensor, text_labels: Tensor, *, logit_scale: Tensor | float
 ) -> Tensor:
-    """Image-text part of StableRep+: the mean of both directions' cross-entropies.
+    """Image-text part of StableRep+: the mean of both directions' cross-entropies; see `image_text_terms`."""
+    terms = image_text_terms(image, text, image_labels, text_labels, logit_scale=logit_scale)
+    return terms.mean()
+
+
+@_full_precision
+def image_text_terms(
+    image: Tensor, text: Tensor, image_labels: Tensor, text_labels: Tensor, *, logit_scale: Tensor | float
+) -> Tensor:
+    """Cross-entropies (2,) of texts told from images, and of images told from texts.
 
     An image's target is uniform over the texts of its label, a text's over the images of its label; a row
     without a match contributes 0.
@@ -77,7 +86,7 @@ def multi_positive_image_text(
     t = F.normalize(gather_features(_at_least_float32(text)), dim=1)
     logits = logit_scale * (v @ t.T)
     match = gather_labels(image_labels)[:, None] == gather_labels(text_labels)[None, :]
-    return (_soft_cross_entropy(logits, match) + _soft_cross_entropy(logits.T, match.T)) / 2
+    return torch.stack([_soft_cross_entropy(logits, match), _soft_cross_entropy(logits.T, match.T)])
 
 
 @_full_precision

@@ -1,0 +1,231 @@
+"""Weight files of other projects: read as tensors only, fitted to an encoder, with a report of what fits.
+
+A file is never unpickled freely: safetensors, or torch's `weights_only` reader with a short list of harmless classes
+that published files hold beside their tensors. What a file's entries mean is the business of adapters
+(`methods/<name>/weights.py`, `foreign.py`); this module reads, compares and loads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import pickle
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from hcbench.errors import WeightsError
+from hcbench.methods.parts.encoder import Encoder
+
+Tree = Mapping[str, Any]
+"""What a file holds: tensors and plain values by name, nested."""
+State = dict[str, Tensor]
+
+LEAST_SHARE: Final = 0.95
+"""Share of an encoder's parameters that a file must bring; less is refused unless it is allowed by name."""
+_SHOWN: Final = 8
+
+_SCALAR = np._core.multiarray.scalar
+ALLOWED: Final = (
+    argparse.Namespace,
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Int64DType,
+    _SCALAR,
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+)
+"""Classes beside tensors that published training files hold: parsed arguments, and NumPy numbers in optimisers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapted:
+    """What an adapter makes of a file.
+
+    Attributes:
+        encoder: The architecture that the file was made for, untrained.
+        weights: The file's tensors under the names of `encoder.weights()`.
+        dropped: Names that the adapter knows and does not need (heads, decoders, optimisers' tensors).
+        note: What the file is, for people to read.
+    """
+
+    encoder: Encoder
+    weights: State
+    dropped: tuple[str, ...] = ()
+    note: str = "backbone only"
+
+
+Adapter = Callable[[Tree, tuple[int, int]], Adapted]
+"""Takes a file's content and the input size (height, width) in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadReport:
+    """How a file fits an encoder.
+
+    Attributes:
+        file: Its name.
+        note: What it is.
+        matched: Names that were loaded.
+        missing: Names of the encoder that the file does not hold.
+        unexpected: Names of the file that nobody knows.
+        wrong_shape: Names whose shapes differ.
+        dropped: Names of the file that are known and not needed.
+        share: Share of the encoder's numbers that come from the file, 0..1.
+    """
+
+    file: str
+    note: str
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    wrong_shape: tuple[str, ...]
+    dropped: tuple[str, ...]
+    share: float
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything fits: nothing missing, unknown or of another shape."""
+        return not (self.missing or self.unexpected or self.wrong_shape)
+
+    def text(self) -> str:
+        """The report in a few lines."""
+        lines = [f"{self.file}: {self.note}; {len(self.matched)} tensors matched, {self.share:.1%} of the encoder"]
+        for title, names in (
+            ("missing", self.missing),
+            ("wrong shape", self.wrong_shape),
+            ("unexpected", self.unexpected),
+            ("not needed", self.dropped),
+        ):
+            if names:
+                lines.append(f"  {title} ({len(names)}): {_some(names)}")
+        return "\n".join(lines)
+
+
+def read_weights(path: Path) -> Tree:
+    """Everything in a weight file, on the CPU, without running code that the file brings.
+
+    Raises:
+        WeightsError: There is no such file, it is damaged, or it holds objects of other classes.
+    """
+    if not path.is_file():
+        raise WeightsError(f"There is no weight file {path}.", "Name a .safetensors, .pth, .pt or .tar file.")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        with torch.serialization.safe_globals(list(ALLOWED)):
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} holds more than tensors, and was not opened further: {_first_line(error)}",
+            "Nothing of it was executed. Ask for a file of tensors (safetensors), or convert it where you trust it.",
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
+        raise WeightsError(
+            f"{path} cannot be read as weights: {_first_line(error)}", "It may be cut short; fetch it again."
+        ) from error
+    if not isinstance(loaded, Mapping):
+        raise WeightsError(
+            f"{path} holds a {type(loaded).__name__}, not tensors by name.", "Save a state dict, not a model."
+        )
+    return loaded
+
+
+def load_foreign(
+    path: Path, adapter: Adapter, size: tuple[int, int], *, allow_partial: bool = False
+) -> tuple[Encoder, LoadReport]:
+    """Load a file of another project into the encoder that it was made for, in evaluation mode on the CPU.
+
+    Args:
+        path: The file.
+        adapter: Knows the file's layout.
+        size: Input height and width, pixels.
+        allow_partial: Take a file that brings less than `LEAST_SHARE` of the encoder, or tensors of other shapes.
+
+    Raises:
+        WeightsError: The file cannot be read, is of another layout, or fits too badly.
+    """
+    adapted = adapter(read_weights(path), size)
+    report = compare(adapted, path.name)
+    if not allow_partial and (report.share < LEAST_SHARE or report.wrong_shape):
+        raise WeightsError(
+            f"{path.name} does not fit what it was named as.\n{report.text()}",
+            "Name another architecture with --as, or add --allow-partial to score what there is.",
+        )
+    own = adapted.encoder.weights()
+    fitting = {name: adapted.weights[name].to(own[name].dtype) for name in report.matched}
+    adapted.encoder.load_weights(own | fitting)
+    return adapted.encoder.eval(), report
+
+
+def compare(adapted: Adapted, file: str) -> LoadReport:
+    """How the adapted weights fit their encoder, without loading them."""
+    own, given = adapted.encoder.weights(), adapted.weights
+    common = [name for name in own if name in given]
+    matched = tuple(name for name in common if own[name].shape == given[name].shape)
+    total = sum(tensor.numel() for tensor in own.values())
+    return LoadReport(
+        file=file,
+        note=adapted.note,
+        matched=matched,
+        missing=tuple(name for name in own if name not in given),
+        unexpected=tuple(name for name in given if name not in own),
+        wrong_shape=tuple(name for name in common if own[name].shape != given[name].shape),
+        dropped=adapted.dropped,
+        share=sum(own[name].numel() for name in matched) / max(1, total),
+    )
+
+
+def entry(tree: Tree, *names: str) -> Tree:
+    """The first of the named entries that the file has, else the file itself."""
+    for name in names:
+        if isinstance(tree.get(name), Mapping):
+            return dict(tree[name])
+    return tree
+
+
+def tensors(tree: Tree, *prefixes: str) -> State:
+    """The tensors of one level, without any of the prefixes that every name or most names carry.
+
+    Prefixes are taken off in the given order, each from the names that have it.
+    """
+    state = {str(name): value for name, value in tree.items() if isinstance(value, Tensor)}
+    for prefix in prefixes:
+        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def without(state: State, *beginnings: str) -> tuple[State, tuple[str, ...]]:
+    """The state without names that begin in one of these ways, and those names."""
+    dropped = tuple(name for name in state if name.startswith(beginnings))
+    return {name: value for name, value in state.items() if name not in dropped}, dropped
+
+
+def wanted(state: State, names: Iterable[str], what: str) -> None:
+    """Refuse a state that lacks the names by which its layout is known.
+
+    Raises:
+        WeightsError: One of them is missing.
+    """
+    missing = [name for name in names if name not in state]
+    if missing:
+        raise WeightsError(
+            f"The file is no {what}: it has no {_some(missing)}, but {_some(list(state)) or 'no tensors'}.",
+            "Name what it is with --as; `hcbench evaluate --help` lists the layouts.",
+        )
+
+
+def _some(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
+    return ", ".join(listed[:_SHOWN]) + more
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
