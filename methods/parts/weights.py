@@ -32,7 +32,8 @@ LEAST_SHARE: Final = 0.95
 """Share of an encoder's parameters that a file must bring; less is refused unless it is allowed by name."""
 _SHOWN: Final = 8
 
-_SCALAR = np._core.multiarray.scalar
+# NumPy's private maker of scalars: what pickles of its numbers call.
+_SCALAR: Final[Any] = np.float64(0).__reduce__()[0]
 ALLOWED: Final = (
     argparse.Namespace,
     np.dtype,
@@ -118,7 +119,8 @@ def read_weights(path: Path) -> Tree:
         raise WeightsError(f"There is no weight file {path}.", "Name a .safetensors, .pth, .pt or .tar file.")
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
+            tensors: State = load_file(path)
+            return tensors
         with torch.serialization.safe_globals(list(ALLOWED)):
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

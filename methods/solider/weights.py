@@ -77,7 +77,8 @@ def merged_order(tensor: Tensor) -> Tensor:
     other in the order of its own reshape (row 0 and 1 of column 0, then of column 1).
     """
     tokens = tensor.unflatten(-1, (-1, 4))[..., [0, 2, 1, 3]]
-    return tokens.transpose(-1, -2).flatten(-2).contiguous()
+    reordered: Tensor = tokens.transpose(-1, -2).flatten(-2)
+    return reordered.contiguous()
 
 
 def _controlled(state: State) -> bool:
