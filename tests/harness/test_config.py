@@ -23,7 +23,7 @@ class Config:
 
 
 CARD = MethodCard(
-    name="gan-invariance",
+    name="two-words",
     title="Toy",
     summary="For tests.",
     needs=frozenset({"images"}),
@@ -60,18 +60,18 @@ def test_every_built_in_yaml_is_valid(profile: str, recipe: str) -> None:
 def test_later_layers_win_and_origins_tell(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text("pretrain: {lr: 1e-2, passes: 4}\nevaluate: {epochs: 2}\n")
     mine = tmp_path / "mine.yaml"
-    mine.write_text("base: base.yaml\npretrain:\n  lr: 2e-2\ngcl:\n  ratio: 0.25\nrun:\n  seeds: [0, 1]\n")
+    mine.write_text("base: base.yaml\npretrain:\n  lr: 2e-2\ntwo_words:\n  ratio: 0.25\nrun:\n  seeds: [0, 1]\n")
     found = settle("pretrain.lr=3e-2", config=mine)
     assert found.pretrains[0].lr == 3e-2
     assert found.pretrains[0].passes == 4
     assert found.evaluates[0].epochs == 2
     assert found.run.seeds == (0, 1)
-    assert found.methods["gan-invariance"] == ({"ratio": 0.25, "widths": (8, 4), "mode": "shared"},)
+    assert found.methods["two-words"] == ({"ratio": 0.25, "widths": (8, 4), "mode": "shared"},)
     assert found.origins["pretrain.lr"] == "--set"
     assert found.origins["pretrain.passes"] == str(tmp_path / "base.yaml")
     assert found.origins["run.seeds"] == str(mine)
-    assert found.origins["gan-invariance.mode"] == "card"
-    assert found.origins["gan-invariance.widths"] == "default"
+    assert found.origins["two-words.mode"] == "card"
+    assert found.origins["two-words.widths"] == "default"
 
 
 def test_profile_of_the_file_selects_the_profile(tmp_path: Path) -> None:
@@ -85,15 +85,19 @@ def test_profile_of_the_file_selects_the_profile(tmp_path: Path) -> None:
 
 
 def test_commas_make_the_product_of_a_section() -> None:
-    found = settle("pretrain.lr=1e-3,3e-4", "pretrain.passes=2,3", "gan_invariance.ratio=0.1,0.2,0.1")
+    found = settle("pretrain.lr=1e-3,3e-4", "pretrain.passes=2,3", "two_words.ratio=0.1,0.2,0.1")
     assert {(item.lr, item.passes) for item in found.pretrains} == {(1e-3, 2), (1e-3, 3), (3e-4, 2), (3e-4, 3)}
-    assert [item["ratio"] for item in found.methods["gan-invariance"]] == [0.1, 0.2]
+    assert [item["ratio"] for item in found.methods["two-words"]] == [0.1, 0.2]
     assert found.evaluates == (EvaluateConfig(),)
 
 
+def test_other_names_of_a_method_are_understood() -> None:
+    assert settle("gcl.dim=12").methods["gan-invariance"][0]["dim"] == 12
+
+
 def test_lists_need_brackets_to_be_swept() -> None:
-    assert [item["widths"] for item in settle("gcl.widths=16,8").methods["gan-invariance"]] == [(16, 8)]
-    swept = settle("gcl.widths=[16,8],[32]").methods["gan-invariance"]
+    assert [item["widths"] for item in settle("two-words.widths=16,8").methods["two-words"]] == [(16, 8)]
+    swept = settle("two-words.widths=[16,8],[32]").methods["two-words"]
     assert [item["widths"] for item in swept] == [(16, 8), (32,)]
 
 
@@ -107,7 +111,7 @@ def test_the_resolved_sections_cannot_be_changed() -> None:
     [
         ("pretrain.lrr=1", "Did you mean 'lr'?"),
         ("pretrian.lr=1", "Did you mean 'pretrain'?"),
-        ("gan-invariance.ration=1", "Did you mean 'ratio'?"),
+        ("two-words.ration=1", "Did you mean 'ratio'?"),
         ("pretrain.lr=abc", "expected a number"),
         ("pretrain.lr=1e-3,abc", "'abc'"),
         ("pretrain.lr", "key=value"),
@@ -146,4 +150,4 @@ def test_bad_files_are_explained(tmp_path: Path, text: str, words: str) -> None:
 
 
 def test_config_of_a_method_is_plain_data() -> None:
-    assert settle().methods["gan-invariance"][0] == {**asdict(Config()), "mode": "shared"}
+    assert settle().methods["two-words"][0] == {**asdict(Config()), "mode": "shared"}

@@ -431,7 +431,7 @@ def test_eps_rule(caplog):
 @pytest.mark.parametrize(("settings", "groups"), [({"eps": 1e-6}, NUMBER), ({"eps": 0.9999, "k1": 23}, 1)])
 def test_no_cluster_or_one_are_survived(settings, groups, caplog):
     method, pooled = make(**settings), grouped(groups)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="hcbench"):
         assert len(clustered(method, pooled)) == NUMBER
         assert "each as a cluster of its own" in caplog.text
         assert method.memory.labels.tolist() == list(range(NUMBER))
