@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from hcbench.benchmarks.metrics.arrays import AnyArray, FloatArray, choice, label_vector, score_matrix, to_numpy
+from hcbench.benchmarks.metrics.bootstrap import weighted_means
 from hcbench.errors import TaskError
 
 AP_VARIANTS = ("step", "trapezoid")
@@ -42,6 +43,64 @@ class QueryRanks:
     first_worst: FloatArray
     other_camera_missing: int
     identity_missing: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Ranking:
+    """What every scored ranking has; fractions 0..1. NaN marks queries that do not count.
+
+    Attributes:
+        mAP: Mean average precision over counted queries.
+        mINP: Mean inverse negative penalty over counted queries.
+        ap: (Q,) average precision.
+        inp: (Q,) number of matches / rank of the last match.
+        first_rank: (Q,) rank of the first match, from 1.
+        n_valid: Queries with a match.
+        n_skipped: Queries without one.
+        ranks: Everything per query, with the range that ties leave to the first rank.
+        protocol: The rules behind the numbers.
+    """
+
+    mAP: float
+    mINP: float
+    ap: FloatArray
+    inp: FloatArray
+    first_rank: FloatArray
+    n_valid: int
+    n_skipped: int
+    ranks: QueryRanks
+    protocol: dict[str, str | int]
+
+    def summary(self) -> dict[str, float]:
+        """Give the point values under the names that `replicates` uses."""
+        return {name: float(value[0]) for name, value in self.replicates(np.ones((1, len(self.ap)))).items()}
+
+    def per_sample(self) -> dict[str, FloatArray]:
+        """Give one value per query and name."""
+        return {"ap": self.ap, "inp": self.inp, "first_rank": self.first_rank}
+
+    def replicates(self, weights: ArrayLike) -> dict[str, FloatArray]:
+        """Evaluate again with each query weighted.
+
+        Args:
+            weights: (B, Q) how often each query counts in each resample.
+
+        Returns:
+            (B,) values of mAP, mINP, R1, R5 and R10; NaN where a resample holds no counted query.
+        """
+        return rank_replicates(self.ap, self.inp, self.first_rank, weights)
+
+    def hit_range(self, k: int) -> tuple[float, float]:
+        """Give the lowest and highest share of hits in the top k, over queries with a match, that ties allow."""
+        worst, best = (first[~np.isnan(first)] for first in (self.ranks.first_worst, self.ranks.first_best))
+        return float((worst <= k).mean()), float((best <= k).mean())
+
+
+def rank_replicates(ap: FloatArray, inp: FloatArray, first: FloatArray, weights: ArrayLike) -> dict[str, FloatArray]:
+    """Average AP, INP and hits in the top 1, 5 and 10 over weighted queries; NaN marks queries that do not count."""
+    hits = [np.where(np.isnan(first), np.nan, first <= k) for k in (1, 5, 10)]
+    means = weighted_means(weights, np.stack([ap, inp, *hits], axis=1))
+    return dict(zip(("mAP", "mINP", "R1", "R5", "R10"), means.T, strict=True))
 
 
 class RankCounter:
@@ -193,9 +252,3 @@ def average_precision(ranks: NDArray[np.intp], variant: str) -> float:
     # Precision just before the match; nothing stands before rank 1, where it is 1 by convention.
     before = np.where(ranks > 1, (found - 1) / np.maximum(ranks - 1, 1), 1.0)
     return float((before + after).sum()) / (2 * len(ranks))
-
-
-def hit_range(ranks: QueryRanks, k: int) -> tuple[float, float]:
-    """Give the lowest and highest share of hits in the top k that any order of tied entries allows."""
-    counted = ~np.isnan(ranks.first)
-    return float((ranks.first_worst[counted] <= k).mean()), float((ranks.first_best[counted] <= k).mean())

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from hcbench.benchmarks.metrics.arrays import FloatArray, choice, label_vector, score_matrix, to_numpy
-from hcbench.benchmarks.metrics.bootstrap import weighted_means
-from hcbench.benchmarks.metrics.ranking import QueryRanks, RankCounter, hit_range
+from hcbench.benchmarks.metrics.ranking import RankCounter, Ranking
 from hcbench.benchmarks.metrics.reranking import rerank
 from hcbench.benchmarks.metrics.single_shot import expected_single_shot_cmc
 from hcbench.errors import TaskError
@@ -26,64 +25,16 @@ __all__ = ["RankMetrics", "cuhk03_cmc", "rank_metrics", "rank_metrics_blockwise"
 _SAME_CAMERA = ("remove", "keep")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class RankMetrics:
-    """Scores of a ranking; fractions 0..1, per-query arrays hold NaN where a query was skipped.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class RankMetrics(Ranking):
+    """Scores of a ranking; arrays per query hold NaN where a query was skipped.
 
     Attributes:
-        mAP: Mean average precision over counted queries.
-        mINP: Mean inverse negative penalty over counted queries.
         cmc: (min(max_rank, G),) cumulative matching curve: `cmc[k - 1]` is the share of counted queries whose first
             match has rank k or better. A query that keeps fewer entries carries its last value on.
-        ap: (Q,) average precision.
-        inp: (Q,) number of matches / rank of the last match.
-        first_rank: (Q,) rank of the first match, from 1.
-        n_valid: Counted queries.
-        n_skipped: Queries without a match after the camera rule.
-        ranks: Everything per query, with the range that ties leave to the first rank.
-        protocol: The rules behind the numbers.
     """
 
-    mAP: float
-    mINP: float
     cmc: FloatArray
-    ap: FloatArray
-    inp: FloatArray
-    first_rank: FloatArray
-    n_valid: int
-    n_skipped: int
-    ranks: QueryRanks
-    protocol: dict[str, str | int]
-
-    def summary(self) -> dict[str, float]:
-        """Give the point values under the names that `replicates` uses."""
-        return {name: float(value[0]) for name, value in self.replicates(np.ones((1, len(self.ap)))).items()}
-
-    def per_sample(self) -> dict[str, FloatArray]:
-        """Give one value per query and name."""
-        return {"ap": self.ap, "inp": self.inp, "first_rank": self.first_rank}
-
-    def replicates(self, weights: ArrayLike) -> dict[str, FloatArray]:
-        """Evaluate again with each query weighted.
-
-        Args:
-            weights: (B, Q) how often each query counts in each resample.
-
-        Returns:
-            (B,) values of mAP, mINP, R1, R5 and R10; NaN where a resample holds no counted query.
-        """
-        return rank_replicates(self.ap, self.inp, self.first_rank, weights)
-
-    def hit_range(self, k: int) -> tuple[float, float]:
-        """Give the lowest and highest CMC@k that any order of tied entries allows."""
-        return hit_range(self.ranks, k)
-
-
-def rank_replicates(ap: FloatArray, inp: FloatArray, first: FloatArray, weights: ArrayLike) -> dict[str, FloatArray]:
-    """Average AP, INP and hits in the top 1, 5 and 10 over weighted queries; NaN marks queries that do not count."""
-    hits = [np.where(np.isnan(first), np.nan, first <= k) for k in (1, 5, 10)]
-    means = weighted_means(weights, np.stack([ap, inp, *hits], axis=1))
-    return dict(zip(("mAP", "mINP", "R1", "R5", "R10"), means.T, strict=True))
 
 
 def rank_metrics(

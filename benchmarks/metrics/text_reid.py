@@ -13,74 +13,35 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hcbench.benchmarks.metrics.arrays import FloatArray, choice, to_numpy
-from hcbench.benchmarks.metrics.ranking import QueryRanks, RankCounter, hit_range
-from hcbench.benchmarks.metrics.reid import rank_replicates
+from hcbench.benchmarks.metrics.arrays import choice, to_numpy
+from hcbench.benchmarks.metrics.ranking import RankCounter, Ranking, rank_replicates
 from hcbench.errors import TaskError
 
 _UNMATCHED = ("skip", "zero")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TextRankMetrics:
-    """Scores of a cross-modal ranking; fractions 0..1.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class TextRankMetrics(Ranking):
+    """Scores of a cross-modal ranking.
+
+    Queries without a match are NaN in `ap`, `inp` and `first_rank` where they are skipped; where they count as misses,
+    `ap` and `inp` are 0 and `first_rank` is infinite. `protocol` names the k values that a small gallery clips.
 
     Attributes:
         r1: Share of queries with a hit at rank 1.
         r5: In the top 5; with a smaller gallery, anywhere in it.
         r10: In the top 10, likewise.
-        mAP: Mean average precision.
-        mINP: Mean inverse negative penalty.
-        ap: (T,) average precision per query; without a match NaN ("skip") or 0 ("zero").
-        inp: (T,) inverse negative penalty, likewise.
-        first_rank: (T,) rank of the first hit, from 1; without a match NaN ("skip") or infinite ("zero").
-        n_valid: Queries with a match.
-        n_skipped: Queries without one.
-        ranks: Everything per query, with the range that ties leave to the first rank.
-        protocol: The rules behind the numbers, with the k values that a small gallery clips.
     """
 
     r1: float
     r5: float
     r10: float
-    mAP: float
-    mINP: float
-    ap: FloatArray
-    inp: FloatArray
-    first_rank: FloatArray
-    n_valid: int
-    n_skipped: int
-    ranks: QueryRanks
-    protocol: dict[str, str | int]
 
     @property
     def tied_share(self) -> float:
         """Share 0..1 of queries with a match whose first hit ties with a wrong image; 1 = collapsed features."""
         counted = ~np.isnan(self.ranks.first)
         return float((self.ranks.first_best[counted] != self.ranks.first_worst[counted]).mean())
-
-    def summary(self) -> dict[str, float]:
-        """Give the point values under the names that `replicates` uses."""
-        return {"mAP": self.mAP, "mINP": self.mINP, "R1": self.r1, "R5": self.r5, "R10": self.r10}
-
-    def per_sample(self) -> dict[str, FloatArray]:
-        """Give one value per query and name."""
-        return {"ap": self.ap, "inp": self.inp, "first_rank": self.first_rank}
-
-    def replicates(self, weights: ArrayLike) -> dict[str, FloatArray]:
-        """Evaluate again with each query weighted.
-
-        Args:
-            weights: (B, T) how often each query counts in each resample.
-
-        Returns:
-            (B,) values of mAP, mINP, R1, R5 and R10; NaN where a resample holds no counted query.
-        """
-        return rank_replicates(self.ap, self.inp, self.first_rank, weights)
-
-    def hit_range(self, k: int) -> tuple[float, float]:
-        """Give the lowest and highest R@k, over queries with a match, that any order of tied entries allows."""
-        return hit_range(self.ranks, k)
 
 
 def rank_metrics(
