@@ -1,4 +1,4 @@
-"""`Task`: one downstream task on frozen features."""
+"""`Task`: one downstream task on frozen features, or on vectors that need no head."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hcbench.benchmarks.card import TaskCard
 from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.samples import Samples
 
-__all__ = ["EvaluateConfig", "FeatureTable", "Inputs", "Scores", "Split", "Task"]
+__all__ = ["Embedded", "EvaluateConfig", "FeatureTable", "Inputs", "Scores", "Split", "Task"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,11 +45,31 @@ class Split:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Embedded:
+    """Images and captions in the space of the encoder's own text tower, float32 on CPU, not normalised.
+
+    Attributes:
+        image: (N, K), a vector per image.
+        text: (T, K), a vector per caption, image after image.
+    """
+
+    image: Tensor
+    text: Tensor
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Inputs:
-    """What `predict` may see of the test split: features and, for text queries, the captions. No labels."""
+    """What `predict` may see of the test split. No labels.
+
+    Attributes:
+        features: Frozen features of the images.
+        captions: The captions of each image, for text queries.
+        embedded: Images and captions as the encoder compares them by itself; for zero-shot tasks alone.
+    """
 
     features: FeatureTable
     captions: tuple[tuple[str, ...], ...] | None = None
+    embedded: Embedded | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,6 +99,8 @@ class Task(ABC):
     """
 
     card: ClassVar[TaskCard]
+    zero_shot: ClassVar[bool] = False
+    """Whether nothing is fitted: `predict` gets `Inputs.embedded`, and encoders without a text tower are skipped."""
 
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config

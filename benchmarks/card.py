@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,6 +41,7 @@ class TaskCard:
         resample_unit: What the bootstrap draws ("identity", "image").
         resample_seed: Seed of the bootstrap's resample indices.
         implementation: "module:Class", imported only when an evaluation runs.
+        implementations: The same for protocols that have a class of their own.
         superseded_by: Name of the version that replaces this one.
         reference: Where the definition comes from.
     """
@@ -53,6 +55,7 @@ class TaskCard:
     implementation: str
     data: tuple[str, ...] = ("people",)
     protocols: tuple[str, ...] = ("frozen",)
+    implementations: Mapping[str, str] = field(default_factory=dict)
     resample_unit: str = "identity"
     resample_seed: int = 0
     superseded_by: str = ""
@@ -62,3 +65,7 @@ class TaskCard:
     def main_metrics(self) -> tuple[MetricInfo, ...]:
         """The metrics that the main table shows."""
         return tuple(metric for metric in self.metrics if metric.main)
+
+    def under(self, protocol: str) -> TaskCard:
+        """The card with the implementation of a protocol."""
+        return replace(self, implementation=self.implementations.get(protocol, self.implementation))

@@ -60,6 +60,15 @@ def check_evaluate(config: EvaluateConfig) -> None:
     check_choice("evaluate.readout", config.readout, ("auto", *readouts()))
 
 
+def check_knob(key: str, value: float | None) -> None:
+    """Raise a ConfigError where a knob of an encoder is out of range."""
+    if value is not None and not 0 <= value <= 1:
+        raise ConfigError(
+            f"{key} is {value:g}; expected a number from 0 to 1.",
+            f"Change it with --set {key}=..., or leave it out for what the method recommends for each benchmark.",
+        )
+
+
 def check_layout(layout: str | None) -> None:
     """Raise a ConfigError where `corpus.layout` is no layout."""
     if layout is not None:

@@ -51,6 +51,8 @@ class Resolved:
         pretrains: Variants of `pretrain.*`.
         evaluates: Variants of `evaluate.*`.
         methods: Variants of each method's own settings, by method name.
+        knobs: What was asked of encoders' knobs: by section (`evaluate`, or a method for itself alone) and knob; None
+            leaves it to the method's card.
         values: Full key to its values, more than one where it is swept.
         origins: Full key to where its values come from.
     """
@@ -60,6 +62,7 @@ class Resolved:
     pretrains: tuple[PretrainConfig, ...]
     evaluates: tuple[EvaluateConfig, ...]
     methods: Mapping[str, tuple[Mapping[str, Any], ...]]
+    knobs: Mapping[str, Mapping[str, tuple[float | None, ...]]] = field(default_factory=dict)
     values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
 
@@ -110,17 +113,21 @@ def built_in_names(kind: str) -> list[str]:
 
 def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
     classes = {**SECTIONS, **{name: card.config for name, card in registry.methods.items()}}
+    knobs = _knobs(registry)
+    kinds = {
+        section: _hints(kind) | dict.fromkeys(knobs.get(section, ()), float | None) for section, kind in classes.items()
+    }
     values: dict[str, tuple[Any, ...]] = {}
     origins: dict[str, str] = {}
     for section, kind in classes.items():
-        for name, default in _defaults(kind).items():
+        for name, default in {**_defaults(kind), **dict.fromkeys(knobs.get(section, ()))}.items():
             values[f"{section}.{name}"], origins[f"{section}.{name}"] = (default,), "default"
     for name, card in registry.methods.items():
         for key, value in card.defaults.items():
             values[f"{name}.{key}"], origins[f"{name}.{key}"] = (value,), "card"
     for layer in layers:
-        key = _canonical(registry, classes, layer)
-        values[key], origins[key] = _values(classes, key, layer), layer.origin
+        key = _canonical(registry, kinds, layer)
+        values[key], origins[key] = _values(kinds, key, layer), layer.origin
     sections: dict[str, tuple[Any, ...]] = {
         section: _variants(section, kind, values) for section, kind in classes.items()
     }
@@ -130,6 +137,7 @@ def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
         pretrains=sections["pretrain"],
         evaluates=sections["evaluate"],
         methods={name: tuple(asdict(item) for item in sections[name]) for name in registry.methods},
+        knobs={section: {name: values[f"{section}.{name}"] for name in names} for section, names in knobs.items()},
         values=values,
         origins=origins,
     )
@@ -149,9 +157,18 @@ def _variants(section: str, kind: type[_T], values: Mapping[str, tuple[Any, ...]
         ) from error
 
 
-def _values(classes: Mapping[str, type[Any]], key: str, layer: Override) -> tuple[Any, ...]:
+def _knobs(registry: Registry) -> dict[str, tuple[str, ...]]:
+    """Knobs that a section takes: `evaluate` those of all methods, a method its own.
+
+    They are no fields of the sections' dataclasses: a knob turns after training, so no cell may depend on it.
+    """
+    own = {name: tuple(card.knobs) for name, card in registry.methods.items() if card.knobs}
+    return {"evaluate": tuple(dict.fromkeys(itertools.chain.from_iterable(own.values()))), **own}
+
+
+def _values(kinds: Mapping[str, Mapping[str, Any]], key: str, layer: Override) -> tuple[Any, ...]:
     section, _, name = key.partition(".")
-    kind = _hints(classes[section])[name]
+    kind = kinds[section][name]
     from_line = layer.origin == "--set"
     if section == "run" or not (from_line and isinstance(layer.value, str)):
         return (parse_value(key, layer.value, kind, layer.origin),)
@@ -161,21 +178,21 @@ def _values(classes: Mapping[str, type[Any]], key: str, layer: Override) -> tupl
     return tuple(dict.fromkeys(parsed))
 
 
-def _canonical(registry: Registry, classes: Mapping[str, type[Any]], layer: Override) -> str:
+def _canonical(registry: Registry, kinds: Mapping[str, Mapping[str, Any]], layer: Override) -> str:
     section, dot, name = layer.key.partition(".")
     if not dot or not name:
         raise ConfigError(
             f"{layer.key!r} in {layer.origin} is no setting: it lacks a section.",
-            f"Settings are called section.name, for example pretrain.lr. Sections: {', '.join(classes)}.",
+            f"Settings are called section.name, for example pretrain.lr. Sections: {', '.join(kinds)}.",
         )
-    if section not in classes:
+    if section not in kinds:
         try:
             section = registry.method(section).name
         except ConfigError:
             raise ConfigError(
-                f"There is no section {section!r} of settings ({layer.origin}).", did_you_mean(section, classes)
+                f"There is no section {section!r} of settings ({layer.origin}).", did_you_mean(section, kinds)
             ) from None
-    known = _hints(classes[section])
+    known = kinds[section]
     if name not in known:
         hint = did_you_mean(name, known) if known else f"{section} has no settings."
         raise ConfigError(f"There is no setting {section}.{name} ({layer.origin}).", hint)

@@ -62,7 +62,7 @@ _BYTES_PER_PIXEL = 4
 """Three colours and the part mask."""
 _CHECKPOINT_BYTES = 12e6
 _CELL_KEY = ("method", "backbone", "pretrain.height", "pretrain.width", "pretrain.precision")
-_EVALUATION_KEY = ("benchmark", "data", "evaluate.scale", "evaluate.epochs")
+_EVALUATION_KEY = ("benchmark", "data", "protocol", "evaluate.scale", "evaluate.epochs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,4 +224,4 @@ def cell_key(cell: Cell) -> tuple[str, ...]:
 def _evaluation_key(evaluation: Evaluation) -> tuple[str, ...]:
     """The values of `_EVALUATION_KEY`, as the store writes them."""
     config = evaluation.config
-    return (evaluation.benchmark, evaluation.data, str(config["scale"]), str(config["epochs"]))
+    return (evaluation.benchmark, evaluation.data, evaluation.protocol, str(config["scale"]), str(config["epochs"]))

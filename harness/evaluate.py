@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -13,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Inputs, Scores, Split, Task
+from hcbench.benchmarks.base import Embedded, EvaluateConfig, FeatureTable, Inputs, Scores, Split, Task
 from hcbench.data.budget import name_seed
 from hcbench.data.samples import ImageArray, Samples
 from hcbench.harness.benchmark_data import benchmark_splits
@@ -24,7 +25,7 @@ from hcbench.harness.outcomes import classify
 from hcbench.harness.registry import implementation, load_registry
 from hcbench.harness.settings import Evaluation
 from hcbench.methods.parts.checkpoint import load_encoder
-from hcbench.methods.parts.encoder import Encoder, encode_all
+from hcbench.methods.parts.encoder import Encoder, Features, encode_all
 
 logger = logging.getLogger(__name__)
 
@@ -54,40 +55,45 @@ def evaluate(
     """Score the encoder in `checkpoint`; each evaluation writes its own sub-folder of `folder`, named by fingerprint.
 
     An evaluation that fails is told of as `Ended` and stops no other. One that stands there as done is not repeated.
+    Evaluations with the same knobs come one after the other, so that features are computed once for each setting.
     """
     encoder = load_encoder(checkpoint).to(device)
     tables = Tables(encoder, cache, progress)
-    for evaluation in evaluations:
+    for evaluation in sorted(evaluations, key=lambda one: sorted(one.knobs.items())):
         target = folder / evaluation.fingerprint
         before = read_status(target)
         if before and before["status"] == "done":
             yield Ended(evaluation=evaluation, status="done", summary=read_json(target / SUMMARY))
             continue
-        progress(evaluation.benchmark, 0, 0)
+        progress(evaluation.title, 0, 0)
         start = time.perf_counter()
         try:
             outcome: Scores | Ended = _score(evaluation, tables)
         except Exception as error:  # one that fails must not stop the others
-            logger.exception("evaluation %s (%s) failed", evaluation.benchmark, evaluation.fingerprint)
+            logger.exception("evaluation %s (%s) failed", evaluation.title, evaluation.fingerprint)
             status, reason = classify(error)
             outcome = Ended(evaluation=evaluation, status=status, reason=reason)
         yield _write(outcome, evaluation, target, time.perf_counter() - start)
 
 
 def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
-    card = load_registry().benchmark(evaluation.benchmark)
+    card = load_registry().benchmark(evaluation.benchmark).under(evaluation.protocol)
     task: Task = implementation(card)(evaluate_config(evaluation))
     samples = tables.samples(evaluation)
     for split in samples.values():
         if reason := task.skip(split):
             return Ended(evaluation=evaluation, status="skipped", reason=reason)
+    if task.zero_shot:
+        if tables.encoder.text is None:
+            return Ended(evaluation=evaluation, status="skipped", reason="the encoder has no text tower")
+        return task.score(task.predict(tables.embedded(evaluation)), samples["test"])
     features = tables.features(evaluation)
     torch.manual_seed(name_seed("evaluation", evaluation.benchmark, task.config.head_seed))
     chosen = task.fit(
         Split(features=features["train"], samples=samples["train"]),
         Split(features=features["val"], samples=samples["val"]),
     )
-    logger.info("%s: chosen on validation: %s", evaluation.benchmark, dict(chosen))
+    logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
     predictions = task.predict(Inputs(features=features["test"], captions=samples["test"].captions))
     return task.score(predictions, samples["test"])
 
@@ -118,7 +124,8 @@ class Tables:
     def __init__(self, encoder: Encoder, cache: Path, progress: Progress) -> None:
         self.encoder, self.cache, self.progress = encoder, cache, progress
         self._samples: dict[Any, dict[str, Samples]] = {}
-        self._features: dict[Any, dict[str, FeatureTable]] = {}
+        self._features: dict[Any, FeatureTable] = {}
+        self._knobs: dict[str, float] = {}
 
     def samples(self, evaluation: Evaluation) -> dict[str, Samples]:
         """The splits train, val and test."""
@@ -131,20 +138,35 @@ class Tables:
             )
         return self._samples[key]
 
-    def features(self, evaluation: Evaluation) -> dict[str, FeatureTable]:
-        """Features of the three splits."""
-        key = self._key(evaluation)
-        if key not in self._features:
-            batch_size = evaluate_config(evaluation).batch_size
-            self._features[key] = {
-                split: self._extract(samples, f"features {evaluation.data}/{split}", batch_size)
-                for split, samples in self.samples(evaluation).items()
-            }
-        return self._features[key]
+    def features(
+        self, evaluation: Evaluation, splits: Sequence[str] = ("train", "val", "test")
+    ) -> dict[str, FeatureTable]:
+        """Features of these splits, with the evaluation's knobs; those of other knobs are let go of, for memory."""
+        if evaluation.knobs != self._knobs:
+            self._features.clear()
+            self._knobs = dict(evaluation.knobs)
+        return {split: self._table(evaluation, split) for split in splits}
 
-    def _extract(self, samples: Samples, phase: str, batch_size: int) -> FeatureTable:
-        found = encode_all(self.encoder, Counted(samples.images, phase, self.progress), batch_size)
-        return FeatureTable(pooled=found.pooled, grid=found.grid, tokens=found.tokens)
+    def embedded(self, evaluation: Evaluation) -> Inputs:
+        """The test split as the encoder's own towers see it."""
+        features, captions = self.features(evaluation, ["test"])["test"], self.samples(evaluation)["test"].captions
+        _, projection = self.encoder.towers()
+        self.progress(f"captions {evaluation.data}/test", 0, 0)
+        with torch.no_grad():
+            image = copy.deepcopy(projection).cpu()(Features(features.pooled, features.grid, dict(features.tokens)))
+        text = self.encoder.embed_text([caption for several in captions or () for caption in several])
+        return Inputs(features=features, captions=captions, embedded=Embedded(image=image, text=text))
+
+    def _table(self, evaluation: Evaluation, split: str) -> FeatureTable:
+        key = (*self._key(evaluation), split)
+        if key not in self._features:
+            images = Counted(
+                self.samples(evaluation)[split].images, f"features {evaluation.data}/{split}", self.progress
+            )
+            batch_size = evaluate_config(evaluation).batch_size
+            found = encode_all(self.encoder, images, batch_size, **evaluation.knobs)
+            self._features[key] = FeatureTable(pooled=found.pooled, grid=found.grid, tokens=found.tokens)
+        return self._features[key]
 
     @staticmethod
     def _key(evaluation: Evaluation) -> tuple[Any, ...]:

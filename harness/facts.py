@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from hcbench.harness.knobs import recommended_knobs
 from hcbench.harness.registry import Registry
 from hcbench.harness.settings import Cell, Evaluation
 from hcbench.methods.card import SUPERVISION
@@ -14,11 +15,15 @@ from hcbench.methods.card import SUPERVISION
 def card_facts(cell: Cell, evaluations: Sequence[Evaluation], registry: Registry) -> dict[str, Any]:
     """Facts of a cell's method and of its benchmarks, as plain data.
 
-    `default_evaluations` names the one of each benchmark that is also written on the cell's own run.
+    `default_evaluations` names the one of each benchmark that is also written on the cell's own run: on the benchmark's
+    own data, under its first protocol, with the knobs as the method's card recommends them. A sweep leaves it alone.
     """
+    method = registry.method(cell.method)
     default: dict[str, str] = {}
     for one in evaluations:
-        if one.data == registry.benchmark(one.benchmark).data[0]:
+        card = registry.benchmark(one.benchmark)
+        usual = (card.data[0], card.protocols[0], recommended_knobs(method, cell.method_config, card.name))
+        if (one.data, one.protocol, one.knobs) == usual:
             default.setdefault(one.benchmark, one.fingerprint)
     return {
         "method": method_facts(registry, cell.method),

@@ -25,8 +25,8 @@ CELL_CODE = ("hcbench.harness.pretrain",)
 EVALUATION_CODE = ("hcbench.harness.evaluate",)
 """What every evaluation runs beside its benchmark: splits, features."""
 
-PLUMBING = ("hcbench.harness.registry", "hcbench.harness.jobs", "hcbench.harness.files")
-"""Modules that find and store: what they find is in the fingerprint itself, so their code is not."""
+PLUMBING = ("hcbench.harness.registry", "hcbench.harness.jobs", "hcbench.harness.files", "hcbench.harness.figures")
+"""Modules that find, store and draw: what they find is in the fingerprint itself, so their code is not."""
 
 DATA_CODE = {"people": "hcbench.data.people", "coco": "hcbench.data.coco"}
 """The code of each data set; only that of the one in use counts."""
@@ -90,6 +90,7 @@ def evaluation_fingerprint(
             "data_name": evaluation.data,
             "protocol": evaluation.protocol,
             "config": evaluation.config,
+            "knobs": evaluation.knobs,
             "data": list(data),
             "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data),
         }

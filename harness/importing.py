@@ -22,6 +22,7 @@ from hcbench.harness.folder import (
     CHECKPOINT,
     DIAGNOSTICS,
     EVALUATIONS,
+    FIGURES,
     IMPORTED,
     JOB,
     LEDGER,
@@ -102,6 +103,8 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Reco
     metrics = {f"ledger.{name}": float(value) for name, value in ledger.items()}
     metrics |= {f"diagnostics.{name}": float(value) for name, value in diagnosis["values"].items()}
     artifacts = [path for path in (folder / JOB, folder / LOG, folder / LOSSES) if path.is_file()]
+    if (folder / FIGURES).is_dir():
+        artifacts.append(folder / FIGURES)
     if log_checkpoint and done:
         artifacts.append(folder / CHECKPOINT)
     return Record(
@@ -141,20 +144,20 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
     return Record(
         kind=EVALUATION,
         fingerprint=evaluation.fingerprint,
-        name=f"{evaluation.benchmark} {job.cell.title}",
+        name=f"{evaluation.title} {job.cell.title}",
         params={
             "benchmark": evaluation.benchmark,
             "version": evaluation.version,
             "data": evaluation.data,
             "protocol": evaluation.protocol,
-            **{f"evaluate.{name}": value for name, value in evaluation.config.items()},
+            **{f"evaluate.{name}": value for name, value in evaluation.settings.items()},
         },
         metrics=read_json(source / SUMMARY) if done else {},
         tags={
             "status": status["status"],
             "reason": status["reason"],
             "cell": job.cell.fingerprint,
-            "config": json.dumps(dict(evaluation.config), sort_keys=True),
+            "config": json.dumps(evaluation.settings, sort_keys=True),
             "readout": str(chosen.get("readout", "")),
             "benchmark_title": str(facts.get("title", evaluation.benchmark)),
             "metrics": json.dumps(facts.get("metrics", [])),

@@ -83,6 +83,13 @@ class Request:
         typer.Option("--benchmarks", metavar="A,B", rich_help_panel=_WHAT,
                      help="Tasks to score on; see `hcbench list benchmarks`. Default: all."),
     ] = None  # fmt: skip
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", "--protocols", metavar="A,B", rich_help_panel=_WHAT,
+                     help="How tasks are scored: frozen (a light head on fixed features), zero-shot (no head; text-reid"
+                     " by the encoder's own text tower). Default: frozen, and zero-shot beside it where a method has"
+                     " a text tower."),
+    ] = None  # fmt: skip
     seeds: Annotated[
         str | None,
         typer.Option("--seeds", metavar="0,1,2", rich_help_panel=_WHAT,
@@ -160,6 +167,7 @@ class Request:
             ("run.methods", self.methods, "--methods"),
             ("run.budgets", self.budget, "--budget"),
             ("run.benchmarks", self.benchmarks, "--benchmarks"),
+            ("run.protocols", self.protocol, "--protocol"),
             ("run.seeds", self.seeds, "--seeds"),
             ("run.backbones", self.backbones, "--backbones"),
             ("run.controls", False if self.no_controls else None, "--no-controls"),

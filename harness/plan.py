@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from hcbench.harness.corpora import (
     data_root,
 )
 from hcbench.harness.fingerprint import FindCode
+from hcbench.harness.knobs import check_knobs, knob_points
 from hcbench.harness.machine import Machine
 from hcbench.harness.registry import Registry
 from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
@@ -34,6 +35,9 @@ from hcbench.methods.card import MethodCard
 
 NO_BUDGET = "-"
 """Budget label of controls: they look at no image, so every budget shares them."""
+
+ZERO_SHOT = "zero-shot"
+"""The protocol without a head: texts and images are compared as the encoder's own towers see them."""
 
 COMPUTE_LIMITED_PASSES = 2.0
 
@@ -66,6 +70,7 @@ class _Planner:
     def matrix(self) -> Matrix:
         methods, controls = self._methods()
         self._check()
+        check_knobs(self.resolved.knobs, (*methods, *controls), self.registry)
         scores = self._benchmarks()
         cells: dict[str, Cell] = {}
         for seed in dict.fromkeys(self.resolved.run.seeds):
@@ -122,18 +127,40 @@ class _Planner:
         names = run.benchmarks or tuple(self.registry.benchmarks)
         cards = {card.name: card for card in (self.registry.benchmark(name) for name in names)}
         found: list[tuple[TaskCard, str, tuple[str, ...]]] = []
+        self._check_protocols(cards.values())
         for card in cards.values():
-            if run.protocol not in card.protocols:
-                raise ConfigError(
-                    f"The benchmark {card.name} has no protocol {run.protocol!r}.",
-                    f"It has {', '.join(card.protocols)}.",
-                )
             for data in card.data:
                 if data == PEOPLE:
                     found.append((card, data, ()))
                 elif data in run.data:
                     found.append((card, data, data_fingerprints(data, data_root(data, run.data))))
         return found
+
+    def _check_protocols(self, cards: Iterable[TaskCard]) -> None:
+        """Every protocol that was asked for must be some benchmark's, and every benchmark that was named must have one.
+
+        Of benchmarks that nobody named, those without such a protocol are left out.
+        """
+        run, cards = self.resolved.run, list(cards)
+        known = dict.fromkeys(name for card in cards for name in card.protocols)
+        for protocol in run.protocols:
+            if protocol not in known:
+                names = ", ".join(card.name for card in cards)
+                raise ConfigError(f"{names}: no protocol {protocol!r} here.", did_you_mean(protocol, known))
+        for card in cards if run.benchmarks and run.protocols else ():
+            if not set(run.protocols) & set(card.protocols):
+                raise ConfigError(
+                    f"The benchmark {card.name} has no protocol {' or '.join(run.protocols)}.",
+                    f"It has {', '.join(card.protocols)}: add that to --protocol, or leave {card.name} out.",
+                )
+
+    def _protocols(self, task: TaskCard, cell: Cell) -> tuple[str, ...]:
+        """The protocols under which a cell is scored on a benchmark."""
+        if asked := self.resolved.run.protocols:
+            return tuple(name for name in dict.fromkeys(asked) if name in task.protocols)
+        tower = self.registry.methods[cell.method].has_text_tower(cell.method_config)
+        further = ZERO_SHOT in task.protocols and task.protocols[0] != ZERO_SHOT and tower
+        return (task.protocols[0], ZERO_SHOT) if further else task.protocols[:1]
 
     def _control_cells(self, cards: list[MethodCard], seed: int) -> list[Cell]:
         """Cells of methods that do not train: of all settings only those that an untrained encoder depends on."""
@@ -222,19 +249,24 @@ class _Planner:
         return budget.label, images
 
     def _evaluations(self, cell: Cell, scores: list[tuple[TaskCard, str, tuple[str, ...]]]) -> tuple[Evaluation, ...]:
-        run = self.resolved.run
+        run, method = self.resolved.run, self.registry.methods[cell.method]
         evaluations = []
         for (card, data, hashes), config in itertools.product(scores, self.resolved.evaluates):
-            evaluation = Evaluation(
-                benchmark=card.name,
-                version=card.version,
-                data=data,
-                protocol=run.protocol,
-                config=asdict(config),
-                root="" if data == PEOPLE else str(data_root(data, run.data)),
-            )
-            name = fingerprint.evaluation_fingerprint(evaluation, cell.fingerprint, card, hashes, self._code)
-            evaluations.append(replace(evaluation, fingerprint=name))
+            points = knob_points(method, cell.method_config, card.name, self.resolved.knobs)
+            for protocol, knobs in itertools.product(self._protocols(card, cell), points):
+                evaluation = Evaluation(
+                    benchmark=card.name,
+                    version=card.version,
+                    data=data,
+                    protocol=protocol,
+                    config=asdict(config),
+                    knobs=knobs,
+                    root="" if data == PEOPLE else str(data_root(data, run.data)),
+                )
+                name = fingerprint.evaluation_fingerprint(
+                    evaluation, cell.fingerprint, card.under(protocol), hashes, self._code
+                )
+                evaluations.append(replace(evaluation, fingerprint=name))
         return tuple(evaluations)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import psutil
@@ -13,7 +13,7 @@ from rich.text import Text
 from hcbench.harness.estimate import Estimate, Forecast, Measured, estimate, read_measured
 from hcbench.harness.executors import default_workers
 from hcbench.harness.machine import usable_cores
-from hcbench.harness.plan import is_compute_limited
+from hcbench.harness.plan import ZERO_SHOT, is_compute_limited
 from hcbench.harness.progress import clock
 from hcbench.harness.screens import plain_table
 from hcbench.harness.settings import Cell, Matrix
@@ -55,7 +55,8 @@ def _known(workspace: Path, tracking_uri: str | None) -> tuple[set[str], Measure
     from hcbench.harness.tracking import Tracker
 
     known = finished(Tracker(place, tracking_uri))
-    return {*known.cells, *known.evaluations}, read_measured(known.cells.values(), known.evaluations.values())
+    settled = {*known.cells, *known.evaluations, *known.skipped}
+    return settled, read_measured(known.cells.values(), known.evaluations.values())
 
 
 def _probed(console: Console, cells: list[Cell], workers: int) -> Measured:
@@ -90,12 +91,33 @@ def _print_cells(console: Console, matrix: Matrix, done: set[str], cost: Estimat
     console.print(table)
     if len(matrix.cells) > _MOST_ROWS:
         console.print(f"... and {len(matrix.cells) - _MOST_ROWS} more cells")
+    for words in _special(matrix):
+        console.print(Text(words, style="dim"), soft_wrap=True)
     for reason in dict.fromkeys(f"{cell.method} is skipped: {cell.skip}" for cell in matrix.cells if cell.skip):
         console.print(Text(reason, style="yellow"), soft_wrap=True)
     for cell in matrix.cells:
         if is_compute_limited(cell):
             words = f"{cell.title} is compute-limited ({cell.images_seen / cell.budget_images:.1f} passes)"
             console.print(f"{words}; it stays out of budget curves", style="yellow", soft_wrap=True)
+
+
+def _special(matrix: Matrix) -> Iterator[str]:
+    """What is not usual about the evaluations of a method: knobs of its encoder, and protocols without a head."""
+    for method in dict.fromkeys(cell.method for cell in matrix.cells):
+        cells = [cell.fingerprint for cell in matrix.cells if cell.method == method]
+        several = [one for name in cells for one in matrix.evaluations[name]]
+        for knob in dict.fromkeys(name for one in several for name in one.knobs):
+            values: dict[str, set[float]] = {}
+            for one in several:
+                values.setdefault(one.benchmark, set()).add(one.knobs[knob])
+            at: dict[str, list[str]] = {}
+            for benchmark, found in values.items():
+                at.setdefault(", ".join(f"{value:g}" for value in sorted(found)), []).append(benchmark)
+            listing = "; ".join(f"{points} ({', '.join(names)})" for points, names in at.items())
+            yield f"{method} is scored at {knob} {listing}: one checkpoint, features anew for each value"
+        zero_shot = dict.fromkeys(one.benchmark for one in several if one.protocol == ZERO_SHOT)
+        if zero_shot:
+            yield f"{method} is scored zero-shot on {', '.join(zero_shot)}, with its own text tower"
 
 
 def _print_cost(console: Console, matrix: Matrix, done: set[str], cost: Estimate) -> None:

@@ -13,6 +13,7 @@ from hcbench.data.budget import name_seed
 from hcbench.data.samples import Samples
 from hcbench.harness.corpus_view import corpus_view, vocabulary
 from hcbench.harness.diagnose import Diagnosis, diagnose
+from hcbench.harness.figures import draw_figures
 from hcbench.harness.files import remove, replacing, write_json, write_table
 from hcbench.harness.folder import CHECKPOINT, DIAGNOSTICS, LEDGER, LOSSES, STATE
 from hcbench.harness.ledger import Ledger, count_encoder
@@ -57,6 +58,8 @@ def pretrain(
         finally:
             write_table(folder / LOSSES, losses.columns())
         diagnosis = diagnose(method, view, losses, cell.seed)
+        undrawn = draw_figures(method, view, folder, seed=cell.seed, device=device)
+        diagnosis = replace(diagnosis, warnings=(*diagnosis.warnings, *undrawn))
         ledger = replace(trained.ledger, generator_s=rendering_seconds(cell, cache))
     ledger = replace(ledger, threads=torch.get_num_threads(), workers=workers)
     write_json(folder / LEDGER, asdict(ledger))

@@ -174,10 +174,17 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
             f"The plugin {path} holds no card.",
             "Give it a module-level CARD: a MethodCard, a TaskCard or a corpus.",
         )
+
+    def here(implementation: str) -> str:
+        """The class stands in the same file: whatever module name the card gives, it means this one."""
+        return f"{module.__name__}:{implementation.rpartition(':')[2]}"
+
     for card in cards:
         if isinstance(card, MethodCard | TaskCard):
-            # The class stands in the same file: whatever module name the card gives, it means this one.
-            card = replace(card, implementation=f"{module.__name__}:{card.implementation.rpartition(':')[2]}")
+            card = replace(card, implementation=here(card.implementation))
+        if isinstance(card, TaskCard):
+            further = {protocol: here(one) for protocol, one in card.implementations.items()}
+            card = replace(card, implementations=further)
         yield _kind(card), card
 
 

@@ -154,10 +154,13 @@ class _Run:
         if cell.skip:
             self._skip(cell, evaluations)
             return None
-        left = tuple(one for one in evaluations if one.fingerprint not in known.evaluations)
+        settled = {**known.evaluations, **known.skipped}
+        left = tuple(one for one in evaluations if one.fingerprint not in settled)
         for one in evaluations:
-            if one.fingerprint in known.evaluations:
-                self.evaluations[one.fingerprint] = Outcome(status="done", cached=True)
+            if record := settled.get(one.fingerprint):
+                self.evaluations[one.fingerprint] = Outcome(
+                    status=record.status, reason=record.tags.get("reason", ""), cached=True
+                )
         if cell.fingerprint in known.cells:
             self.cells[cell.fingerprint] = Outcome(status="done", cached=True)
             if not left:
@@ -208,14 +211,15 @@ class _Run:
     def _tell_cached(self, known: Known) -> None:
         for cell in self.matrix.cells:
             for one in self.matrix.evaluations.get(cell.fingerprint, ()):
-                if record := known.evaluations.get(one.fingerprint):
+                if record := known.evaluations.get(one.fingerprint) or known.skipped.get(one.fingerprint):
                     self.listener(
                         EvaluationFinished(
                             cell=cell.fingerprint,
                             title=cell.title,
                             evaluation=one.fingerprint,
-                            benchmark=one.benchmark,
-                            status="done",
+                            benchmark=one.title,
+                            status=record.status,
+                            reason=record.tags.get("reason", ""),
                             summary=dict(record.metrics),
                             cached=True,
                         )
@@ -262,7 +266,7 @@ class _Run:
                     cell=job.cell.fingerprint,
                     title=job.cell.title,
                     evaluation=one.fingerprint,
-                    benchmark=one.benchmark,
+                    benchmark=one.title,
                     status=event.status,
                     reason=event.reason,
                 )

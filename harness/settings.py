@@ -82,7 +82,8 @@ class RunConfig:
         seeds: Seeds; each draws a subset, an initialisation and a data order.
         benchmarks: Benchmarks; empty means all.
         backbones: Backbones by name.
-        protocol: frozen, later finetune and zero-shot.
+        protocols: Protocols of the benchmarks; empty means each benchmark's first one, and zero-shot beside it for
+            methods with a text tower.
         profile: cpu, gpu or paper.
         recipe: Which yaml of `configs/recipes` holds the tuned settings.
         data: Roots of real data sets by name.
@@ -94,7 +95,7 @@ class RunConfig:
     seeds: tuple[int, ...] = (0,)
     benchmarks: tuple[str, ...] = ()
     backbones: tuple[str, ...] = ("vit-mini16-res",)
-    protocol: str = "frozen"
+    protocols: tuple[str, ...] = ()
     profile: str = "cpu"
     recipe: str = "cpu"
     data: Mapping[str, str] = field(default_factory=dict)
@@ -148,8 +149,9 @@ class Evaluation:
         benchmark: Benchmark name.
         version: Its card's version.
         data: `people` or the name of a real data set.
-        protocol: frozen ...
+        protocol: frozen or zero-shot.
         config: Resolved `evaluate.*` settings as plain data.
+        knobs: Settings of the encoder's forward pass (SOLIDER's lambda); empty where it has none.
         fingerprint: The cell's fingerprint and all of the above, and the code that is used.
         root: Root of real data; not part of the fingerprint.
     """
@@ -159,8 +161,20 @@ class Evaluation:
     data: str
     protocol: str
     config: Mapping[str, Any]
+    knobs: Mapping[str, float] = field(default_factory=dict)
     fingerprint: str = ""
     root: str = ""
+
+    @property
+    def title(self) -> str:
+        """How progress and logs call the evaluation: its benchmark, with what is not usual about it."""
+        knobs = (f"{name}={value:g}" for name, value in self.knobs.items())
+        return " ".join([self.benchmark, *([self.protocol] if self.protocol != "frozen" else []), *knobs])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Config and knobs, as the store keeps them under `evaluate.*`."""
+        return {**self.config, **self.knobs}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.errors import CacheError
-from hcbench.harness.folder import CHECKPOINT, LOG, RECORD
+from hcbench.harness.folder import CHECKPOINT, FIGURES, LOG, RECORD
 from hcbench.harness.progress import STYLES
 from hcbench.harness.screens import plain_table
 from hcbench.harness.store_access import open_store
@@ -44,7 +46,7 @@ def show_cell(console: Console, name: str, workspace: Path, tracking_uri: str | 
     if not evaluations:
         console.print("\nNo evaluation yet.")
     folder = tracker.workspace.cell(cell.fingerprint)
-    _print_files(console, cell, folder)
+    _print_files(console, tracker, cell, folder)
 
 
 def find_cell(cells: Sequence[Record], name: str) -> Record:
@@ -77,7 +79,10 @@ def _print_pairs(console: Console, title: str, values: Mapping[str, Any]) -> Non
 
 def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> None:
     params = record.params
-    title = f"\n{params['benchmark']} {params['version']} on {params['data']}, {params['protocol']}"
+    usual = {item.name for item in fields(EvaluateConfig)}
+    knobs = [f"{name} {value}" for name, value in _below("evaluate.", params).items() if name not in usual]
+    words = [f"{params['benchmark']} {params['version']} on {params['data']}", params["protocol"], *knobs]
+    title = f"\n{', '.join(words)}"
     console.print(Text(title, style="bold") + Text(f"  {record.fingerprint[:8]}", style="dim"))
     if record.status != "done":
         console.print(Text(f"{record.status}: {record.tags.get('reason', '')}", style=STYLES.get(record.status, "")))
@@ -94,12 +99,15 @@ def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> Non
         console.print(Text(f"{len(trials)} trials behind it: {path}", style="dim"), soft_wrap=True)
 
 
-def _print_files(console: Console, cell: Record, folder: Path) -> None:
+def _print_files(console: Console, tracker: Tracker, cell: Record, folder: Path) -> None:
     console.print(Text("\nFiles", style="bold"))
     console.print(f"run {cell.run}, artifacts {cell.location}", soft_wrap=True)
     for name in (CHECKPOINT, LOG):
         there = (folder / name).exists()
         console.print(f"{name}: {folder / name}" if there else f"{name}: not on this machine", soft_wrap=True)
+    pictures = folder / FIGURES if (folder / FIGURES).is_dir() else tracker.artifact(cell, FIGURES)
+    for path in sorted(pictures.glob("*.png")) if pictures else ():
+        console.print(f"figure: {path}", soft_wrap=True)
     log = folder / LOG
     if log.is_file():
         console.print(Text("\nEnd of the log", style="bold"))

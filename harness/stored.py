@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -22,17 +22,20 @@ _INTEGERS = ("budget_images", "seed")
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Records of what is finished, by fingerprint."""
+    """Records of what is finished, by fingerprint; skipped evaluations are those that can never give a number."""
 
     cells: Mapping[str, Record]
     evaluations: Mapping[str, Record]
+    skipped: Mapping[str, Record] = field(default_factory=dict)
 
 
 def finished(tracker: Tracker) -> Known:
     """Cells and evaluations that are done; everything else is to be run (again)."""
     cells = {record.fingerprint: record for record in tracker.records(CELL) if record.status == "done"}
-    evaluations = {record.fingerprint: record for record in tracker.records(EVALUATION) if record.status == "done"}
-    return Known(cells, evaluations)
+    evaluations: dict[str, dict[str, Record]] = {"done": {}, "skipped": {}}
+    for record in tracker.records(EVALUATION):
+        evaluations.setdefault(record.status, {})[record.fingerprint] = record
+    return Known(cells, evaluations["done"], evaluations["skipped"])
 
 
 class Tables(NamedTuple):

@@ -92,7 +92,7 @@ class Worker:
                     cell=self.name,
                     title=job.cell.title,
                     evaluation=one.evaluation.fingerprint,
-                    benchmark=one.evaluation.benchmark,
+                    benchmark=one.evaluation.title,
                     status=one.status,
                     reason=one.reason,
                     summary=one.summary or {},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 SUPERVISION = {
     "control": "controls (no pre-training)",
@@ -59,8 +60,10 @@ class MethodCard:
         deviations: Every departure from paper or official code.
         pretrained: Published weights.
         trained_on: Data sets behind published weights.
-        knobs: Settings of the trained encoder's forward pass (`Encoder.forward`): name of the knob to benchmark to
-            the value recommended for it.
+        knobs: Settings of the trained encoder's forward pass (`Encoder.forward`), from 0 to 1: name of the knob to
+            benchmark to the value recommended for it. Users set them as `evaluate.<knob>` or `<method>.<knob>`.
+        knobs_with: The setting that must not be 0 for the encoder to have its knobs; empty = it always has them.
+        text_tower: The setting with which the encoder keeps a text tower; "always", or empty where none does.
     """
 
     name: str
@@ -83,8 +86,18 @@ class MethodCard:
     pretrained: tuple[WeightRef, ...] = ()
     trained_on: tuple[str, ...] = ()
     knobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    knobs_with: str = ""
+    text_tower: str = ""
 
     @property
     def required(self) -> frozenset[str]:
         """Fields of `Samples` without which the method cannot run."""
         return self.needs - self.optional
+
+    def knobs_of(self, config: Mapping[str, Any]) -> tuple[str, ...]:
+        """Names of the knobs that an encoder trained with these settings has."""
+        return () if self.knobs_with and not config[self.knobs_with] else tuple(self.knobs)
+
+    def has_text_tower(self, config: Mapping[str, Any]) -> bool:
+        """Whether an encoder trained with these settings can compare images with texts by itself."""
+        return self.text_tower == "always" or bool(self.text_tower and config[self.text_tower])

@@ -7,7 +7,8 @@ from hcbench.benchmarks.card import MetricInfo, TaskCard
 CARD = TaskCard(
     name="text-reid",
     title="Text-to-image ReID",
-    summary="Find a person by a caption, with a linear image projection and a small text tower trained by CMPM.",
+    summary="Find a person by a caption, with a linear image projection and a small text tower trained by CMPM; "
+    "zero-shot: with the text tower that the method has trained itself, without a head.",
     version="1",
     metrics=(
         MetricInfo(name="R1", title="Rank-1", main=True),
@@ -17,7 +18,9 @@ CARD = TaskCard(
         MetricInfo(name="mINP", title="mINP"),
     ),
     needs=frozenset({"images", "identity", "captions"}),
+    protocols=("frozen", "zero-shot"),
     implementation="hcbench.benchmarks.text_reid.task:TextReid",
+    implementations={"zero-shot": "hcbench.benchmarks.text_reid.zero_shot:ZeroShotTextReid"},
     reference="Li et al., Person Search with Natural Language Description (CUHK-PEDES), CVPR 2017; "
     "CMPM: Zhang and Lu, ECCV 2018",
 )

@@ -125,6 +125,7 @@ CARD = MethodCard(
     supervision="captions",
     config=Config,
     implementation="hcbench.methods.plip.method:Plip",
+    text_tower="always",
     licence="MIT",
     deviations=DEVIATIONS,
 )

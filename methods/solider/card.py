@@ -122,6 +122,7 @@ CARD = MethodCard(
     trained_on=("LUPerson",),
     # README of each task; parsing's scripts ship 0. Text ReID is none of the official tasks and follows ReID.
     knobs={"lambda": {"reid": 0.2, "text-reid": 0.2, "attributes": 0.8, "pose": 0.8, "parsing": 0.8}},
+    knobs_with="semantic_loss",
     deviations=(
         *DINO_DEVIATIONS,
         Deviation(

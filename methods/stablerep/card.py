@@ -112,6 +112,7 @@ CARD = MethodCard(
     supervision="generated",
     config=Config,
     implementation="hcbench.methods.stablerep.method:StableRep",
+    text_tower="language",
     licence="Apache-2.0",
     deviations=DEVIATIONS,
 )

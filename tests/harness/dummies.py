@@ -18,6 +18,7 @@ from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 from hcbench.methods.base import Method, Objective, OptimiserSpec, ParamGroup, Stage, split_decay
 from hcbench.methods.card import MethodCard
+from hcbench.methods.solider.networks import controlled
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +95,7 @@ CARDS = (
     card("dummy-crashes", "Crashes"),
     card("dummy-killed", "Killed"),
     card("dummy-memory", "Memory"),
+    card("dummy-knob", "Knob", knobs={"lambda": {"dummy-score": 0.2}}),
 )
 METHODS = {one.name: one for one in CARDS[4:]}
 
@@ -236,6 +238,13 @@ class Crashes(Plain):
 class Killed(Plain):
     def misbehave(self, step):
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Knob(Plain):
+    """Its encoder has a knob."""
+
+    def __init__(self, config, encoder, context):
+        super().__init__(config, controlled(encoder, default_lambda=0.0, start="official"), context)
 
 
 class Memory(Plain):

@@ -151,3 +151,16 @@ def test_bad_files_are_explained(tmp_path: Path, text: str, words: str) -> None:
 
 def test_config_of_a_method_is_plain_data() -> None:
     assert settle().methods["two-words"][0] == {**asdict(Config()), "mode": "shared"}
+
+
+def test_knobs_are_settings_of_evaluations_and_of_their_methods() -> None:
+    assert settle().knobs == {"evaluate": {"lambda": (None,)}, "solider": {"lambda": (None,)}}
+    told = settle("evaluate.lambda=0,0.5", "solider.lambda=none,1")
+    assert told.knobs == {"evaluate": {"lambda": (0.0, 0.5)}, "solider": {"lambda": (None, 1.0)}}
+    assert told.origins["solider.lambda"] == "--set"
+    assert len(told.evaluates) == len(told.methods["solider"]) == 1
+    assert "lambda" not in told.methods["solider"][0], "no cell depends on it"
+    with pytest.raises(ConfigError, match=r"evaluate.lambda .* expected a number or none"):
+        settle("evaluate.lambda=much")
+    with pytest.raises(ConfigError, match=r"no setting stablerep.lambda"):
+        settle("stablerep.lambda=0.5")

@@ -39,7 +39,13 @@ CELL_PARAMS = {
     "method": "stablerep", "backbone": "vit-mini16", "pretrain.height": "128", "pretrain.width": "64",
     "pretrain.precision": "fp32",
 }  # fmt: skip
-REID_PARAMS = {"benchmark": "reid", "data": "people", "evaluate.scale": "1.0", "evaluate.epochs": "1.0"}
+REID_PARAMS = {
+    "benchmark": "reid",
+    "data": "people",
+    "protocol": "frozen",
+    "evaluate.scale": "1.0",
+    "evaluate.epochs": "1.0",
+}
 
 
 def measured() -> Measured:

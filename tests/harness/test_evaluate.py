@@ -1,18 +1,26 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from hcbench.benchmarks.text_reid.zero_shot import ZeroShotTextReid
+from hcbench.harness import evaluate as evaluate_module
 from hcbench.harness.evaluate import Counted, evaluate
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
+from hcbench.methods.parts.encoder import normalise
+from hcbench.methods.parts.text import ImageProjection, TextSpec, TextTower
+from hcbench.methods.parts.tokenizer import Tokenizer
+from hcbench.methods.solider.networks import controlled
 
 pytestmark = pytest.mark.usefixtures("plugins")
 CPU = torch.device("cpu")
+predict = ZeroShotTextReid.predict
 
 
 @pytest.fixture
@@ -82,6 +90,72 @@ def test_what_is_done_is_not_repeated_and_what_failed_is(checkpoint, evaluations
     assert [one.status for one in again] == ["failed", "done"]
     assert again[1].summary["score"] == first[1].summary["score"]
     assert done.stat().st_mtime_ns == written
+
+
+def zero_shot(evaluations):
+    return [replace(one, benchmark="text-reid", protocol="zero-shot") for one in evaluations("dummy-score")]
+
+
+@pytest.fixture
+def captioned(tmp_path, registry, monkeypatch):
+    """The noise data, with two captions for each image."""
+    splits = {
+        name: replace(split, captions=tuple((f"red {i}", "blue") for i in range(len(split.images))))
+        for name, split in registry.data["noise"].splits(tmp_path, 32, 16, tmp_path).items()
+    }
+    monkeypatch.setattr(evaluate_module, "benchmark_splits", lambda *args, **named: splits)
+    return splits
+
+
+def test_zero_shot_without_a_text_tower_is_skipped(checkpoint, evaluations, tmp_path, captioned):
+    (ended,) = run(checkpoint, zero_shot(evaluations), tmp_path)
+    assert (ended.status, ended.reason) == ("skipped", "the encoder has no text tower")
+
+
+@pytest.mark.parametrize("pool", ["cls", "mean", "max"])
+def test_zero_shot_compares_what_the_encoder_embeds(evaluations, tmp_path, captioned, pool, monkeypatch):
+    torch.manual_seed(0)
+    encoder = build_encoder(EncoderSpec("timm:test_vit", 32, 16), seed=0)
+    spec = TextSpec(dim=16, layers=1, heads=2, mlp_dim=32, max_tokens=8)
+    tower = TextTower(spec, Tokenizer.from_words(["red", "blue"], max_tokens=8))
+    encoder.join_text(tower, ImageProjection(encoder.dim, tower.dim, pool=pool))
+    save_encoder(encoder, tmp_path / "checkpoint")
+    seen, phases = [], []
+    monkeypatch.setattr(ZeroShotTextReid, "predict", lambda task, test: seen.append(test) or predict(task, test))
+    (ended,) = run(
+        tmp_path / "checkpoint", zero_shot(evaluations), tmp_path, progress=lambda *told: phases.append(told[0])
+    )
+    assert ended.status == "done"
+    assert {"R1", "R5", "R10", "mAP"} <= ended.summary.keys()
+    assert {phase for phase in phases if "features" in phase} == {"features noise/test"}, "nothing else is needed"
+    images = normalise(torch.from_numpy(captioned["test"].images))
+    with torch.no_grad():
+        expected = encoder.eval().embed_image(images)
+    torch.testing.assert_close(seen[0].embedded.image, expected, atol=1e-5, rtol=1e-4)
+    flat = [text for several in captioned["test"].captions for text in several]
+    torch.testing.assert_close(seen[0].embedded.text, encoder.embed_text(flat), atol=1e-5, rtol=1e-4)
+
+
+def test_features_are_computed_once_for_each_setting_of_a_knob(evaluations, tmp_path):
+    encoder = build_encoder(EncoderSpec("timm:test_vit", 32, 16), seed=0)
+    save_encoder(controlled(encoder, default_lambda=0.0, start="official"), tmp_path / "checkpoint")
+    several = [
+        replace(one, knobs={"lambda": value}, fingerprint=f"{one.fingerprint}-{value}")
+        for one in evaluations("dummy-score", "dummy-broken")
+        for value in (0.8, 0.2)
+    ]
+    phases = []
+    ended = run(tmp_path / "checkpoint", several, tmp_path, progress=lambda *told: phases.append(told))
+    assert phases.count(("features noise/test", 0, 18)) == 2
+    found = {one.evaluation.knobs["lambda"]: one.summary["score"] for one in ended if one.status == "done"}
+    assert found[0.2] != found[0.8]
+
+
+def test_an_encoder_without_the_knob_refuses_it(checkpoint, evaluations, tmp_path):
+    (one,) = evaluations("dummy-score")
+    (ended,) = run(checkpoint, [replace(one, knobs={"lambda": 0.5})], tmp_path)
+    assert ended.status == "failed"
+    assert "has no knobs, but was given lambda" in ended.reason
 
 
 def test_counted_images_are_the_images():

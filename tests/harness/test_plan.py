@@ -146,6 +146,65 @@ def test_changing_an_evaluation_keeps_the_cells() -> None:
     )
 
 
+def knobs_of(matrix: Matrix, method: str) -> dict[str, list[float | None]]:
+    """Values of lambda by benchmark."""
+    found: dict[str, list[float | None]] = {}
+    for cell in matrix.cells:
+        if cell.method == method:
+            for one in matrix.evaluations[cell.fingerprint]:
+                found.setdefault(one.benchmark, []).append(one.knobs.get("lambda"))
+    return found
+
+
+def evaluations_of(matrix: Matrix, method: str) -> set[str]:
+    cells = [cell.fingerprint for cell in matrix.cells if cell.method == method]
+    return {one.fingerprint for name in cells for one in matrix.evaluations[name]}
+
+
+def test_knobs_make_evaluations_of_the_methods_that_have_them_alone() -> None:
+    run = {"methods": ("solider", "alpha")}
+    plain, swept, own = plan(**run), plan("evaluate.lambda=0,0.2,1", **run), plan("solider.lambda=0,0.2,1", **run)
+    assert knobs_of(plain, "solider") == {"pose": [0.8], "reid": [0.2]}
+    assert knobs_of(swept, "solider") == knobs_of(own, "solider") == {"pose": [0, 0.2, 1], "reid": [0, 0.2, 1]}
+    assert knobs_of(plan("evaluate.lambda=0.5", "solider.lambda=none", **run), "solider")["reid"] == [0.5]
+    assert knobs_of(plan("evaluate.lambda=0.5", "solider.lambda=1", **run), "solider")["reid"] == [1]
+    assert knobs_of(plan("evaluate.lambda=none,0.5", **run), "solider")["reid"] == [0.2, 0.5]
+    assert {cell.fingerprint for cell in plain.cells} == {cell.fingerprint for cell in swept.cells}
+    assert knobs_of(swept, "alpha") == {"pose": [None], "reid": [None]}
+    assert evaluations_of(plain, "alpha") == evaluations_of(swept, "alpha")
+    shared = evaluations_of(plain, "solider") & evaluations_of(swept, "solider")
+    assert len(shared) == 1, "reid at its recommended .2 is the same evaluation, asked for or not"
+    assert evaluations_of(swept, "solider") == evaluations_of(own, "solider")
+
+
+def test_an_encoder_trained_without_its_knob_is_not_asked_for_it() -> None:
+    matrix = plan("solider.semantic_loss=0", methods=("solider",))
+    assert knobs_of(matrix, "solider") == {"pose": [None], "reid": [None]}
+
+
+TEXT = task("text", protocols=("frozen", "zero-shot"))
+
+
+def protocols(matrix: Matrix, method: str) -> list[tuple[str, str]]:
+    cell = next(cell for cell in matrix.cells if cell.method == method)
+    return [(one.benchmark, one.protocol) for one in matrix.evaluations[cell.fingerprint]]
+
+
+def test_zero_shot_joins_where_there_is_a_text_tower(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REGISTRY.benchmarks, "text", TEXT)  # type: ignore[arg-type]
+    matrix = plan(methods=("plip", "stablerep"))
+    frozen = [(name, "frozen") for name in ("pose", "reid", "text")]
+    assert protocols(matrix, "plip") == [*frozen, ("text", "zero-shot")]
+    assert protocols(matrix, "stablerep") == protocols(matrix, "random") == frozen
+    assert ("text", "zero-shot") in protocols(plan("stablerep.language=true", methods=("stablerep",)), "stablerep")
+    named = plan(methods=("plip",), protocols=("frozen",))
+    assert protocols(named, "plip") == frozen
+    alone = plan(methods=("plip",), protocols=("zero-shot",))
+    assert protocols(alone, "plip") == protocols(alone, "random") == [("text", "zero-shot")]
+    with pytest.raises(ConfigError, match="The benchmark reid has no protocol zero-shot"):
+        plan(methods=("plip",), protocols=("zero-shot",), benchmarks=("reid", "text"))
+
+
 def test_precision_is_resolved() -> None:
     assert {cell.pretrain.precision for cell in plan(machine=FP32).cells} == {"fp32"}
     assert {cell.pretrain.precision for cell in plan(machine=BF16).cells} == {"bf16"}
@@ -219,7 +278,10 @@ def test_real_data_adds_evaluations_and_its_content_counts(coco: str) -> None:
         ((), {"seeds": (-1,)}, ConfigError, "Seed -1"),
         ((), {"benchmarks": ("poze",)}, ConfigError, "Did you mean 'pose'?"),
         ((), {"backbones": ("vit-mini",)}, ConfigError, "No backbone is called 'vit-mini'"),
-        ((), {"protocol": "finetune"}, ConfigError, "no protocol 'finetune'"),
+        ((), {"protocols": ("finetune",)}, ConfigError, "no protocol 'finetune'"),
+        (("evaluate.lambda=0.5",), {}, ConfigError, "It is a knob of solider"),
+        (("evaluate.lambda=1.5",), {"methods": ("solider",)}, ConfigError, "expected a number from 0 to 1"),
+        (("solider.lambda=-1",), {}, ConfigError, "solider.lambda is -1; expected a number from 0 to 1"),
         ((), {"data": {"cocco": "/"}}, DataError, "Did you mean 'coco'?"),
         ((), {"data": {"coco": "/nowhere"}}, DataError, "no such folder"),
         (("corpus.name=coco",), {}, DataError, "--data coco=ROOT"),

@@ -235,6 +235,47 @@ def test_checkpoints_in_the_store_serve_another_workspace(workspace, make_cell, 
     assert (tmp_path / "other" / "work" / cell.fingerprint / "checkpoint" / "encoder.json").is_file()
 
 
+@pytest.mark.usefixtures("inline")
+def test_a_sweep_of_a_knob_scores_one_checkpoint(workspace, make_cell, make_matrix):
+    """Six values, one training; what the card recommends stays the result of the cell itself."""
+    cell = make_cell("dummy-knob")
+
+    def matrix(*values):
+        (usual,) = make_matrix([cell]).evaluations[cell.fingerprint]
+        swept = tuple(replace(usual, knobs={"lambda": v}, fingerprint=f"{usual.fingerprint}-{v:g}") for v in values)
+        return replace(make_matrix([cell]), evaluations={cell.fingerprint: swept})
+
+    assert run_matrix(matrix(0.2), workspace=workspace).ok
+    tracker = Tracker(Workspace(workspace))
+    recommended = tracker.records(CELL)[0].metrics["dummy-score.score"]
+    seen, lambdas = [], (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
+    assert run_matrix(matrix(*lambdas), workspace=workspace, listener=seen.append).ok
+    assert not any(isinstance(e, events.CellProgress) and e.phase == "train" for e in seen)
+    finished = [e.benchmark for e in seen if isinstance(e, events.EvaluationFinished) and not e.cached]
+    assert finished == [f"dummy-score lambda={value:g}" for value in lambdas if value != 0.2]
+    records = {float(one.params["evaluate.lambda"]): one.metrics["score"] for one in tracker.records(EVALUATION)}
+    assert sorted(records) == sorted(lambdas)
+    assert len({round(value, 12) for value in records.values()}) == 6
+    (stored_cell,) = tracker.records(CELL)
+    assert stored_cell.metrics["dummy-score.score"] == recommended == records[0.2]
+    scores = stored(workspace).scores
+    assert {json.loads(config)["lambda"] for config in scores.config} == set(lambdas)
+    again = run_matrix(matrix(*lambdas), workspace=workspace)
+    assert all(one.cached for one in again.evaluations.values())
+
+
+@pytest.mark.usefixtures("inline")
+def test_what_can_never_give_a_number_is_not_tried_again(workspace, make_cell, make_matrix, monkeypatch):
+    cell = make_cell("dummy-control", 0)
+    monkeypatch.setattr("hcbench.benchmarks.base.Task.skip", lambda self, samples: "it cannot work here")
+    first = run_matrix(make_matrix([cell]), workspace=workspace)
+    assert first.ok
+    again = run_matrix(make_matrix([cell]), workspace=workspace)
+    expected = Outcome(status="skipped", reason="it cannot work here", cached=True)
+    assert list(again.evaluations.values()) == [expected]
+    assert stored(workspace).scores.reason.tolist() == ["it cannot work here"]
+
+
 SCRIPT = """
 import pickle, sys
 from pathlib import Path
