@@ -147,6 +147,21 @@ class Context:
     ids: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Figure:
+    """A sheet of small pictures; the harness lays it out, enlarges it and writes the titles.
+
+    Attributes:
+        tiles: uint8 (rows, columns, 3, h, w), RGB.
+        columns: What stands in each column, a word or two.
+        note: What one must know to read it.
+    """
+
+    tiles: Tensor
+    columns: tuple[str, ...]
+    note: str = ""
+
+
 Encode = Callable[[], Tensor]
 """Gives evaluation-mode pooled features (N, D) of the whole corpus view."""
 
@@ -204,8 +219,8 @@ class Method(nn.Module, ABC):
         """Extra numbers for the log at the end of training."""
         return {}
 
-    def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        """Pictures of what was learned, uint8 (3, H, W) by name, drawn from a batch at the end of training."""
+    def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Figure]:
+        """Pictures of what was learned, by name, drawn from a batch at the end of training; for the eye alone."""
         return {}
 
 

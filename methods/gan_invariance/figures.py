@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
-from hcbench.methods.base import Batch
+from hcbench.methods.base import Batch, Figure
 from hcbench.methods.parts.structure.base import Subjects
 
 if TYPE_CHECKING:
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
 
 ROWS: Final = 8
 """Images that are shown."""
-_EDGE: Final = 2
 _HALF: Final = 0.5
 
 
-def grid(method: GanInvariance, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-    """Pictures by name, uint8 (3, H, W).
+def sheets(method: GanInvariance, batch: Batch, generator: torch.Generator) -> dict[str, Figure]:
+    """Pictures by name.
 
     "generated" has a row per image, up to `ROWS`: the image, x_rec, x_nv at every angle, x_cyc over the first angle,
     x_mix with the looks of the next row; "structure" has the maps that x_rec and x_nv were painted on (last channel).
@@ -46,8 +45,17 @@ def grid(method: GanInvariance, batch: Batch, generator: torch.Generator) -> dic
             columns += [method.generator(codes[0], one) for one in (turned, mixed)]
     finally:
         method.train(batch_mode)
+    turns = [f"{angle:g}°" for angle in angles[1:]]
     greys = [(one[:, -1:].repeat(1, 3, 1, 1) + 1) / 2 for one in maps]
-    return {"generated": _sheet([denormalised(column) for column in columns]), "structure": _sheet(greys)}
+    return {
+        "generated": Figure(
+            tiles=_tiles([denormalised(column) for column in columns]),
+            columns=("image", "rec", *turns, "cyc", "mix"),
+            note=f"rec: painted again; then turned; cyc: turned by {turns[0]} and back; mix: half the looks of the "
+            "next row (the last row: of the first).",
+        ),
+        "structure": Figure(tiles=_tiles(greys), columns=("as it is", *turns), note="What the generator paints on."),
+    }
 
 
 def denormalised(images: Tensor) -> Tensor:
@@ -61,8 +69,6 @@ def _first(batch: Batch, count: int) -> Batch:
     return Batch(images=batch.images[:count], indices=batch.indices[:count], joints=joints)
 
 
-def _sheet(columns: list[Tensor]) -> Tensor:
-    """Columns of images (B, 3, h, w) in 0 .. 1 side by side, rows below each other, white lines between them."""
-    framed = [torch.nn.functional.pad(column, (0, _EDGE, 0, _EDGE), value=1.0) for column in columns]
-    rows = torch.cat(framed, dim=3)
-    return (torch.cat(list(rows), dim=1) * 255).round().to(torch.uint8).cpu()
+def _tiles(columns: list[Tensor]) -> Tensor:
+    """Columns of images (B, 3, h, w) in 0 .. 1 as uint8 (B, columns, 3, h, w)."""
+    return (torch.stack(columns, dim=1) * 255).round().to(torch.uint8)

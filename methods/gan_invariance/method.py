@@ -33,6 +33,7 @@ from hcbench.methods.base import (
     Batch,
     Context,
     Encode,
+    Figure,
     Method,
     Objective,
     OptimiserSpec,
@@ -329,9 +330,9 @@ class GanInvariance(Method):
         real = self.shown(views["real"])
         return Generated(real, images, of_real, of_rec, of_nv, of_cyc, of_mix, order, weight)
 
-    def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Figure]:
         """A row per image: itself, painted again, from every side, there and back, with another's looks."""
-        return figures.grid(self, batch, generator) if self.config.generation else {}
+        return figures.sheets(self, batch, generator) if self.config.generation else {}
 
     # The losses -----------------------------------------------------------------------------------------------------
 

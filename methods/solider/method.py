@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment, augmentation
 from hcbench.errors import ConfigError, MethodError
-from hcbench.methods.base import Batch, Context, Method, Objective, Stage, Step, Views
+from hcbench.methods.base import Batch, Context, Figure, Method, Objective, Stage, Step, Views
 from hcbench.methods.card import MethodCard
 from hcbench.methods.parts import diagnostics, losses
 from hcbench.methods.parts.backbones import VitEncoder
@@ -30,7 +30,7 @@ from hcbench.methods.parts.encoder import Encoder, Features
 from hcbench.methods.parts.heads import DinoHead
 from hcbench.methods.parts.multicrop import crop_views, half_size, multicrop
 from hcbench.methods.solider.card import CARD, Config
-from hcbench.methods.solider.figures import label_grid
+from hcbench.methods.solider.figures import label_figure
 from hcbench.methods.solider.labels import PartLabels, part_labels
 from hcbench.methods.solider.networks import KNOB, STARTS, StageFeatures, controlled
 
@@ -204,7 +204,7 @@ class Solider(Method):
         }
 
     @torch.no_grad()
-    def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+    def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Figure]:
         """Pseudo labels of the images, as they are."""
         if not self.semantic:
             return {}
@@ -213,7 +213,7 @@ class Solider(Method):
         labels = self.labels(pixels, generator)
         mean, std = (torch.tensor(x, device=pixels.device)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
         shown = ((pixels * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
-        return {"pseudo_labels": label_grid(shown, labels.maps, labels.kept)}
+        return {"pseudo_labels": label_figure(shown, labels.maps, labels.kept)}
 
 
 def erase_part(images: Tensor, maps: Tensor, part: int) -> Tensor:

@@ -5,10 +5,11 @@ import pytest
 import torch
 from PIL import Image
 
-from hcbench.harness.figures import draw_figures
+from hcbench.harness.figures import draw_figures, sheet
 from hcbench.harness.importing import cell_record
 from hcbench.harness.jobs import Job
 from hcbench.harness.pretrain import build_method, pretrain
+from hcbench.methods.base import Figure
 
 pytestmark = pytest.mark.usefixtures("plugins")
 CPU = torch.device("cpu")
@@ -21,7 +22,8 @@ def painter(dummies, monkeypatch):
     def figures(self, batch, generator):
         noise = [torch.randint(0, 256, (3, 4, 2), generator=source, dtype=torch.uint8) for source in (generator, None)]
         self.train()
-        return {"first": batch.images[0], "noise": torch.cat(noise, dim=2)}
+        first = Figure(tiles=batch.images[None, :1], columns=("image",))
+        return {"first": first, "noise": Figure(tiles=torch.stack(noise)[None], columns=("own", "torch"))}
 
     monkeypatch.setattr(dummies.Plain, "figures", figures)
     return dummies.Plain
@@ -51,7 +53,8 @@ def test_the_same_seed_gives_the_same_pictures_and_torch_draws_on_as_before(pain
             np.asarray(Image.open(tmp_path / name / "figures" / f"{one}.png")) for one in ("first", "noise")
         ]
     shown = {image.tobytes() for image in view.images.transpose(0, 2, 3, 1).copy()}
-    assert pictures["a"][0].tobytes() in shown
+    tile = pictures["a"][0][18 : 18 + 128 : 4, 2 : 2 + 64 : 4]
+    assert np.ascontiguousarray(tile).tobytes() in shown
     for one, other in zip(pictures["a"], pictures["b"], strict=True):
         assert np.array_equal(one, other)
     assert not np.array_equal(pictures["a"][1], pictures["c"][1])
@@ -67,12 +70,17 @@ def fails(self, batch, generator):
     raise ValueError("a bug of the picture")
 
 
+def gives(tiles):
+    return lambda self, batch, generator: {"wrong": Figure(tiles=tiles, columns=("one",))}
+
+
 @pytest.mark.parametrize(
     ("figures", "words"),
     [
         (fails, "ValueError: a bug of the picture"),
-        (lambda self, batch, generator: {"grey": torch.zeros(1, 4, 4, dtype=torch.uint8)}, "'grey' is uint8 (1, 4, 4)"),
-        (lambda self, batch, generator: {"float": torch.zeros(3, 4, 4)}, "'float' is float32 (3, 4, 4)"),
+        (gives(torch.zeros(1, 1, 1, 4, 4, dtype=torch.uint8)), "has tiles uint8 (1, 1, 1, 4, 4)"),
+        (gives(torch.zeros(1, 1, 3, 4, 4)), "has tiles float32"),
+        (gives(torch.zeros(1, 2, 3, 4, 4, dtype=torch.uint8)), "and 1 titles"),
     ],
 )
 def test_a_failing_picture_is_told_of_and_loses_no_cell(
@@ -90,3 +98,19 @@ def test_a_failing_picture_is_told_of_and_loses_no_cell(
 def test_methods_without_pictures_have_no_folder(make_cell, view, tmp_path):
     assert draw(make_cell("dummy-plain"), view, tmp_path) == ()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sheet_has_room_for_tiles_titles_and_note():
+    tiles = torch.randint(0, 200, (2, 3, 3, 60, 30), dtype=torch.uint8)
+    plain = np.asarray(sheet("a", Figure(tiles=tiles, columns=("", "", ""))))
+    assert plain.shape == (16 + 2 * (180 + 2) + 4, 3 * (90 + 2) + 2, 3)
+    for row in range(2):
+        for column in range(3):
+            top, left = 16 + 2 + row * 182, 2 + column * 92
+            found = plain[top : top + 180 : 3, left : left + 90 : 3]
+            assert np.array_equal(found, tiles[row, column].permute(1, 2, 0).numpy())
+    assert (plain[:18] == 255).all()
+    told = np.asarray(sheet("a", Figure(tiles=tiles, columns=("one", "two", "three"), note="What one sees. " * 5)))
+    assert len(told) > len(plain)
+    assert (told[:16] < 128).any(axis=(0, 2)).reshape(-1)[:92].any(), "the first title"
+    assert (told[-30:] < 128).any(), "the note"

@@ -118,6 +118,41 @@ def test_plans_know_what_the_store_knows(store: Path, matrix: Matrix) -> None:
     assert "~" not in found["mae"]
 
 
+def test_plans_tell_what_is_not_usual_about_evaluations(tmp_path: Path) -> None:
+    registry = load_registry(())
+    options = [Override("run.methods", "solider,plip", "test"), Override("run.benchmarks", "reid,text-reid", "test")]
+    resolved = resolve(registry, options, sets=["evaluate.lambda=0,none"])
+    text = screen(show_plan, make_plan(resolved, registry, Machine(cuda=False, bf16=False, cores=2)), tmp_path, None, 1)
+    assert "solider is scored at lambda 0, 0.2 (reid, text-reid): one checkpoint" in text
+    assert "plip is scored zero-shot on text-reid, with its own text tower" in text
+    assert "13 evaluations" in text, "two each, one more zero-shot, solider at two lambdas"
+
+
+def test_show_names_knobs_and_figures(tmp_path: Path) -> None:
+    place = Workspace(tmp_path)
+    place.make()
+    tracker = Tracker(place)
+    registry = load_registry(())
+    options = [Override("run.methods", "solider", "test"), Override("run.benchmarks", "reid", "test")]
+    cell = make_plan(resolve(registry, options), registry, Machine(cuda=False, bf16=False, cores=2)).cells[-1]
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "parts.png").touch()
+    run = tracker.write(
+        Record(
+            kind=CELL, fingerprint=cell.fingerprint, name=cell.title, params=cell_params(cell), metrics={},
+            tags={"status": "done"}, artifacts=[tmp_path / "figures"],
+        )
+    )  # fmt: skip
+    params = {"benchmark": "reid", "version": "1", "data": "people", "protocol": "frozen"}
+    params |= {"evaluate.scale": "1.0", "evaluate.lambda": "0.2"}
+    tags = {"status": "done", "cell": cell.fingerprint}
+    record = Record(kind=EVALUATION, fingerprint="e", name="reid", parent=run, params=params, metrics={}, tags=tags)
+    tracker.write(record)
+    text = screen(show_cell, "solider", tmp_path, None)
+    assert "reid 1 on people, frozen, lambda 0.2" in text
+    assert text.count("parts.png") == 1
+
+
 def test_fresh_forgets_for_the_plan(store: Path, matrix: Matrix) -> None:
     text = screen(show_plan, matrix, store, None, 1, fresh=True)
     assert "5 missing" in text

@@ -18,7 +18,7 @@ from hcbench.harness.registry import load_registry
 from hcbench.harness.settings import Cell, CorpusConfig, PretrainConfig
 from hcbench.harness.train import train
 from hcbench.methods.base import Batch, Context, Step
-from hcbench.methods.gan_invariance import losses
+from hcbench.methods.gan_invariance import figures, losses
 from hcbench.methods.gan_invariance.card import CARD, Config
 from hcbench.methods.gan_invariance.method import GanInvariance
 from hcbench.methods.gan_invariance.networks import Decoder, Discriminator, StructureEncoder, adain
@@ -466,10 +466,15 @@ def test_figures_show_every_side():
     method.train()
     pictures = method.figures(batch(), generator())
     assert method.training
-    height, width = SMALL["gan_height"] + 2, SMALL["gan_width"] + 2
-    assert pictures["generated"].shape == (3, 8 * height, (1 + 8 + 2) * width)
-    assert pictures["structure"].shape == (3, 8 * height, 8 * width)
-    assert all(picture.dtype == torch.uint8 for picture in pictures.values())
+    size = SMALL["gan_height"], SMALL["gan_width"]
+    assert pictures["generated"].tiles.shape == (8, 1 + 8 + 2, 3, *size)
+    assert pictures["structure"].tiles.shape == (8, 8, 3, *size)
+    assert pictures["generated"].columns[:3] == ("image", "rec", "45°")
+    for picture in pictures.values():
+        assert picture.tiles.dtype == torch.uint8
+        assert len(picture.columns) == picture.tiles.shape[1]
+    shown = method.shown(method.views(batch(), generator())["real"])
+    assert torch.equal(pictures["generated"].tiles[:, 0], (figures.denormalised(shown)[:8] * 255).round().byte())
 
 
 def test_identity_is_never_asked_for():

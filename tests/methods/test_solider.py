@@ -451,8 +451,9 @@ def test_part_head_learns_labels_and_lambda_comes_to_matter():
 def test_figure_of_pseudo_labels():
     figures = make().figures(batch(), generator())
     assert list(figures) == ["pseudo_labels"]
-    assert figures["pseudo_labels"].dtype == torch.uint8
-    assert figures["pseudo_labels"].shape == (3, 32 + 8, 5 * (2 * 16 + 8))
+    tiles = figures["pseudo_labels"].tiles
+    assert tiles.dtype == torch.uint8
+    assert tiles.shape == (1, 5 * 2, 3, 32, 16)
 
 
 def test_collapse_is_warned_of():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from sklearn.cluster import KMeans
 
-from hcbench.methods.solider.figures import label_grid
+from hcbench.methods.solider.figures import label_figure
 from hcbench.methods.solider.labels import cluster, foreground, part_labels
 
 
@@ -133,12 +133,15 @@ def test_labels_come_from_their_generator_alone():
 def test_figure_shows_pairs_in_a_grid():
     images = torch.full((3, 3, 16, 8), 200, dtype=torch.uint8)
     maps = truth()[None].repeat(3, 1, 1)
-    picture = label_grid(images, maps, torch.tensor([True, False, True]), columns=2, opacity=1.0)
-    assert picture.dtype == torch.uint8
-    assert picture.shape == (3, 2 * (16 + 8), 2 * (2 * 8 + 8))
-    cell = picture[:, 4:20, 4:20]
-    assert (cell[:, :, :8] == 200).all()
+    figure = label_figure(images, maps, torch.tensor([True, False, True]), pairs=2, opacity=1.0)
+    assert figure.columns == ("image", "parts", "image", "parts")
+    assert "red, yellow, blue;" in figure.note
+    assert "2 of 3 images" in figure.note
+    tiles = figure.tiles
+    assert tiles.dtype == torch.uint8
+    assert tiles.shape == (2, 4, 3, 16, 8)
+    assert (tiles[0, 0] == 200).all()
     # Background, three bands: four colours; the image that was not kept is black.
-    assert len(torch.unique(cell[:, :, 8:].flatten(1), dim=1).T) == 4
-    assert not picture[:, 4:20, 24 + 4 + 8 : 24 + 20].any()
-    assert (picture[:, 24:, 24:] == 255).all()
+    assert len(torch.unique(tiles[0, 1].flatten(1), dim=1).T) == 4
+    assert not tiles[0, 3].any()
+    assert (tiles[1, 2:] == 255).all()
