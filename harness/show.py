@@ -81,8 +81,8 @@ def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> Non
     params = record.params
     usual = {item.name for item in fields(EvaluateConfig)}
     knobs = [f"{name} {value}" for name, value in _below("evaluate.", params).items() if name not in usual]
-    words = [f"{params['benchmark']} {params['version']} on {params['data']}", params["protocol"], *knobs]
-    title = f"\n{', '.join(words)}"
+    heading = [f"{params['benchmark']} {params['version']} on {params['data']}", params["protocol"], *knobs]
+    title = f"\n{', '.join(heading)}"
     console.print(Text(title, style="bold") + Text(f"  {record.fingerprint[:8]}", style="dim"))
     if record.status != "done":
         console.print(Text(f"{record.status}: {record.tags.get('reason', '')}", style=STYLES.get(record.status, "")))
