@@ -18,7 +18,7 @@ from hcbench.reports.results import Results
 from hcbench.reports.rows import Arranged, Entry, Metric, Pairs, Record, Row, Settings
 from hcbench.reports.statistics import Sample
 
-GROUP_ORDER = ("control", "images", "structure", "generated", "captions", "labels")
+GROUP_ORDER = ("control", "images", "structure", "generated", "captions", "labels", "truth")
 """Supervision groups in report order, as in `methods/card.py`; unknown ones follow in order of appearance."""
 
 CONTROL = "control"

@@ -20,6 +20,7 @@ LEDGER: dict[str, tuple[str, str]] = {
     "identities": ("identities", "count"),
     "poses": ("poses", "count"),
     "captions": ("captions", "count"),
+    "attributes": ("attributes", "count"),
     "steps": ("steps", "count"),
     "optimiser_steps": ("optimiser steps", "count"),
     "encoder_pixels_forward": ("pixels forward", "si"),

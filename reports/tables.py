@@ -91,7 +91,7 @@ def bar_table(analysis: Analysis, budget: str) -> Table:
 
 def rank_table(analysis: Analysis, budget: str) -> Table:
     """Ranks with ties inside supervision groups: 1–3 where rows cannot be told apart."""
-    rows = analysis.arranged.at(budget)
+    rows = [row for row in analysis.arranged.at(budget) if not row.truth]
     metrics = analysis.arranged.main_metrics
     standings = {metric: _standings(analysis, rows, metric, False) for metric in metrics}
     lines = []

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from hcbench.harness.evaluate import Counted, evaluate
+from hcbench.methods.oracle.method import OracleEncoder
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
 
@@ -82,6 +83,20 @@ def test_what_is_done_is_not_repeated_and_what_failed_is(checkpoint, evaluations
     assert [one.status for one in again] == ["failed", "done"]
     assert again[1].summary["score"] == first[1].summary["score"]
     assert done.stat().st_mtime_ns == written
+
+
+def test_the_oracle_is_scored_on_the_truth_without_features(evaluations, tmp_path, dummies, monkeypatch):
+    save_encoder(OracleEncoder(32, 16), tmp_path / "oracle")
+    phases = []
+    (silent,) = run(tmp_path / "oracle", evaluations("dummy-score"), tmp_path)
+    assert silent.status == "skipped"
+    assert "right predictions" in silent.reason
+    monkeypatch.setattr(dummies.Score, "oracle", lambda self, truth: {"value": np.ones(len(truth))})
+    (ended,) = run(
+        tmp_path / "oracle", evaluations("dummy-score"), tmp_path, progress=lambda *told: phases.append(told)
+    )
+    assert (ended.status, ended.summary["score"]) == ("done", 1.0)
+    assert not any(phase.startswith("features") for phase, _, _ in phases)
 
 
 def test_counted_images_are_the_images():
