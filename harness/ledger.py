@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -145,6 +145,11 @@ class Meter:
                 yield
             self._flops_per_image[stage] = counter.get_total_flops() / images
         self.totals.flops += self._flops_per_image[stage] * images
+
+    @property
+    def flops_per_image(self) -> Mapping[str, float]:
+        """Operations per source image of every stage that has begun."""
+        return dict(self._flops_per_image)
 
     def now(self) -> Totals:
         """The sums up to now."""

@@ -32,8 +32,8 @@ CARD = MethodCard(
     name="supervised",
     title="Supervised",
     summary="Classification of identities and attributes: what the same budget gives where labels are known.",
-    paper="Lin et al., Improving Person Re-identification by Attribute and Identity Learning, Pattern Recognition 2019, "
-    "arXiv 1703.07220",
+    paper="Lin et al., Improving Person Re-identification by Attribute and Identity Learning, Pattern Recognition 2019,"
+    " arXiv 1703.07220",
     year=2019,
     needs=frozenset({"images", "identity", "attributes"}),
     layout="identities",
