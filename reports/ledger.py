@@ -142,13 +142,15 @@ def equal_compute(arranged: Arranged, row: Row) -> bool:
 
 def _effort_told(arranged: Arranged, rows: Sequence[Row]) -> dict[Row, str]:
     """What rows of equal compute had unequally: images seen where they differ, FLOPs where they are off the median."""
-    ledgers = {row: ledger_of(arranged, row) for row in rows if equal_compute(arranged, row)}
-    spent = {row: ledger["flops"] for row, ledger in ledgers.items() if ledger.get("flops")}
+    ledgers = {row: ledger_of(arranged, row) for row in rows if not row.control}
+    equal = [row for row in ledgers if equal_compute(arranged, row)]
+    spent = {row: ledgers[row]["flops"] for row in equal if ledgers[row].get("flops")}
     usual = median(spent.values()) if spent else 0.0
-    seen = {row: f"{ledger['images_seen']:,.0f}" for row, ledger in ledgers.items() if "images_seen" in ledger}
+    seen = {row: ledger["images_seen"] for row, ledger in ledgers.items() if "images_seen" in ledger}
     told: dict[Row, str] = {}
-    for row in ledgers:
-        texts = [f"images seen {seen[row]} (equal compute instead)"] if len(set(seen.values())) > 1 else []
+    for row in equal:
+        differs = row in seen and len(set(seen.values())) > 1
+        texts = [f"images seen {seen[row]:,.0f} (equal compute instead)"] if differs else []
         if row in spent and abs(spent[row] / usual - 1) > EQUAL_FLOPS:
             texts.append(f"FLOPs {spent[row]:.3g}, others {usual:.3g}")
         if texts:
