@@ -121,3 +121,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, predictions: Mapping[str, NDArray[Any]], truth: Samples) -> Scores:
         """Compare predictions with the truth."""
+
+    def oracle(self, truth: Samples) -> Mapping[str, NDArray[Any]] | None:
+        """The predictions that are the truth itself: what `score` gives them is the most that a metric can give.
+
+        None where a benchmark does not say what they are; its row of the oracle is then skipped.
+        """
+        return None

@@ -46,6 +46,19 @@ def clusters(samples: Samples) -> Int:
     return np.where(samples.identity >= 0, samples.identity, alone)
 
 
+def identity_codes(identity: Int) -> NDArray[np.float32]:
+    """Unit vectors, one row per image: equal for images of one person, orthogonal for two; distractors share one.
+
+    Args:
+        identity: (N,), below 0 for distractors.
+
+    >>> identity_codes(np.array([7, -1, 7, 3])).tolist()
+    [[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0], [0.0, 1.0, 0.0]]
+    """
+    persons, place = np.unique(np.maximum(identity, -1), return_inverse=True)
+    return np.eye(len(persons), dtype=np.float32)[place]
+
+
 def sample_columns(samples: Samples, rows: NDArray[np.int64] | None = None) -> dict[str, NDArray[Any]]:
     """Columns that name and describe samples: `sample`, `identity`, `camera` and one `slice_<name>` per slice.
 

@@ -11,7 +11,7 @@ from hcbench.data.budget import name_seed
 from hcbench.data.samples import Int, Samples
 from hcbench.methods.base import Batch
 
-_LABELS = ("group", "identity", "camera", "pose_id", "keypoints", "joints")
+_LABELS = ("group", "identity", "camera", "pose_id", "keypoints", "joints", "attributes")
 
 
 def make_batch(view: Samples, indices: Int, needs: frozenset[str], *, seed: int, step: int) -> Batch:

@@ -12,6 +12,7 @@ from hcbench.harness.corpora import LAYOUTS
 from hcbench.harness.settings import PretrainConfig
 
 PRECISIONS = ("auto", "fp32", "bf16")
+EFFORTS = ("images", "compute")
 
 _Rule = tuple[str, Callable[[Any], bool], str]
 
@@ -73,6 +74,11 @@ def check_layout(layout: str | None) -> None:
     """Raise a ConfigError where `corpus.layout` is no layout."""
     if layout is not None:
         check_choice("corpus.layout", layout, LAYOUTS)
+
+
+def check_effort(effort: str) -> None:
+    """Raise a ConfigError where `run.effort` is no rule."""
+    check_choice("run.effort", effort, EFFORTS)
 
 
 def check_choice(key: str, value: str, known: Iterable[str]) -> None:

@@ -155,8 +155,8 @@ def run(
 
     hcbench run -m stablerep --set pretrain.lr=1e-3,3e-4 --benchmarks reid
     """
-    matrix = _plan(request)
     console = _console()
+    matrix = _plan(request, workspace, console)
     if dry_run:
         from hcbench.harness.plan_screen import show_plan
 
@@ -196,7 +196,8 @@ def plan(
     """
     from hcbench.harness.plan_screen import show_plan
 
-    show_plan(_console(), _plan(request), workspace, tracking_uri, workers, measure=measure)
+    console = _console()
+    show_plan(console, _plan(request, workspace, console), workspace, tracking_uri, workers, measure=measure)
 
 
 @app.command()
@@ -319,12 +320,12 @@ def data_preview(
     raise typer.Exit(subprocess.call(command))
 
 
-def _plan(request: Request) -> Matrix:
+def _plan(request: Request, workspace: Path, console: Console) -> Matrix:
+    from hcbench.harness import effort
     from hcbench.harness.machine import look
-    from hcbench.harness.plan import make_plan
 
     resolved, registry = request.resolve()
-    return make_plan(resolved, registry, look())
+    return effort.plan(resolved, registry, look(), workspace, console.print)
 
 
 def _words(text: str | None) -> tuple[str, ...]:

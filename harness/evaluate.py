@@ -83,6 +83,8 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
     for split in samples.values():
         if reason := task.skip(split):
             return Ended(evaluation=evaluation, status="skipped", reason=reason)
+    if tables.encoder.oracle:
+        return _perfect(task, evaluation, samples["test"])
     if task.zero_shot:
         if tables.encoder.text is None:
             return Ended(evaluation=evaluation, status="skipped", reason="the encoder has no text tower")
@@ -96,6 +98,15 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
     predictions = task.predict(Inputs(features=features["test"], captions=samples["test"].captions))
     return task.score(predictions, samples["test"])
+
+
+def _perfect(task: Task, evaluation: Evaluation, truth: Samples) -> Scores | Ended:
+    """What the truth itself scores; no head is fitted."""
+    predictions = task.oracle(truth)
+    if predictions is None:
+        reason = f"{evaluation.benchmark} does not say what its right predictions are (Task.oracle)"
+        return Ended(evaluation=evaluation, status="skipped", reason=reason)
+    return task.score(predictions, truth)
 
 
 def evaluate_config(evaluation: Evaluation) -> EvaluateConfig:

@@ -172,7 +172,7 @@ def cell_params(cell: Cell) -> dict[str, Any]:
     """All settings of a cell, flat."""
     params: dict[str, Any] = {
         name: getattr(cell, name)
-        for name in ("method", "budget", "budget_images", "images_seen", "seed", "backbone", "profile")
+        for name in ("method", "budget", "budget_images", "images_seen", "seed", "backbone", "profile", "effort")
     }
     for group, values in (
         ("corpus", asdict(cell.corpus)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -31,6 +31,7 @@ class Ledger:
         identities: Distinct persons whose labels the method was given.
         poses: Distinct poses it was given.
         captions: Distinct captions it was given.
+        attributes: Attributes that it was told of every image.
         steps: Batches.
         optimiser_steps: Steps of all its optimisers.
         encoder_pixels_forward: Pixels that went through an encoder, teachers and memory fills included.
@@ -56,6 +57,7 @@ class Ledger:
     identities: int = 0
     poses: int = 0
     captions: int = 0
+    attributes: int = 0
     steps: int = 0
     optimiser_steps: int = 0
     encoder_pixels_forward: int = 0
@@ -87,6 +89,7 @@ def facts_of_view(view: Samples, needs: frozenset[str]) -> dict[str, int]:
         "identities": distinct("identity", view.identity),
         "poses": distinct("pose_id", view.pose_id),
         "captions": len(captions),
+        "attributes": view.attributes.shape[1] if "attributes" in needs and view.attributes is not None else 0,
     }
 
 
@@ -142,6 +145,11 @@ class Meter:
                 yield
             self._flops_per_image[stage] = counter.get_total_flops() / images
         self.totals.flops += self._flops_per_image[stage] * images
+
+    @property
+    def flops_per_image(self) -> Mapping[str, float]:
+        """Operations per source image of every stage that has begun."""
+        return dict(self._flops_per_image)
 
     def now(self) -> Totals:
         """The sums up to now."""

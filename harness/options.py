@@ -127,6 +127,12 @@ class Request:
         typer.Option("--recipe", metavar="NAME", rich_help_panel=_SETTINGS,
                      help="Training settings of each method: cpu, or paper for each paper's own."),
     ] = None  # fmt: skip
+    effort: Annotated[
+        str | None,
+        typer.Option("--effort", metavar="RULE", rich_help_panel=_SETTINGS,
+                     help="What every method is given in equal measure: images (seen in training) or compute (FLOPs)."
+                     " Default: images."),
+    ] = None  # fmt: skip
     config: Annotated[
         Path | None,
         typer.Option("--config", metavar="FILE", rich_help_panel=_SETTINGS,
@@ -173,6 +179,7 @@ class Request:
             ("run.controls", False if self.no_controls else None, "--no-controls"),
             ("run.profile", self.profile, "--profile"),
             ("run.recipe", self.recipe, "--recipe"),
+            ("run.effort", self.effort, "--effort"),
             ("run.data", _roots(self.data) if self.data else None, "--data"),
             ("corpus.name", self.corpus, "--corpus"),
             ("pretrain.deterministic", True if self.deterministic else None, "--deterministic"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -41,17 +41,26 @@ ZERO_SHOT = "zero-shot"
 
 COMPUTE_LIMITED_PASSES = 2.0
 
+Effort = Callable[[Cell], Cell]
+"""Gets a cell, not fingerprinted yet, with the images seen of the equal-images rule; gives it with its own."""
 
-def make_plan(resolved: Resolved, registry: Registry, machine: Machine) -> Matrix:
+
+def make_plan(resolved: Resolved, registry: Registry, machine: Machine, *, effort: Effort | None = None) -> Matrix:
     """The matrix of a configuration.
 
     Cells come in the order seed, budget (small first), backbone, variant, method, with the controls of a seed
     first, so that rows that can be compared are there early.
 
+    Args:
+        resolved: The configuration.
+        registry: Where its names come from.
+        machine: What precision `auto` means.
+        effort: Changes the images seen of trained cells, for a configuration that asks for equal compute.
+
     Raises:
         HcbenchError: Something does not exist, is out of range, or does not fit.
     """
-    return _Planner(resolved, registry, machine).matrix()
+    return _Planner(resolved, registry, machine, effort).matrix()
 
 
 def is_compute_limited(cell: Cell) -> bool:
@@ -64,6 +73,7 @@ class _Planner:
     resolved: Resolved
     registry: Registry
     machine: Machine
+    effort: Effort | None = None
     _facts: dict[Any, CorpusFacts] = field(default_factory=dict)
     _code: FindCode = field(default_factory=lambda: functools.cache(fingerprint.code))
 
@@ -95,6 +105,12 @@ class _Planner:
 
     def _check(self) -> None:
         run, resolved = self.resolved.run, self.resolved
+        checks.check_effort(run.effort)
+        if run.effort == "compute" and self.effort is None:
+            raise ConfigError(
+                "Equal compute is planned from measured costs, and none are at hand.",
+                "Plan with `hcbench.harness.effort.plan`, or set run.effort=images.",
+            )
         for name in ("seeds", "budgets", "backbones"):
             if not getattr(run, name):
                 raise ConfigError(f"The list of {name} is empty.", f"Leave out --{name} for the default.")
@@ -219,6 +235,8 @@ class _Planner:
             roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
             profile=self.resolved.run.profile,
         )
+        if self.effort is not None and cell.images_seen:
+            cell = self.effort(cell)
         data = facts.data if card.trains else ()
         return replace(cell, fingerprint=fingerprint.cell_fingerprint(cell, card, data, self._code))
 

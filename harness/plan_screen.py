@@ -80,12 +80,14 @@ def _state(cell: Cell, matrix: Matrix, done: set[str]) -> str:
 
 
 def _print_cells(console: Console, matrix: Matrix, done: set[str], cost: Estimate) -> None:
-    columns = ("cell", "method", "budget", "stored", "seen", "seed", "backbone", "state", "time")
-    table = plain_table(*columns, right=("stored", "seen", "seed", "time"), unbroken=columns)
+    costs = ("FLOPs",) if matrix.flops else ()
+    columns = ("cell", "method", "budget", "stored", "seen", *costs, "seed", "backbone", "state", "time")
+    table = plain_table(*columns, right=("stored", "seen", *costs, "seed", "time"), unbroken=columns)
     for cell in matrix.cells[:_MOST_ROWS]:
         state = _state(cell, matrix, done)
         left = "" if state in ("cached", "skipped") else _time(cost.cells.get(cell.fingerprint))
         images = [f"{number:,}" if number else "-" for number in (cell.budget_images, cell.images_seen)]
+        images += [_flops(matrix.flops.get(cell.fingerprint))] if costs else []
         names = [cell.fingerprint[:8], cell.method, cell.budget, *images, str(cell.seed), cell.backbone]
         table.add_row(*names, Text(state, style=_TODO[state]), left)
     console.print(table)
@@ -118,6 +120,11 @@ def _special(matrix: Matrix) -> Iterator[str]:
         zero_shot = dict.fromkeys(one.benchmark for one in several if one.protocol == ZERO_SHOT)
         if zero_shot:
             yield f"{method} is scored zero-shot on {', '.join(zero_shot)}, with its own text tower"
+
+
+def _flops(value: float | None) -> str:
+    """Operations of a training in tera, three digits or more."""
+    return "-" if value is None else f"{value / 1e12:.4g} T"
 
 
 def _print_cost(console: Console, matrix: Matrix, done: set[str], cost: Estimate) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import get_type_hints
+from typing import Any, get_type_hints
 
+import numpy as np
 import torch
 
 from hcbench.data.budget import name_seed
@@ -26,6 +27,7 @@ from hcbench.harness.typed import parse_value
 from hcbench.methods.base import Context, Method
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
+from hcbench.methods.parts.losses import positive_shares
 
 
 def pretrain(
@@ -92,7 +94,18 @@ def build_method(cell: Cell, view: Samples | None) -> Method:
         num_groups=0 if view is None or view.group is None else len(set(view.group.tolist())),
         images_per_group=1 if single else cell.pretrain.images_per_group,
         ids=() if view is None else tuple(view.ids.tolist()),
+        **({} if view is None else label_facts(view, card.needs)),
     )
     torch.manual_seed(name_seed("method", cell.method, cell.seed))
     method: Method = cls(config, encoder, context)
     return method
+
+
+def label_facts(view: Samples, needs: frozenset[str]) -> dict[str, Any]:
+    """What a method that needs labels must know of all of them before it begins: classes, shares of positives."""
+    facts: dict[str, Any] = {}
+    if "identity" in needs and view.identity is not None:
+        facts["identities"] = tuple(np.unique(view.identity[view.identity >= 0]).tolist())
+    if "attributes" in needs and view.attributes is not None:
+        facts["positive_shares"] = tuple(positive_shares(torch.from_numpy(view.attributes)).tolist())
+    return facts

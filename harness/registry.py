@@ -71,7 +71,7 @@ class Registry:
         return self._find("benchmark", self.benchmarks, name)
 
     def controls(self) -> tuple[str, ...]:
-        """Names of the methods that do not train and stand in every table."""
+        """Names of the methods that do not train and stand in every table; the oracle stands there when asked for."""
         return tuple(name for name, card in self.methods.items() if card.supervision == "control")
 
     def _find(self, kind: str, cards: Mapping[str, _Card], name: str) -> _Card:
@@ -123,7 +123,11 @@ def _load(plugins: tuple[str, ...]) -> Registry:
     for path in dict.fromkeys(plugins):
         for kind, card in _plugin_cards(Path(path)):
             add(kind, card.name, card, path)
-    ordered = dict(sorted(found["methods"].items(), key=lambda item: (item[1].supervision == "control", item[0])))
+    ordered = dict(
+        sorted(
+            found["methods"].items(), key=lambda item: (not item[1].trains, item[1].supervision == "control", item[0])
+        )
+    )
     return Registry(ordered, dict(sorted(found["benchmarks"].items())), found["data"], origins, broken)
 
 

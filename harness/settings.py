@@ -87,6 +87,9 @@ class RunConfig:
         profile: cpu, gpu or paper.
         recipe: Which yaml of `configs/recipes` holds the tuned settings.
         data: Roots of real data sets by name.
+        effort: What every method of a comparison is given in equal measure: "images" seen, or "compute" in FLOPs
+            (`harness/effort.py`).
+        effort_reference: The method whose FLOPs at equal images seen are everybody's FLOPs at equal compute.
     """
 
     methods: tuple[str, ...] = ()
@@ -99,6 +102,8 @@ class RunConfig:
     profile: str = "cpu"
     recipe: str = "cpu"
     data: Mapping[str, str] = field(default_factory=dict)
+    effort: str = "images"
+    effort_reference: str = "stablerep"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,6 +124,7 @@ class Cell:
         skip: Why the cell cannot run; empty where it can.
         roots: Roots of real data; not part of the fingerprint.
         profile: Profile that the settings come from; not part of the fingerprint, since the settings are.
+        effort: The rule that gave `images_seen`: "images" or "compute"; not part of the fingerprint, since that is.
     """
 
     method: str
@@ -134,6 +140,7 @@ class Cell:
     skip: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
     profile: str = "cpu"
+    effort: str = "images"
 
     @property
     def title(self) -> str:
@@ -184,3 +191,5 @@ class Matrix:
     cells: tuple[Cell, ...]
     evaluations: Mapping[str, tuple[Evaluation, ...]]
     """Evaluations by cell fingerprint."""
+    flops: Mapping[str, float] = field(default_factory=dict)
+    """What each cell's training will cost by cell fingerprint, where compute is equal and so was measured."""

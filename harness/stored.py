@@ -91,7 +91,7 @@ class Replicates(Mapping[tuple[str, str], NDArray[np.float64]]):
 
 CELL_COLUMNS = (
     "cell", "method", "title", "supervision", "supervision_title", "budget", "budget_images", "seed", "backbone",
-    "corpus", "layout", "profile", "precision", "config", "status", "reason", "created",
+    "corpus", "layout", "profile", "precision", "effort", "config", "status", "reason", "created",
 )  # fmt: skip
 SCORE_COLUMNS = (
     "cell", "evaluation", "benchmark", "benchmark_title", "version", "data", "protocol", "config", "readout", "metric",
@@ -115,6 +115,7 @@ def _cell_row(record: Record) -> dict[str, Any]:
         "layout": params["corpus.layout"],
         "profile": params["profile"],
         "precision": params["pretrain.precision"],
+        "effort": params.get("effort", "images"),
         "config": json.dumps({name: value for name, value in params.items() if "." in name}, sort_keys=True),
         "status": record.status,
         "reason": tags.get("reason", ""),

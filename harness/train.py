@@ -73,16 +73,7 @@ def train(
     loop.resume(folder / STATE)
     saved = reported = time.monotonic()
     for units, step in loop.remaining():
-        step = loop.begin_passes(units, step)
-        torch.manual_seed(name_seed("step", cell.seed, step.index))
-        batch = loop.batch(units, step)
-        with loop.meter.operations(step.stage, len(batch.images)):
-            with torch.no_grad():
-                views = method.views(batch, torch.Generator().manual_seed(name_seed("views", cell.seed, step.index)))
-            for objective in loop.under_precision(method.objectives(views, step)):
-                loop.minimise(objective, step)
-            method.after_step(step)
-        loop.end_step(step, len(batch.images))
+        loop.do(units, step)
         if (now := time.monotonic()) - reported > 0.5 or loop.done == loop.total:
             reported = now
             report(*loop.progress())
@@ -153,6 +144,20 @@ class Loop:
                         ),
                     )
                 index += 1
+
+    def do(self, units: int, step: Step) -> None:
+        """One step: its batch, its views, its objectives one after the other."""
+        step = self.begin_passes(units, step)
+        torch.manual_seed(name_seed("step", self.cell.seed, step.index))
+        batch = self.batch(units, step)
+        with self.meter.operations(step.stage, len(batch.images)):
+            generator = torch.Generator().manual_seed(name_seed("views", self.cell.seed, step.index))
+            with torch.no_grad():
+                views = self.method.views(batch, generator)
+            for objective in self.under_precision(self.method.objectives(views, step)):
+                self.minimise(objective, step)
+            self.method.after_step(step)
+        self.end_step(step, len(batch.images))
 
     def begin_passes(self, units: int, step: Step) -> Step:
         """Begin new passes over the view until they hold the batch; the method may look at the view first."""

@@ -69,6 +69,7 @@ class Batch:
         group: int64 (B,) or None; identity, camera, pose_id likewise.
         keypoints: float32 (B, 17, 3) in pixels of `images`, v = 0, 1, 2; or None.
         joints: float32 (B, 17, 3), the same joints in space: x, y and z (towards the camera) in pixels; or None.
+        attributes: int8 (B, A) in {0, 1, -1 = unspecified}, or None.
         captions: One caption per image, or None.
         phrases: The attribute phrases of each of `captions`, or None.
     """
@@ -81,12 +82,15 @@ class Batch:
     pose_id: Tensor | None = None
     keypoints: Tensor | None = None
     joints: Tensor | None = None
+    attributes: Tensor | None = None
     captions: tuple[str, ...] | None = None
     phrases: tuple[tuple[Phrase, ...], ...] | None = None
 
     def to(self, device: torch.device) -> Batch:
         """The batch with every tensor on `device`."""
-        names = ("images", "indices", "group", "identity", "camera", "pose_id", "keypoints", "joints")
+        names = (
+            "images", "indices", "group", "identity", "camera", "pose_id", "keypoints", "joints", "attributes",
+        )  # fmt: skip
         moved = {n: v.to(device, non_blocking=True) for n in names if (v := getattr(self, n)) is not None}
         return replace(self, **moved)
 
@@ -137,6 +141,8 @@ class Context:
         num_groups: Groups in the corpus view; 0 where there are none.
         images_per_group: Images of a group that a batch holds.
         ids: Names of the images of the corpus view, for what users give beside a corpus (structure maps).
+        identities: Persons whose labels occur in the corpus view, ascending; empty for methods that need none.
+        positive_shares: Share of positives among the known labels of each attribute; empty likewise.
     """
 
     input_size: tuple[int, int]
@@ -145,6 +151,8 @@ class Context:
     num_groups: int = 0
     images_per_group: int = 1
     ids: tuple[str, ...] = ()
+    identities: tuple[int, ...] = ()
+    positive_shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

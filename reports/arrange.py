@@ -18,7 +18,7 @@ from hcbench.reports.results import Results
 from hcbench.reports.rows import Arranged, Entry, Metric, Pairs, Record, Row, Settings
 from hcbench.reports.statistics import Sample
 
-GROUP_ORDER = ("control", "images", "structure", "generated", "captions", "labels")
+GROUP_ORDER = ("control", "images", "structure", "generated", "captions", "labels", "truth")
 """Supervision groups in report order, as in `methods/card.py`; unknown ones follow in order of appearance."""
 
 CONTROL = "control"
@@ -84,7 +84,7 @@ def _flat(text: Any, prefix: str = "") -> dict[str, Any]:
 
 def _prepared(cell: Record) -> Record:
     """The record with `settings`; a control's hold only what can change an untrained encoder."""
-    columns = {key: cell.get(key) for key in ("corpus", "layout", "profile", "precision")}
+    columns = {key: cell.get(key) for key in ("corpus", "layout", "profile", "precision", "effort")}
     settings = {key: value for key, value in columns.items() if value not in (None, "") and value == value}
     settings |= {key: value for key, value in _flat(cell.get("config")).items() if key not in NAMELESS}
     cell = {**cell, "reason": _sentence(cell.get("reason")), "backbone": _text(cell.get("backbone"))}

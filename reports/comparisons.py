@@ -5,7 +5,8 @@ of the stored results: one family, whatever table is printed. `a` and `b` are se
 their paired difference is below .05 and the difference holds at least two seeds and the test-sampling part.
 
 A row is marked best where it is separable from every other row it is compared with, second where it is separable
-from every row below it and there is a best one and at least one row below. Oracle rows stand beside, unmarked.
+from every row below it and there is a best one and at least one row below. Rows with noise-free labels stand beside,
+unmarked; the truth as a row belongs to no pair either, so that asking for it changes no p-value.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Analysis:
 
     def standings(self, rows: Sequence[Row], metric: Metric) -> dict[Row, Standing]:
         """Ranks with ties and marks of these rows, compared with each other alone."""
-        present = [row for row in rows if (row, metric) in self.estimates and not row.oracle]
+        present = [row for row in rows if (row, metric) in self.estimates and not (row.oracle or row.truth)]
         sign = 1 if metric.higher_is_better else -1
         present.sort(key=lambda row: -sign * self.estimates[row, metric].mean)
         standings = {}
@@ -148,7 +149,7 @@ def analyse(results: Results) -> Analysis:
     estimates = {key: estimate(entry.sample) for key, entry in arranged.entries.items() if entry.sample is not None}
     keys: list[Key] = []
     differences: list[Estimate] = []
-    for a, b in combinations(arranged.rows, 2):
+    for a, b in combinations([row for row in arranged.rows if not row.truth], 2):
         if not (a.control or b.control or a.budget == b.budget):
             continue
         for metric in arranged.main_metrics:

@@ -174,7 +174,8 @@ def _factor(metric: Metric) -> float:
 
 
 def _drawable(analysis: Analysis, rows: Sequence[Row], metrics: Sequence[Metric]) -> list[Row]:
-    return [row for row in rows if any((row, metric) in analysis.estimates for metric in metrics)]
+    """Rows with a value; the truth is left out, since its 100 % would squeeze all others into a corner."""
+    return [row for row in rows if not row.truth and any((row, metric) in analysis.estimates for metric in metrics)]
 
 
 def _by_group(analysis: Analysis, rows: Sequence[Row], metric: Metric) -> dict[str, list[Row]]:

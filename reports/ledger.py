@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from statistics import fmean
+from statistics import fmean, median
 from typing import Any
 
 from hcbench.reports.rows import Arranged, Record, Row
@@ -20,6 +20,7 @@ LEDGER: dict[str, tuple[str, str]] = {
     "identities": ("identities", "count"),
     "poses": ("poses", "count"),
     "captions": ("captions", "count"),
+    "attributes": ("attributes", "count"),
     "steps": ("steps", "count"),
     "optimiser_steps": ("optimiser steps", "count"),
     "encoder_pixels_forward": ("pixels forward", "si"),
@@ -38,6 +39,9 @@ LEDGER: dict[str, tuple[str, str]] = {
     "workers": ("workers", "count"),
 }
 """Ledger name to (title, format), in the order of the cost table."""
+
+EQUAL_FLOPS = 0.05
+"""Rows of equal compute may differ by this share: images seen come in whole batches, costs are measured on one step."""
 
 LEAST_PASSES = 2.0
 """Cells with fewer passes over their images are compute-limited (design: fair by construction)."""
@@ -88,7 +92,8 @@ def inequalities(arranged: Arranged, rows: Sequence[Row]) -> dict[Row, tuple[str
     """What each row did not have in equal measure with most rows of its column; rows without difference left out.
 
     Checked: images stored, images seen, backbone, input size, precision, tuning trials, readout rule and head budget.
-    Controls are not trained: images and trials say nothing about them.
+    Controls are not trained: images and trials say nothing about them. Rows of equal compute (`--effort compute`) are
+    checked for FLOPs, to `EQUAL_FLOPS`, instead of images seen, and these are told.
     """
     means = {row: _means(arranged, row) for row in rows}
     found: dict[Row, list[str]] = {row: [] for row in rows}
@@ -100,6 +105,8 @@ def inequalities(arranged: Arranged, rows: Sequence[Row]) -> dict[Row, tuple[str
         for row, value in values.items():
             if value != usual:
                 found[row].append(f"{name} {value}, others {usual}")
+    for row, text in _effort_told(arranged, rows).items():
+        found[row].append(text)
     return {row: tuple(texts) for row, texts in found.items() if texts}
 
 
@@ -111,7 +118,7 @@ def _means(arranged: Arranged, row: Row) -> dict[str, str]:
     if not row.control:
         ledger = ledger_of(arranged, row)
         means["images stored"] = f"{ledger.get('images_stored', row.budget_images):,.0f}"
-        if "images_seen" in ledger:
+        if "images_seen" in ledger and not equal_compute(arranged, row):
             means["images seen"] = f"{ledger['images_seen']:,.0f}"
         if "tuning_trials" in ledger:
             means["tuning trials"] = f"{ledger['tuning_trials']:,.0f}"
@@ -126,6 +133,29 @@ def _means(arranged: Arranged, row: Row) -> dict[str, str]:
         if configs:
             means[name] = " and ".join(sorted({_rule(config[key]) for config in configs}))
     return means
+
+
+def equal_compute(arranged: Arranged, row: Row) -> bool:
+    """Whether the row's images seen were chosen for equal FLOPs."""
+    return not row.control and arranged.cells[row][0]["settings"].get("effort") == "compute"
+
+
+def _effort_told(arranged: Arranged, rows: Sequence[Row]) -> dict[Row, str]:
+    """What rows of equal compute had unequally: images seen where they differ, FLOPs where they are off the median."""
+    ledgers = {row: ledger_of(arranged, row) for row in rows if not row.control}
+    equal = [row for row in ledgers if equal_compute(arranged, row)]
+    spent = {row: ledgers[row]["flops"] for row in equal if ledgers[row].get("flops")}
+    usual = median(spent.values()) if spent else 0.0
+    seen = {row: ledger["images_seen"] for row, ledger in ledgers.items() if "images_seen" in ledger}
+    told: dict[Row, str] = {}
+    for row in equal:
+        differs = row in seen and len(set(seen.values())) > 1
+        texts = [f"images seen {seen[row]:,.0f} (equal compute instead)"] if differs else []
+        if row in spent and abs(spent[row] / usual - 1) > EQUAL_FLOPS:
+            texts.append(f"FLOPs {spent[row]:.3g}, others {usual:.3g}")
+        if texts:
+            told[row] = "; ".join(texts)
+    return told
 
 
 def _rule(value: Any) -> str:

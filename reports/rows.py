@@ -44,6 +44,11 @@ class Row:
         return not self.budget
 
     @property
+    def truth(self) -> bool:
+        """Whether predictions are the ground truth itself: shown, and compared with nothing."""
+        return self.supervision == "truth"
+
+    @property
     def label(self) -> str:
         """Title with variant and oracle mark, without budget and backbone."""
         named = [f"{key.rpartition('.')[2]}={value}" for key, value in self.variant]

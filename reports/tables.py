@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hcbench.reports.comparisons import Analysis, Standing
-from hcbench.reports.ledger import compute_limited, inequalities
+from hcbench.reports.ledger import EQUAL_FLOPS, compute_limited, equal_compute, inequalities
 from hcbench.reports.parts import (
     estimate_cell,
     interval_lines,
@@ -55,6 +55,7 @@ def main_table(analysis: Analysis, budget: str, *, every_group: bool = False) ->
             *interval_lines(analysis, rows, metrics),
             *_marking_lines(analysis, rows, metrics, every_group),
             *_corpus_line(analysis, rows),
+            *_effort_line(analysis, rows),
         ),
         columns=tuple(metric_column(metric) for metric in metrics),
         rows=tuple(lines),
@@ -91,7 +92,7 @@ def bar_table(analysis: Analysis, budget: str) -> Table:
 
 def rank_table(analysis: Analysis, budget: str) -> Table:
     """Ranks with ties inside supervision groups: 1–3 where rows cannot be told apart."""
-    rows = analysis.arranged.at(budget)
+    rows = [row for row in analysis.arranged.at(budget) if not row.truth]
     metrics = analysis.arranged.main_metrics
     standings = {metric: _standings(analysis, rows, metric, False) for metric in metrics}
     lines = []
@@ -229,6 +230,15 @@ def _corpus_line(analysis: Analysis, rows: Sequence[Row]) -> tuple[str, ...]:
         if len(values) == 1 and (value := values.pop()):
             shared.append(f"{name}={value}")
     return (f"Pre-training data: {', '.join(shared)}.",) if shared else ()
+
+
+def _effort_line(analysis: Analysis, rows: Sequence[Row]) -> tuple[str, ...]:
+    """What is equal, where it is compute."""
+    if not any(equal_compute(analysis.arranged, row) for row in rows):
+        return ()
+    named = any(("effort", "compute") in row.variant for row in rows)
+    which = "Rows with effort=compute" if named else "Methods"
+    return (f"{which} had equal FLOPs (within {EQUAL_FLOPS:.0%}), not equal images seen.",)
 
 
 def _marking_lines(

@@ -36,6 +36,7 @@ from hcbench.benchmarks.readout import candidates, joined
 from hcbench.benchmarks.scoring import best_trial, clusters, need, sample_columns, selection
 from hcbench.data.samples import Samples
 from hcbench.errors import TaskError
+from hcbench.methods.parts.losses import attribute_weights, positive_shares
 
 SETTINGS = tuple((lr, decay) for lr in (1e-3, 3e-3, 1e-2) for decay in (0.1, 1.0))
 """(learning rate, decoupled weight decay) of the heads trained side by side."""
@@ -116,6 +117,10 @@ class Attributes(Task):
             chosen=self._chosen,
         )
 
+    def oracle(self, truth: Samples) -> Mapping[str, NDArray[Any]]:
+        """Certainty of what is there, and of nothing else: an unspecified attribute is not claimed."""
+        return {"probability": (need(truth, "attributes") == 1).astype(np.float32)}
+
     def _train(self, train: Split, name: str) -> LinearHeads:
         raw_NK = joined(train.features, name)
         standardise = Standardiser.fit(raw_NK)
@@ -147,6 +152,4 @@ def loss_weights(target: Tensor) -> Tensor:
     Args:
         target: (N, A) in {0, 1, -1}; r is the share of positives among the specified labels of an attribute.
     """
-    specified = target >= 0
-    ratio = (target * specified).sum(0) / specified.sum(0).clamp_min(1)
-    return torch.where(target > 0, torch.exp(1 - ratio), torch.exp(ratio)) * specified
+    return attribute_weights(target, positive_shares(target))

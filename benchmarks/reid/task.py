@@ -18,7 +18,7 @@ from hcbench.benchmarks.metrics.bootstrap import resample_weights
 from hcbench.benchmarks.metrics.reid import RankMetrics, rank_metrics_blockwise
 from hcbench.benchmarks.readout import candidates, readout_parts
 from hcbench.benchmarks.reid.card import CARD
-from hcbench.benchmarks.scoring import need, sample_columns, selection
+from hcbench.benchmarks.scoring import identity_codes, need, sample_columns, selection
 from hcbench.data.samples import Samples
 
 BLOCK = 1024
@@ -70,6 +70,10 @@ class Reid(Task):
             },
             chosen=self._chosen,
         )
+
+    def oracle(self, truth: Samples) -> Mapping[str, NDArray[Any]]:
+        """A direction of its own for every person; distractors, who match nobody, share one."""
+        return {"features": identity_codes(need(truth, "identity"))}
 
 
 def normalised(features: FeatureTable, name: str) -> NDArray[np.float32]:

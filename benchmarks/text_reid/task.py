@@ -22,7 +22,7 @@ from hcbench.benchmarks.heads import Standardiser, cosine_factor, head_generator
 from hcbench.benchmarks.metrics.bootstrap import resample_weights
 from hcbench.benchmarks.metrics.text_reid import TextRankMetrics, rank_metrics_blockwise
 from hcbench.benchmarks.readout import candidates, joined
-from hcbench.benchmarks.scoring import best_trial, need, sample_columns, selection
+from hcbench.benchmarks.scoring import best_trial, identity_codes, need, sample_columns, selection
 from hcbench.benchmarks.text_reid.card import CARD
 from hcbench.benchmarks.text_reid.tower import UNKNOWN, Tokenizer, TwoTowers
 from hcbench.data.samples import Samples
@@ -139,6 +139,12 @@ class TextReid(Task):
             },
             chosen=self._chosen,
         )
+
+    def oracle(self, truth: Samples) -> Mapping[str, NDArray[Any]]:
+        """Images and captions of a person in one direction; whom a caption was written for decides, not its words."""
+        codes, captions = identity_codes(need(truth, "identity")), need(truth, "captions")
+        owner = np.repeat(np.arange(len(captions)), [len(several) for several in captions])
+        return {"image": codes, "text": codes[owner], "text_image": owner}
 
     def _validate(self, probe: Probe, val: Split) -> TextRankMetrics:
         embedded = probe.embed(val.features, need(val.samples, "captions"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,7 @@ class Encoder(nn.Module, ABC):
         input_size: Height and width of the input that the encoder was built for, pixels.
         text: The text tower that was trained beside the backbone, None for image-only methods.
         image_projection: From features to the space of the text tower's vectors; None without a tower.
+        oracle: Whether evaluations take the truth as predictions and ask for no features.
     """
 
     dim: int
@@ -56,6 +57,7 @@ class Encoder(nn.Module, ABC):
     input_size: tuple[int, int]
     text: TextTower | None
     image_projection: ImageProjection | None
+    oracle: ClassVar[bool] = False
 
     def __init__(self) -> None:
         super().__init__()

@@ -224,6 +224,43 @@ def instance_alignment(view1: Tensor, view2: Tensor, *, temperature: float = 0.2
     return 2 * temperature * both
 
 
+def positive_shares(target: Tensor) -> Tensor:
+    """Share of positives among the specified labels of each attribute, float32 (A,); 0 where none is specified.
+
+    Args:
+        target: (N, A) in {0, 1, -1 = unspecified}.
+    """
+    specified = target >= 0
+    return (target > 0).sum(0) / specified.sum(0).clamp_min(1)
+
+
+def attribute_weights(target: Tensor, shares: Tensor) -> Tensor:
+    """Weight (N, A) of each label: exp(1 - r) for positives, exp(r) for negatives, 0 for unspecified ones.
+
+    Rare labels weigh more, as in RethinkingPAR (valencebond/Rethinking_of_PAR @0baa462).
+
+    Args:
+        target: (N, A) in {0, 1, -1 = unspecified}.
+        shares: (A,), the share r of positives in training.
+    """
+    return torch.where(target > 0, torch.exp(1 - shares), torch.exp(shares)) * (target >= 0)
+
+
+@_full_precision
+def attribute_bce(logits: Tensor, target: Tensor, shares: Tensor) -> Tensor:
+    """Weighted binary cross-entropy, summed over attributes and averaged over images; see `attribute_weights`.
+
+    Args:
+        logits: float (N, A).
+        target: (N, A) in {0, 1, -1 = unspecified}; unspecified labels cost nothing.
+        shares: (A,), the share of positives in training.
+    """
+    logits = _at_least_float32(logits)
+    weight = attribute_weights(target, shares.to(logits))
+    loss = F.binary_cross_entropy_with_logits(logits, target.clamp_min(0).to(logits), weight, reduction="sum")
+    return loss / len(logits)
+
+
 def _soft_cross_entropy(logits: Tensor, match: Tensor) -> Tensor:
     per_row = (logits.log_softmax(dim=1) * match).sum(dim=1) / match.sum(dim=1).clamp(min=1)
     return -per_row.mean()

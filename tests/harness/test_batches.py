@@ -27,3 +27,12 @@ def test_phrases_are_those_of_the_caption_that_was_drawn(view):
         assert hidden.phrases is None
         assert hidden.captions == batch.captions
     assert drawn == {0, 1, 2}
+
+
+def test_attributes_are_handed_to_those_who_need_them(view):
+    labels = np.arange(2 * len(view), dtype=np.int8).reshape(len(view), 2) % 3 - 1
+    samples = dataclasses.replace(view, attributes=labels, attribute_names=("hat", "bag"))
+    indices = np.array([5, 0, 5])
+    batch = make_batch(samples, indices, frozenset({"attributes"}), seed=0, step=0)
+    np.testing.assert_array_equal(batch.attributes, labels[indices])
+    assert make_batch(samples, indices, frozenset({"identity"}), seed=0, step=0).attributes is None

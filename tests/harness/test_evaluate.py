@@ -11,6 +11,7 @@ import torch
 from hcbench.benchmarks.text_reid.zero_shot import ZeroShotTextReid
 from hcbench.harness import evaluate as evaluate_module
 from hcbench.harness.evaluate import Counted, evaluate
+from hcbench.methods.oracle.method import OracleEncoder
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
 from hcbench.methods.parts.encoder import normalise
@@ -156,6 +157,20 @@ def test_an_encoder_without_the_knob_refuses_it(checkpoint, evaluations, tmp_pat
     (ended,) = run(checkpoint, [replace(one, knobs={"lambda": 0.5})], tmp_path)
     assert ended.status == "failed"
     assert "has no knobs, but was given lambda" in ended.reason
+
+
+def test_the_oracle_is_scored_on_the_truth_without_features(evaluations, tmp_path, dummies, monkeypatch):
+    save_encoder(OracleEncoder(32, 16), tmp_path / "oracle")
+    phases = []
+    (silent,) = run(tmp_path / "oracle", evaluations("dummy-score"), tmp_path)
+    assert silent.status == "skipped"
+    assert "right predictions" in silent.reason
+    monkeypatch.setattr(dummies.Score, "oracle", lambda self, truth: {"value": np.ones(len(truth))})
+    (ended,) = run(
+        tmp_path / "oracle", evaluations("dummy-score"), tmp_path, progress=lambda *told: phases.append(told)
+    )
+    assert (ended.status, ended.summary["score"]) == ("done", 1.0)
+    assert not any(phase.startswith("features") for phase, _, _ in phases)
 
 
 def test_counted_images_are_the_images():

@@ -68,6 +68,7 @@ def corpus(groups=8, members=MEMBERS):
         pose_id=group,
         keypoints=keypoints.repeat_interleave(members, dim=0),
         joints=joints.repeat_interleave(members, dim=0),
+        attributes=(torch.rand(groups, 4, generator=g) < 0.5).to(torch.int8).repeat_interleave(members, dim=0),
         captions=tuple(f"person number {i} in a coat" for i in group.tolist()),
         phrases=((Phrase("gender", 0, 15), Phrase("upper", 19, 25)),) * total,
     )
@@ -86,6 +87,8 @@ def build(folder, seed=0):
         num_images=24,
         num_groups=8,
         images_per_group=MEMBERS if card.sampling == "groups" else 1,
+        identities=tuple(range(8)),
+        positive_shares=(0.5, 0.5, 0.25, 0.1),
     )
     return kind(config, build_encoder(EncoderSpec("vit-mini8", *SIZE, kind.extra_tokens(config)), seed), context)
 
@@ -238,6 +241,6 @@ def test_odd_batches_work(folder):
 @pytest.mark.parametrize("folder", TRAINED)
 def test_only_declared_fields_are_used(folder):
     """Hiding everything that the card does not need changes nothing."""
-    optional = ("group", "identity", "camera", "pose_id", "keypoints", "joints", "captions", "phrases")
+    optional = ("group", "identity", "camera", "pose_id", "keypoints", "joints", "attributes", "captions", "phrases")
     hidden = dataclasses.replace(corpus(), **{name: None for name in optional if name not in CARDS[folder].needs})
     assert train(build(folder), 1, batch=hidden)

@@ -9,6 +9,8 @@ from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import Batch, Context, Step
 from hcbench.methods.histogram.card import Config as HistogramConfig
 from hcbench.methods.histogram.method import Histogram
+from hcbench.methods.oracle.card import Config as OracleConfig
+from hcbench.methods.oracle.method import Oracle
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
 from hcbench.methods.parts.encoder import encode_all
@@ -109,6 +111,17 @@ def test_input_sizes_that_do_not_divide_are_errors():
     for kind, config in ((Pixels, PixelsConfig()), (Histogram, HistogramConfig())):
         with pytest.raises(ConfigError, match="60x30"):
             kind(config, None, wrong)
+
+
+def test_the_oracle_has_no_features_and_comes_back_from_disk(tmp_path):
+    method = control(Oracle, OracleConfig())
+    assert method.stages() == ()
+    save_encoder(method.encoder, tmp_path)
+    again = load_encoder(tmp_path)
+    assert (again.oracle, again.input_size) == (True, SIZE)
+    assert not CONTROLS["random"]().encoder.oracle
+    with pytest.raises(MethodError, match="no features"):
+        encode_all(again, pixels())
 
 
 def test_controls_have_no_knobs():

@@ -20,6 +20,7 @@ GROUPS = {
     "generated": "generated groups",
     "captions": "captions and identities",
     "labels": "labels (reference)",
+    "truth": "ground truth (not a method)",
 }
 METRICS = {
     "pose": ("Human pose", [("AP50", "AP50", True), ("AP", "AP", False)]),

@@ -6,9 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from hcbench.reports.comparisons import analyse
+from hcbench.reports.figures import draw_figures
 from hcbench.reports.statistics import BOTH, TEST_ONLY, holm
+from hcbench.reports.tables import main_table, rank_table
 
 
 def by_method(analysis) -> dict:
@@ -115,3 +118,26 @@ def test_oracle_rows_are_never_best(workspace) -> None:
     analysis = analyse(workspace.results())
     standings = analysis.standings(analysis.arranged.rows, analysis.arranged.main_metrics[0])
     assert {row.label: s.mark for row, s in standings.items()} == {"PLIP · noise=1": "best", "OTHER": ""}
+
+
+def test_the_truth_is_shown_and_compared_with_nothing(full) -> None:
+    space = full(3)
+    before = analyse(space.results())
+    for seed in range(3):
+        cell = space.cell("oracle", "truth", seed=seed, budget="-", budget_images=0)
+        for benchmark in ("pose", "reid"):
+            space.score(cell, benchmark, 1.0)
+    analysis = analyse(space.results())
+    row, metric = by_method(analysis)["oracle"], analysis.arranged.main_metrics[0]
+    assert analysis.estimates[row, metric].mean == pytest.approx(1.0)
+    assert {key: c.adjusted_p for key, c in analysis.comparisons.items()} == {
+        key: c.adjusted_p for key, c in before.comparisons.items()
+    }
+    standings = analysis.standings(analysis.arranged.at("1pct"), metric)
+    assert row not in standings
+    assert {other.method for other, standing in standings.items() if standing.mark == "best"} == {"supervised"}
+    assert analysis.bar(by_method(analysis)["mae"], metric).method == "histogram"
+    assert "ORACLE" in [line.title for line in main_table(analysis, "1pct").rows]
+    assert "ORACLE" not in [line.title for line in rank_table(analysis, "1pct").rows]
+    for figure in draw_figures(analysis).values():
+        assert "ORACLE" not in [text.get_text() for text in figure.findobj(Text)]

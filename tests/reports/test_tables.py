@@ -223,3 +223,35 @@ def test_footnotes_share_marks_and_go_on_after_z() -> None:
     assert [notes.mark(text) for text in ("x", "y", "x")] == ["a", "b", "a"]
     assert [notes.mark(str(i)) for i in range(26)][-1] == "ab"
     assert notes.texts["ab"] == "25"
+
+
+def effort_notes(workspace) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    table = main_table(analyse(workspace.results()), "1pct")
+    return {row.title: [table.footnotes[mark] for mark in row.notes] for row in table.rows}, table.header
+
+
+def test_rows_of_equal_compute_tell_images_seen_and_are_checked_for_flops(workspace) -> None:
+    costs = {"mae": (36000, 1.0e15), "dino": (9000, 1.04e15), "solider": (8000, 1.2e15)}
+    for method, (seen, flops) in costs.items():
+        ledger = {"ledger.images_seen": seen, "ledger.flops": flops}
+        workspace.score(workspace.cell(method, effort="compute", **ledger), "reid", 0.3)
+    workspace.score(workspace.cell("pixels", "control", effort="images"), "reid", 0.2)
+    noted, header = effort_notes(workspace)
+    assert header[-1] == "Methods had equal FLOPs (within 5%), not equal images seen."
+    assert noted["PIXELS"] == []
+    assert noted["MAE"] == ["not equal: images seen 36,000 (equal compute instead)"]
+    assert noted["DINO"][0] == "not equal: images seen 9,000 (equal compute instead)"
+    assert noted["SOLIDER"][0].endswith("images seen 8,000 (equal compute instead); FLOPs 1.2e+15, others 1.04e+15")
+
+
+def test_both_efforts_of_a_method_are_two_rows(workspace) -> None:
+    """The reference's one cell belongs to both comparisons."""
+    workspace.score(workspace.cell("stablerep", effort="images"), "reid", 0.3)
+    for effort, seen in (("images", 36000), ("compute", 9000)):
+        cell = workspace.cell("dino", effort=effort, **{"ledger.images_seen": seen})
+        workspace.score(cell, "reid", 0.2)
+    noted, header = effort_notes(workspace)
+    assert set(noted) == {"STABLEREP", "DINO · effort=images", "DINO · effort=compute"}
+    assert header[-1] == "Rows with effort=compute had equal FLOPs (within 5%), not equal images seen."
+    assert noted["STABLEREP"] == noted["DINO · effort=images"] == []
+    assert noted["DINO · effort=compute"][0] == "not equal: images seen 9,000 (equal compute instead)"

@@ -1,0 +1,1 @@
+"""Oracle: the truth in the place of predictions."""

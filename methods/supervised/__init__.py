@@ -1,0 +1,1 @@
+"""Supervised: identities and attributes as labels, the labelled reference."""
