@@ -21,7 +21,7 @@ def card_facts(cell: Cell, evaluations: Sequence[Evaluation], registry: Registry
         if one.data == registry.benchmark(one.benchmark).data[0]:
             default.setdefault(one.benchmark, one.fingerprint)
     return {
-        "method": method_facts(registry, cell.method),
+        "method": {**method_facts(registry, cell.method), **cell.facts},
         "benchmarks": {one.benchmark: benchmark_facts(registry, one.benchmark) for one in evaluations},
         "default_evaluations": sorted(default.values()),
     }

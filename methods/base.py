@@ -137,6 +137,8 @@ class Context:
         num_groups: Groups in the corpus view; 0 where there are none.
         images_per_group: Images of a group that a batch holds.
         ids: Names of the images of the corpus view, for what users give beside a corpus (structure maps).
+        backbone: Name of the cell's backbone.
+        files: Files and folders that the user gave, by name (`Cell.roots`).
     """
 
     input_size: tuple[int, int]
@@ -145,6 +147,8 @@ class Context:
     num_groups: int = 0
     images_per_group: int = 1
     ids: tuple[str, ...] = ()
+    backbone: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 Encode = Callable[[], Tensor]
@@ -173,6 +177,11 @@ class Method(nn.Module, ABC):
     def extra_tokens(cls, config: Any) -> tuple[str, ...]:
         """Names of extra tokens that the encoder must be built with, such as ("pose",)."""
         return ()
+
+    @classmethod
+    def own_encoder(cls, config: Any, context: Context) -> Encoder | None:
+        """The encoder of a method that brings one, such as that of a file; None takes the cell's backbone."""
+        return None
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages, in order; one by default, none for a control."""

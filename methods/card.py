@@ -12,6 +12,7 @@ SUPERVISION = {
     "generated": "generated groups",
     "captions": "captions and identities",
     "labels": "labels (reference)",
+    "given": "given weights (other data, no equal budget)",
 }
 """Supervision groups in report order: best, second, ranks and tests are computed inside one group."""
 
