@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hcbench.errors import ConfigError, WeightsError
+from hcbench.harness.config import Resolved
 from hcbench.harness.fit import Fit, Question, look
 from hcbench.harness.given import sha256
 from hcbench.harness.machine import look as look_at_machine
@@ -73,6 +74,8 @@ def draw(console: Console, request: Request, given: Given, size: str | None) -> 
     if len(resolved.pretrains) > 1:
         raise ConfigError("A file is scored at one input size.", "Give one --size, and no lists under pretrain.*.")
     pretrain = resolved.pretrains[0]
+    machine = look_at_machine()
+    plan_given(resolved, registry, machine, ())  # wrong settings are told of before a large file is read
     fit = look(
         Question(
             path=str(given.path),
@@ -88,8 +91,8 @@ def draw(console: Console, request: Request, given: Given, size: str | None) -> 
             f"{given.path} was trained at {fit.height}x{fit.width} and is scored at that.", "Leave out --size."
         )
     _tell(console, given, fit)
-    cells = list(_cells(given, fit, pretrain, controls=resolved.run.controls))
-    matrix = plan_given(resolved, registry, look_at_machine(), cells)
+    cells = list(_cells(given, fit, resolved))
+    matrix = plan_given(resolved, registry, machine, cells)
     return Drawn(matrix, matrix.cells[0], matrix.cells[1] if len(cells) > 1 else None, fit)
 
 
@@ -140,7 +143,8 @@ def _tell(console: Console, given: Given, fit: Fit) -> None:
         console.print("What is missing keeps random values.", style="yellow", soft_wrap=True)
 
 
-def _cells(given: Given, fit: Fit, pretrain: PretrainConfig, *, controls: bool) -> Iterator[Cell]:
+def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
+    """The file's cell, and that of the same network with random weights unless controls are left out."""
     files = {WEIGHTS: str(given.path)}
     if given.vocabulary is not None and fit.layout == "plip":
         files[VOCABULARY] = str(given.vocabulary)
@@ -156,14 +160,18 @@ def _cells(given: Given, fit: Fit, pretrain: PretrainConfig, *, controls: bool) 
         backbone=fit.backbone,
         corpus=CorpusConfig(layout=CARD.layout),
         pretrain=PretrainConfig(
-            height=fit.height, width=fit.width, precision=pretrain.precision, deterministic=pretrain.deterministic
+            height=fit.height,
+            width=fit.width,
+            precision=resolved.pretrains[0].precision,
+            deterministic=resolved.pretrains[0].deterministic,
         ),
         method_config=asdict(config),
         roots=files,
+        profile=resolved.run.profile,
         facts=_facts(given, fit),
     )
     yield cell
-    if controls:
+    if resolved.run.controls:
         # hcbench's own networks are described by their folder alone; any other follows from layout and name.
         of = sha256(given.path / _FACTS) if fit.layout == OWN else ""
         facts = {
@@ -195,6 +203,10 @@ def warn(console: Console, drawn: Drawn, workspace: Path, tracking_uri: str | No
     from hcbench.harness.present import read_results
 
     results = read_results(workspace, tracking_uri)
+    known = results.cells.loc[results.cells["cell"] == drawn.cell.fingerprint, "title"]
+    if not known.empty and known.iloc[0] != drawn.cell.facts["title"]:
+        text = f"Tables call it {known.iloc[0]!r}, as when it was first scored; --fresh scores it under its new name."
+        console.print(text, soft_wrap=True)
     scores = results.scores[results.scores["main"].astype(bool) & results.scores["value"].notna()]
     own = scores[scores["cell"] == drawn.cell.fingerprint]
     asked = {one.fingerprint for one in drawn.matrix.evaluations[drawn.cell.fingerprint]}

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,8 +51,8 @@ class Fit:
         text: The report, a few lines.
         share: Share of the network's numbers that come from the file.
         partial: Whether it was taken by `allow_partial` alone.
-        unknown: Names of the file that nobody knows.
-        missing: Names of the network that the file does not hold.
+        unknown: How many tensors of the file nobody knows.
+        missing: How many tensors of the network the file does not hold.
     """
 
     layout: str
@@ -63,8 +62,8 @@ class Fit:
     text: str
     share: float = 1.0
     partial: bool = False
-    unknown: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
+    unknown: int = 0
+    missing: int = 0
 
 
 def look(question: Question) -> Fit:
@@ -81,10 +80,10 @@ def look(question: Question) -> Fit:
     if process.returncode != 0 or not lines:
         ended = classify_exit(process.returncode)[1] if process.returncode < 0 else _last(process.stderr)
         raise WeightsError(f"Looking at {question.path} failed: {ended}.", "Run it again with --debug for the details.")
-    answer: Mapping[str, Any] = json.loads(lines[-1])
+    answer: dict[str, Any] = json.loads(lines[-1])
     if "error" in answer:
         raise WeightsError(**answer["error"])
-    return Fit(**{name: tuple(value) if isinstance(value, list) else value for name, value in answer.items()})
+    return Fit(**answer)
 
 
 def _last(text: str) -> str:
@@ -97,9 +96,9 @@ def answer(question: Question) -> Fit:
     Raises:
         HcbenchError: See `look`.
     """
-    from hcbench.methods.checkpoint.card import OWN, VOCABULARY, WEIGHTS
+    from hcbench.methods.checkpoint.card import OWN, VOCABULARY, WEIGHTS, Config
     from hcbench.methods.checkpoint.layouts import guessed, named
-    from hcbench.methods.checkpoint.method import Config, load
+    from hcbench.methods.checkpoint.method import load
 
     layout = question.layout or named(Path(question.path))
     files = {WEIGHTS: Path(question.path)}
@@ -129,8 +128,8 @@ def answer(question: Question) -> Fit:
         text=report.text(),
         share=report.share,
         partial=report.partial,
-        unknown=report.unexpected,
-        missing=report.missing,
+        unknown=len(report.unexpected),
+        missing=len(report.missing),
     )
 
 

@@ -86,6 +86,7 @@ class _Planner:
         return Matrix(cells=tuple(cells.values()), evaluations=evaluations)
 
     def given(self, cells: list[Cell]) -> Matrix:
+        """See `plan_given`."""
         self._check()
         scores = self._benchmarks()
         cells = [self._finished(cell, self.registry.method(cell.method), ()) for cell in cells]

@@ -25,8 +25,11 @@ CONTROL = "control"
 NO_BUDGET = ("", "-")
 """Budget labels of cells that look at no image."""
 
-NAMELESS = ("corpus.name", "corpus.layout", "pretrain.precision", "pretrain.log_every", "pretrain.checkpoint_every_s")
-"""Settings that never name a row: columns already hold them, or no number depends on them."""
+NAMELESS = (
+    "corpus.name", "corpus.layout", "pretrain.precision", "pretrain.log_every", "pretrain.checkpoint_every_s",
+    "imagenet.sha256",
+)  # fmt: skip
+"""Settings that never name a row: columns already hold them, no number depends on them, or the newest file counts."""
 
 FINAL = frozenset({"done", "failed", "diverged", "skipped", "out-of-memory", "interrupted"})
 """Statuses that a cell or evaluation can end with; any other is still to finish."""

@@ -211,7 +211,8 @@ class TimmEncoder(Encoder):
         own = torch.tensor([self.spec.mean, self.spec.std], dtype=images.dtype, device=images.device)
         usual = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], dtype=images.dtype, device=images.device)
         (mean, std), (usual_mean, usual_std) = own[..., None, None], usual[..., None, None]
-        return images * (usual_std / std) + (usual_mean - mean) / std
+        out: Tensor = images * (usual_std / std) + (usual_mean - mean) / std
+        return out
 
     def refuse(self, knobs: Mapping[str, float]) -> None:
         """Raise if there are knobs: an encoder without them must not ignore them in silence."""

@@ -134,7 +134,8 @@ def timm_model(name: str) -> Adapter:
 
     def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
         state = tensors(entry(tree, *_WRAPPERS), *_PREFIXES)
-        encoder = build_encoder(EncoderSpec(f"timm:{name}", *size, **_normalisation(known)), seed=0)
+        mean, std = _normalisation(known)
+        encoder = build_encoder(EncoderSpec(f"timm:{name}", *size, mean=mean, std=std), seed=0)
         own = encoder.weights()
         heads = _heads(None if known is None else known.classifier)
         dropped = tuple(key for key in state if key.startswith(heads) and key not in own)
@@ -146,11 +147,11 @@ def timm_model(name: str) -> Adapter:
     return adapt
 
 
-def _normalisation(known: Any) -> dict[str, tuple[float, ...]]:
-    """What an `EncoderSpec` says of the pixels that timm's weights expect; nothing where they are as usual."""
+def _normalisation(known: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+    """Mean and deviation of the pixels that timm's weights expect, as an `EncoderSpec` has them: None as usual."""
     if known is None or (tuple(known.mean), tuple(known.std)) == (IMAGENET_MEAN, IMAGENET_STD):
-        return {}
-    return {"mean": tuple(known.mean), "std": tuple(known.std)}
+        return None, None
+    return tuple(known.mean), tuple(known.std)
 
 
 def _heads(classifier: str | tuple[str, ...] | None) -> tuple[str, ...]:

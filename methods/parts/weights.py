@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -131,7 +132,7 @@ def read_weights(path: Path) -> Tree:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} holds more than tensors, and was not opened further: {_first_line(error)}",
+            f"{path} holds more than tensors, or is no weight file: {_refusal(error)}",
             "Nothing of it was executed. Ask for a file of tensors (safetensors), or convert it where you trust it.",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
@@ -251,6 +252,14 @@ def _some(names: Iterable[str], most: int = _SHOWN) -> str:
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
+
+
+def _refusal(error: BaseException) -> str:
+    """What torch's reader stumbled over, without its advice to read the file as code."""
+    reasons = [
+        line for line in map(str.strip, str(error).splitlines()) if re.match("Unsupported|WeightsUnpickler", line)
+    ]
+    return reasons[0].partition(" Please")[0] if reasons else _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -156,9 +156,8 @@ def test_pixels_are_normalised_as_the_weights_expect(tmp_path):
     with torch.no_grad():
         expected = model(images / 127.5 - 1)
         torch.testing.assert_close(encoder(normalise(images)).pooled, expected, atol=1e-4, rtol=0)
-        torch.testing.assert_close(
-            load_encoder(tmp_path / "cell")(normalise(images)).pooled, expected, atol=1e-4, rtol=0
-        )
+        again = load_encoder(tmp_path / "cell")
+        torch.testing.assert_close(again(normalise(images)).pooled, expected, atol=1e-4, rtol=0)
 
 
 def test_the_control_has_the_same_network_and_other_weights(vit, tmp_path):
@@ -185,5 +184,5 @@ def test_a_checkpoint_of_hcbench_is_taken_as_it_is(tmp_path):
     assert all(torch.equal(w, encoder.weights()[name]) for name, w in own.weights().items())
     random = Checkpoint.own_encoder(Config(layout=OWN, random=True), context)
     assert not torch.equal(random.weights()["cls_token"], encoder.weights()["cls_token"])
-    with pytest.raises(WeightsError, match="hcbench evaluate FILE|given no file"):
+    with pytest.raises(WeightsError, match="given no file"):
         Checkpoint.own_encoder(Config(layout=OWN), Context(input_size=SIZE))
