@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import subprocess
@@ -34,6 +35,8 @@ FINE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
 _HOW = "How it runs"
+_OF_A_FILE = ("benchmarks", "no_controls", "data", "profile", "config", "sets", "deterministic", "plugin", "protocol")
+"""Options of `run` that make sense for weights that are there already."""
 _WIDTH = 140
 """Columns of tables where there is no terminal."""
 
@@ -162,19 +165,11 @@ def run(
 
         show_plan(console, matrix, workspace, tracking_uri, workers, fresh=fresh)
         return
-    from hcbench.harness import present
-    from hcbench.harness.progress import watching
-    from hcbench.harness.run import run_matrix
-
-    with watching(matrix, console) as listener:
-        outcome = run_matrix(
-            matrix, workspace=workspace, tracking_uri=tracking_uri, workers=workers, fail_fast=fail_fast, fresh=fresh,
-            log_checkpoints=log_checkpoints, listener=listener,
-        )  # fmt: skip
-    present.show_outcome(console, matrix, outcome, workspace, tracking_uri)
-    if outcome.interrupted:
-        raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(FINE if outcome.ok else SOME_FAILED)
+    end = _run(
+        console, matrix, workspace, tracking_uri, workers=workers, fail_fast=fail_fast, fresh=fresh,
+        log_checkpoints=log_checkpoints,
+    )  # fmt: skip
+    raise typer.Exit(end)
 
 
 @app.command()
@@ -198,6 +193,57 @@ def plan(
 
     console = _console()
     show_plan(console, _plan(request, workspace, console), workspace, tracking_uri, workers, measure=measure)
+
+
+@app.command()
+@functools.partial(takes_request, only=_OF_A_FILE)
+def evaluate(
+    request: Request,
+    checkpoint: Annotated[
+        Path, typer.Argument(metavar="CHECKPOINT", help="A weight file, or a checkpoint folder of hcbench.")
+    ],
+    layout: Annotated[
+        str, typer.Option("--as", metavar="NAME", show_default=False,
+                          help="Whose file it is: solider, plip, hap, mae, dino, stablerep, resnet, or timm:NAME for"
+                          " any model of timm. May be left out where the file makes it plain."),
+    ] = "",
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Score a file that brings less than 95 % of the network, too.")
+    ] = False,
+    size: Annotated[
+        str | None, typer.Option("--size", metavar="HxW", help="Input size, such as 256x128. Default: the profile's.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="TEXT", help="How tables call it. Default: the file's name.")
+    ] = None,
+    vocabulary: Annotated[
+        Path | None, typer.Option("--vocab", metavar="FILE",
+                                  help="The vocab.txt of a text tower (plip). Default: the one beside the file."),
+    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    tracking_uri: TrackingOption = None,
+    workers: WorkersOption = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", rich_help_panel=_HOW, help="Compute everything again, also what is known.")
+    ] = False,
+) -> None:  # fmt: skip
+    """Score weights that were trained elsewhere, beside the same network with random weights.
+
+    Only tensors are read from a file. It prints what fits, and refuses a file that fits badly. Nothing is downloaded.
+
+    For example:
+
+    hcbench evaluate swin_small.pth --as solider --size 384x128
+
+    hcbench evaluate vit_base.safetensors --as timm:vit_base_patch16_224 --benchmarks reid,pose
+    """
+    from hcbench.harness.evaluate_file import Given, draw, warn
+
+    console = _console()
+    drawn = draw(console, request, Given(checkpoint, layout, vocabulary, name, allow_partial), size)
+    end = _run(console, drawn.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
+    warn(console, drawn, workspace, tracking_uri)
+    raise typer.Exit(end)
 
 
 @app.command()
@@ -318,6 +364,20 @@ def data_preview(
     screens.check_preview(name)
     command = [sys.executable, "-P", "-m", "hcbench.harness.preview", str(out)]
     raise typer.Exit(subprocess.call(command))
+
+
+def _run(console: Console, matrix: Matrix, workspace: Path, tracking_uri: str | None, **how: Any) -> int:
+    """Run a matrix before the user's eyes; gives the exit code."""
+    from hcbench.harness import present
+    from hcbench.harness.progress import watching
+    from hcbench.harness.run import run_matrix
+
+    with watching(matrix, console) as listener:
+        outcome = run_matrix(matrix, workspace=workspace, tracking_uri=tracking_uri, listener=listener, **how)
+    present.show_outcome(console, matrix, outcome, workspace, tracking_uri)
+    if outcome.interrupted:
+        return INTERRUPTED
+    return FINE if outcome.ok else SOME_FAILED
 
 
 def _plan(request: Request, workspace: Path, console: Console) -> Matrix:

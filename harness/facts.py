@@ -26,7 +26,7 @@ def card_facts(cell: Cell, evaluations: Sequence[Evaluation], registry: Registry
         if (one.data, one.protocol, one.knobs) == usual:
             default.setdefault(one.benchmark, one.fingerprint)
     return {
-        "method": method_facts(registry, cell.method),
+        "method": {**method_facts(registry, cell.method), **cell.facts},
         "benchmarks": {one.benchmark: benchmark_facts(registry, one.benchmark) for one in evaluations},
         "default_evaluations": sorted(default.values()),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -187,18 +187,24 @@ class Request:
         return [Override(key, value, origin) for key, value, origin in named if value is not None]
 
 
-def takes_request(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command, whose first parameter is a `Request`, the request's fields as options before its own."""
+def takes_request(command: Callable[..., Any], only: Collection[str] | None = None) -> Callable[..., Any]:
+    """Give a command, whose first parameter is a `Request`, the request's fields as options before its own.
+
+    Args:
+        command: The command.
+        only: Names of the fields that make sense for it; None takes all. The others keep their defaults.
+    """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     hints = get_type_hints(Request, include_extras=True)
     shared = [
         inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=hints[item.name])
         for item in fields(Request)
+        if only is None or item.name in only
     ]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> Any:
-        request = Request(**{item.name: given.pop(item.name) for item in fields(Request)})
+        request = Request(**{item.name: given.pop(item.name) for item in fields(Request) if item.name in given})
         return command(request, **given)
 
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]

@@ -27,6 +27,7 @@ from hcbench.harness.corpora import (
     data_root,
 )
 from hcbench.harness.fingerprint import FindCode
+from hcbench.harness.given import IMAGENET, given_to
 from hcbench.harness.knobs import check_knobs, knob_points
 from hcbench.harness.machine import Machine
 from hcbench.harness.registry import Registry
@@ -63,6 +64,16 @@ def make_plan(resolved: Resolved, registry: Registry, machine: Machine, *, effor
     return _Planner(resolved, registry, machine, effort).matrix()
 
 
+def plan_given(resolved: Resolved, registry: Registry, machine: Machine, cells: Iterable[Cell]) -> Matrix:
+    """The matrix of cells that were drawn up elsewhere (weights of a file); precision and fingerprints are filled in.
+
+    Raises:
+        HcbenchError: As `make_plan`.
+    """
+    planner = _Planner(resolved, registry, machine)
+    return planner.given(list(cells))
+
+
 def is_compute_limited(cell: Cell) -> bool:
     """Whether a cell passes fewer than twice over its images, and so must stay out of budget curves."""
     return cell.budget_images > 0 and cell.images_seen < COMPUTE_LIMITED_PASSES * cell.budget_images
@@ -89,6 +100,21 @@ class _Planner:
         evaluations = {name: () if cell.skip else self._evaluations(cell, scores) for name, cell in cells.items()}
         return Matrix(cells=tuple(cells.values()), evaluations=evaluations)
 
+    def given(self, cells: list[Cell]) -> Matrix:
+        """See `plan_given`."""
+        self._check()
+        scores = self._benchmarks()
+        cells = [self._finished(cell, self.registry.method(cell.method), ()) for cell in cells]
+        return Matrix(
+            cells=tuple(cells), evaluations={cell.fingerprint: self._evaluations(cell, scores) for cell in cells}
+        )
+
+    def _finished(self, cell: Cell, card: MethodCard, data: tuple[str, ...]) -> Cell:
+        """The cell with its precision, then its fingerprint."""
+        precision = self.machine.precision(cell.pretrain.precision)
+        cell = replace(cell, pretrain=replace(cell.pretrain, precision=precision))
+        return replace(cell, fingerprint=fingerprint.cell_fingerprint(cell, card, data, self._code))
+
     def _methods(self) -> tuple[list[MethodCard], list[MethodCard]]:
         """Trained methods and controls, in the order in which they were asked for."""
         run = self.resolved.run
@@ -99,7 +125,8 @@ class _Planner:
             )
         chosen = list(dict.fromkeys(self.registry.method(name).name for name in run.methods))
         if run.controls:
-            chosen += [name for name in self.registry.controls() if name not in chosen]
+            controls = [*self.registry.controls(), *([IMAGENET] if IMAGENET in run.data else [])]
+            chosen += [name for name in controls if name not in chosen]
         cards = [self.registry.methods[name] for name in chosen]
         return [card for card in cards if card.trains], [card for card in cards if not card.trains]
 
@@ -131,11 +158,12 @@ class _Planner:
 
     def _check_data(self) -> None:
         known = {name for card in self.registry.benchmarks.values() for name in card.data}
-        known = (known | set(corpus_names(self.registry.data))) - {PEOPLE}
+        known = (known | set(corpus_names(self.registry.data)) | {IMAGENET}) - {PEOPLE}
         for name in self.resolved.run.data:
             if name not in known:
                 raise DataError(f"--data names {name!r}, which nothing here can read.", did_you_mean(name, known))
-            data_root(name, self.resolved.run.data)
+            if name != IMAGENET:
+                data_root(name, self.resolved.run.data)
 
     def _benchmarks(self) -> list[tuple[TaskCard, str, tuple[str, ...]]]:
         """Every benchmark with each data set that it is run on, and the hashes of that data set."""
@@ -229,16 +257,16 @@ class _Planner:
             seed=seed,
             backbone=backbone,
             corpus=replace(corpus, layout=corpus.layout or card.layout),
-            pretrain=replace(pretrain, precision=self.machine.precision(pretrain.precision)),
+            pretrain=pretrain,
             method_config=config,
             skip=_skip(card, backbone, corpus, facts),
             roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
             profile=self.resolved.run.profile,
         )
+        cell = given_to(cell, roots)
         if self.effort is not None and cell.images_seen:
             cell = self.effort(cell)
-        data = facts.data if card.trains else ()
-        return replace(cell, fingerprint=fingerprint.cell_fingerprint(cell, card, data, self._code))
+        return self._finished(cell, card, facts.data if card.trains else ())
 
     def _corpus(self, corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
         key = (corpus, pretrain.height, pretrain.width)

@@ -84,8 +84,6 @@ def build_method(cell: Cell, view: Samples | None) -> Method:
         **{name: parse_value(name, value, kinds[name], cell.title) for name, value in cell.method_config.items()}
     )
     size = (cell.pretrain.height, cell.pretrain.width)
-    spec = EncoderSpec(cell.backbone, *size, extra_tokens=cls.extra_tokens(config))
-    encoder = build_encoder(spec, seed=name_seed("encoder", cell.backbone, cell.seed))
     single = card.sampling == "images" or view is None or view.group is None
     context = Context(
         input_size=size,
@@ -94,8 +92,14 @@ def build_method(cell: Cell, view: Samples | None) -> Method:
         num_groups=0 if view is None or view.group is None else len(set(view.group.tolist())),
         images_per_group=1 if single else cell.pretrain.images_per_group,
         ids=() if view is None else tuple(view.ids.tolist()),
+        backbone=cell.backbone,
+        files=cell.roots,
         **({} if view is None else label_facts(view, card.needs)),
     )
+    encoder = cls.own_encoder(config, context)
+    if encoder is None:
+        spec = EncoderSpec(cell.backbone, *size, extra_tokens=cls.extra_tokens(config))
+        encoder = build_encoder(spec, seed=name_seed("encoder", cell.backbone, cell.seed))
     torch.manual_seed(name_seed("method", cell.method, cell.seed))
     method: Method = cls(config, encoder, context)
     return method

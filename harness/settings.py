@@ -122,9 +122,11 @@ class Cell:
         method_config: The method's resolved Config as plain data.
         fingerprint: Hash of the above, of the versions that matter and of the code that is used.
         skip: Why the cell cannot run; empty where it can.
-        roots: Roots of real data; not part of the fingerprint.
+        roots: Roots of real data, and files of weights, by name; not part of the fingerprint.
         profile: Profile that the settings come from; not part of the fingerprint, since the settings are.
         effort: The rule that gave `images_seen`: "images" or "compute"; not part of the fingerprint, since that is.
+        facts: What tables say of the cell in the place of its method's card: `name` for progress and logs, `title`,
+            `supervision` and more. Not part of the fingerprint.
     """
 
     method: str
@@ -141,11 +143,12 @@ class Cell:
     roots: Mapping[str, str] = field(default_factory=dict)
     profile: str = "cpu"
     effort: str = "images"
+    facts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         """How progress and logs call the cell."""
-        return f"{self.method} {self.budget} seed {self.seed}"
+        return f"{self.facts.get('name', self.method)} {self.budget} seed {self.seed}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -37,6 +37,8 @@ def show_cell(console: Console, name: str, workspace: Path, tracking_uri: str | 
     console.print(Text(f"{cell.status}{reason} ({made})", style=STYLES.get(cell.status, "")), soft_wrap=True)
     for warning in json.loads(cell.tags.get("warnings", "[]")):
         console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    if cell.tags.get("weights"):
+        console.print(Text(cell.tags["weights"]), soft_wrap=True)
     _print_pairs(console, "Settings", cell.params)
     _print_pairs(console, "Cost", _below("ledger.", cell.metrics))
     _print_pairs(console, "Diagnostics", _below("diagnostics.", cell.metrics))

@@ -143,6 +143,8 @@ class Context:
         ids: Names of the images of the corpus view, for what users give beside a corpus (structure maps).
         identities: Persons whose labels occur in the corpus view, ascending; empty for methods that need none.
         positive_shares: Share of positives among the known labels of each attribute; empty likewise.
+        backbone: Name of the cell's backbone.
+        files: Files and folders that the user gave, by name (`Cell.roots`).
     """
 
     input_size: tuple[int, int]
@@ -151,6 +153,8 @@ class Context:
     num_groups: int = 0
     images_per_group: int = 1
     ids: tuple[str, ...] = ()
+    backbone: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
     identities: tuple[int, ...] = ()
     positive_shares: tuple[float, ...] = ()
 
@@ -196,6 +200,11 @@ class Method(nn.Module, ABC):
     def extra_tokens(cls, config: Any) -> tuple[str, ...]:
         """Names of extra tokens that the encoder must be built with, such as ("pose",)."""
         return ()
+
+    @classmethod
+    def own_encoder(cls, config: Any, context: Context) -> Encoder | None:
+        """The encoder of a method that brings one, such as that of a file; None takes the cell's backbone."""
+        return None
 
     def stages(self) -> tuple[Stage, ...]:
         """The stages, in order; one by default, none for a control."""

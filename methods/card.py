@@ -13,6 +13,7 @@ SUPERVISION = {
     "generated": "generated groups",
     "captions": "captions and identities",
     "labels": "labels (reference)",
+    "given": "given weights (other data, no equal budget)",
     "truth": "ground truth (not a method)",
 }
 """Supervision groups in report order: best, second, ranks and tests are computed inside one group."""

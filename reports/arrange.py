@@ -18,15 +18,18 @@ from hcbench.reports.results import Results
 from hcbench.reports.rows import Arranged, Entry, Metric, Pairs, Record, Row, Settings
 from hcbench.reports.statistics import Sample
 
-GROUP_ORDER = ("control", "images", "structure", "generated", "captions", "labels", "truth")
+GROUP_ORDER = ("control", "images", "structure", "generated", "captions", "labels", "given", "truth")
 """Supervision groups in report order, as in `methods/card.py`; unknown ones follow in order of appearance."""
 
 CONTROL = "control"
 NO_BUDGET = ("", "-")
 """Budget labels of cells that look at no image."""
 
-NAMELESS = ("corpus.name", "corpus.layout", "pretrain.precision", "pretrain.log_every", "pretrain.checkpoint_every_s")
-"""Settings that never name a row: columns already hold them, or no number depends on them."""
+NAMELESS = (
+    "corpus.name", "corpus.layout", "pretrain.precision", "pretrain.log_every", "pretrain.checkpoint_every_s",
+    "imagenet.sha256",
+)  # fmt: skip
+"""Settings that never name a row: columns already hold them, no number depends on them, or the newest file counts."""
 
 FINAL = frozenset({"done", "failed", "diverged", "skipped", "out-of-memory", "interrupted"})
 """Statuses that a cell or evaluation can end with; any other is still to finish."""
@@ -38,9 +41,9 @@ def arrange(results: Results) -> Arranged:
     trained = [cell for cell in cells if cell["budget"]]
     overrides = {cell["cell"]: _overrides(cell) for cell in cells}
     common = _common([overrides[cell["cell"]] for cell in trained])
-    varying = _varying(((c["method"], c["budget"], c["backbone"]), c["settings"]) for c in cells)
+    varying = _varying(((_name(c), c["budget"], c["backbone"]), c["settings"]) for c in cells)
     for cell in cells:
-        keys = varying[cell["method"]] | {key for key, _ in overrides[cell["cell"]] if (key, _) not in common}
+        keys = varying[_name(cell)] | {key for key, _ in overrides[cell["cell"]] if (key, _) not in common}
         cell["variant"] = _pick(cell["settings"], keys)
     kept, superseded = _newest(cells)
     scores = _scores_of(kept, results)
@@ -143,7 +146,7 @@ def _newest(cells: Sequence[Record]) -> tuple[list[Record], int]:
     latest: dict[tuple[Any, ...], Record] = {}
     superseded = 0
     for cell in cells:
-        key = (cell["method"], cell["budget"], cell["backbone"], cell["variant"], int(cell["seed"]))
+        key = (*_row_key(cell), int(cell["seed"]))
         known = latest.get(key)
         if known is not None and cell["budget"]:  # a control has one cell per budget: no news
             superseded += 1
@@ -169,14 +172,12 @@ def _scores_of(cells: Sequence[Record], results: Results) -> dict[str, list[Reco
                 {**score, "metric": metric, "reason": reason, "settings": config, "scale": scale}
             )
     strata = [
-        ((cell["method"], cell["budget"], cell["backbone"], cell["variant"], *_arena(score)), score["settings"])
-        for cell in cells
-        for score in by_cell[cell["cell"]]
+        ((*_row_key(cell), *_arena(score)), score["settings"]) for cell in cells for score in by_cell[cell["cell"]]
     ]
     varying = _varying(strata)
     for cell in cells:
         for score in by_cell[cell["cell"]]:
-            picked = _pick(score["settings"], varying[cell["method"]])
+            picked = _pick(score["settings"], varying[_name(cell)])
             score["variant"] = tuple((f"evaluate.{key}", value) for key, value in picked)
     return by_cell
 
@@ -235,7 +236,12 @@ def _rows(cells: Sequence[Record], scores: Mapping[str, Sequence[Record]]) -> di
 
 
 def _row_key(cell: Record) -> tuple[Any, ...]:
-    return cell["method"], cell["budget"], cell["backbone"], cell["variant"]
+    return _name(cell), cell["budget"], cell["backbone"], cell["variant"]
+
+
+def _name(cell: Record) -> tuple[str, str]:
+    """Method and title: given files share a method, and have titles of their own."""
+    return cell["method"], _text(cell.get("title"))
 
 
 def _row(cell: Record, variant: Pairs) -> Row:

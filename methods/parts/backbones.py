@@ -14,6 +14,7 @@ from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
+from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import ConfigError, did_you_mean
 from hcbench.methods.parts.encoder import Encoder, Features
 from hcbench.methods.parts.stems import ConvStem, PatchStem, initialise_stem
@@ -28,12 +29,17 @@ class EncoderSpec:
         height: Input height, pixels; `width` likewise.
         width: See height.
         extra_tokens: Names of extra learned tokens after [CLS], in order; ViT only.
+        mean: Mean of red, green and blue (0..1) that the weights were trained with; None where it is ImageNet's, with
+            which every encoder is fed (`normalise`). `std` likewise.
+        std: See mean.
     """
 
     backbone: str
     height: int
     width: int
     extra_tokens: tuple[str, ...] = ()
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -181,8 +187,8 @@ class TimmEncoder(Encoder):
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> TimmEncoder:
         """Build from the dict of a spec; subclasses are given the class they ask for."""
-        fields = arguments["spec"]
-        spec = EncoderSpec(**{**fields, "extra_tokens": tuple(fields["extra_tokens"])})
+        lists = {name: tuple(value) for name, value in arguments["spec"].items() if isinstance(value, list | tuple)}
+        spec = EncoderSpec(**{**arguments["spec"], **lists})
         rest = {key: value for key, value in arguments.items() if key != "spec"}
         encoder = cls(spec, _create(spec), **rest)
         if isinstance(encoder, VitEncoder):
@@ -197,6 +203,16 @@ class TimmEncoder(Encoder):
     def load_weights(self, weights: dict[str, Tensor]) -> None:
         """Load the backbone's own state dict."""
         self.backbone.load_state_dict(weights)
+
+    def adjusted(self, images: Tensor) -> Tensor:
+        """Images normalised as `normalise` does, normalised as the weights want them."""
+        if self.spec.mean is None or self.spec.std is None:
+            return images
+        own = torch.tensor([self.spec.mean, self.spec.std], dtype=images.dtype, device=images.device)
+        usual = torch.tensor([IMAGENET_MEAN, IMAGENET_STD], dtype=images.dtype, device=images.device)
+        (mean, std), (usual_mean, usual_std) = own[..., None, None], usual[..., None, None]
+        out: Tensor = images * (usual_std / std) + (usual_mean - mean) / std
+        return out
 
     def refuse(self, knobs: Mapping[str, float]) -> None:
         """Raise if there are knobs: an encoder without them must not ignore them in silence."""
@@ -249,6 +265,7 @@ class VitEncoder(TimmEncoder):
     def embed(self, images: Tensor) -> Tensor:
         """Tokens before the first block: prefix and patches with their positions, (B, P + N, D)."""
         vit = self.backbone
+        images = self.adjusted(images)
         if self.overlapping:
             images = images.contiguous(memory_format=torch.channels_last)
         # timm keeps `_pos_embed` private; a test compares with its public forward pass.
@@ -324,7 +341,7 @@ class MapEncoder(TimmEncoder):
     def forward(self, images: Tensor, **knobs: float) -> Features:
         """See `Encoder`."""
         self.refuse(knobs)
-        grid = self.backbone.forward_features(images)
+        grid = self.backbone.forward_features(self.adjusted(images))
         if self.channels_last:
             grid = grid.permute(0, 3, 1, 2)
         return Features(grid.mean(dim=(2, 3)), grid)

@@ -1,10 +1,11 @@
-"""Adapters for plain timm layouts: any ViT state dict, and any model by its timm name.
+"""Adapters for plain layouts: any ViT state dict in timm's names, torchvision's ResNets, any model by its timm name.
 
 What a project wraps around them (entries, prefixes, decoders) is taken off in `methods/<name>/weights.py`.
 """
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, Final
 
@@ -12,11 +13,25 @@ import timm
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
+from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.backbones import EncoderSpec, TimmEncoder, VitEncoder, build_encoder
-from hcbench.methods.parts.weights import Adapted, State, Tree, entry, tensors, wanted, without
+from hcbench.methods.parts.weights import Adapted, Adapter, State, Tree, entry, tensors, wanted, without
 
 _VITS: Final = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large", (1280, 32): "huge"}
+_RESNETS: Final = {
+    ((2, 2, 2, 2), False, (64, 64)): "resnet18",
+    ((3, 4, 6, 3), False, (64, 64)): "resnet34",
+    ((3, 4, 6, 3), True, (64, 64)): "resnet50",
+    ((3, 4, 23, 3), True, (64, 64)): "resnet101",
+    ((3, 8, 36, 3), True, (64, 64)): "resnet152",
+    ((3, 4, 6, 3), True, (128, 128)): "wide_resnet50_2",
+    ((3, 4, 23, 3), True, (128, 128)): "wide_resnet101_2",
+    ((3, 4, 6, 3), True, (128, 4)): "resnext50_32x4d",
+    ((3, 4, 23, 3), True, (256, 8)): "resnext101_32x8d",
+}
+"""Blocks of the four layers, whether they are bottlenecks, the first 3x3 convolution's channels out and per group."""
+_CONSTANT: Final = re.compile("relative_position_index$")
 _WRAPPERS: Final = ("state_dict", "model", "teacher", "student")
 _PREFIXES: Final = ("module.", "encoder_q.", "backbone.", "base.", "model.", "visual.")
 
@@ -25,7 +40,7 @@ def vit(state: State, size: tuple[int, int], *, note: str, dropped: tuple[str, .
     """A ViT in timm's names, its size read off the tensors; positions are resampled to the input's grid.
 
     Args:
-        state: Names as in timm: `patch_embed.proj.weight`, `blocks.0...`, `norm.weight`.
+        state: Names as in timm: `patch_embed.proj.weight`, `blocks.0...`, `norm.weight`; classifiers are left out.
         size: Input height and width, pixels.
         note: What the file is.
         dropped: Names that were left out before.
@@ -42,9 +57,9 @@ def vit(state: State, size: tuple[int, int], *, note: str, dropped: tuple[str, .
             f"Known are {', '.join(f'{w} x {d} ({name})' for (w, d), name in _VITS.items())}.",
         )
     encoder = build_encoder(EncoderSpec(f"timm:vit_{_VITS[width, depth]}_patch{patch}_224", *size), seed=0)
-    state = dict(state)
+    state, heads = without(state, "head.", "head_dist.", "fc.")
     state["pos_embed"] = positions(state["pos_embed"], encoder)
-    return Adapted(encoder, state, dropped, note)
+    return Adapted(encoder, state, dropped + heads, note)
 
 
 def positions(table: Tensor, encoder: TimmEncoder) -> Tensor:
@@ -79,16 +94,52 @@ def _grid(count: int) -> tuple[int, int] | None:
     return None
 
 
-def timm_model(name: str) -> Any:
-    """An adapter for the state dict of a timm or torchvision model of this name, whatever wraps it."""
+def resnet(tree: Tree, size: tuple[int, int]) -> Adapted:
+    """A ResNet in torchvision's names (timm has the same), whatever wraps it; depth and width are read off the tensors.
+
+    Raises:
+        WeightsError: The names are no ResNet's, or its sizes none that timm has a name for.
+    """
+    state = tensors(entry(tree, *_WRAPPERS), *_PREFIXES)
+    wanted(state, ("conv1.weight", "layer1.0.conv2.weight", "layer4.0.conv2.weight"), "ResNet")
+    middle = state["layer1.0.conv2.weight"].shape
+    found = (
+        tuple(len({n.split(".")[1] for n in state if n.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4)),
+        "layer1.0.conv3.weight" in state,
+        tuple(middle[:2]),
+    )
+    if found not in _RESNETS:
+        raise WeightsError(
+            f"A ResNet of {', '.join(map(str, found[0]))} blocks and {middle[0]} x {middle[1]} channels in its first "
+            "3x3 convolution is none of torchvision's.",
+            "If timm has it, name it: --as timm:NAME. `hcbench list backbones` shows some.",
+        )
+    return timm_model(_RESNETS[found])(state, size)
+
+
+def timm_model(name: str) -> Adapter:
+    """An adapter for the state dict of a timm or torchvision model of this name, whatever wraps it.
+
+    Images are normalised as timm says for that name; where that differs between the weights that timm knows for one
+    architecture, name them too (`vit_base_patch16_224.dino`).
+
+    Raises:
+        WeightsError: timm has no such model.
+    """
+    if not timm.is_model(name):
+        near = difflib.get_close_matches(name, timm.list_models(), n=3, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(near)}?" if near else "`hcbench list backbones` shows some."
+        raise WeightsError(f"timm has no model {name!r}.", hint)
+    known = timm.get_pretrained_cfg(name)
 
     def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
         state = tensors(entry(tree, *_WRAPPERS), *_PREFIXES)
-        encoder = build_encoder(EncoderSpec(f"timm:{name}", *size), seed=0)
-        classifier = timm.get_pretrained_cfg(name)
-        heads = ("head.", "fc.", "classifier.") if classifier is None else _heads(classifier.classifier)
-        state, dropped = without(state, *heads)
-        state = {key: value for key, value in state.items() if not re.search("relative_position_index$", key)}
+        mean, std = _normalisation(known)
+        encoder = build_encoder(EncoderSpec(f"timm:{name}", *size, mean=mean, std=std), seed=0)
+        own = encoder.weights()
+        heads = _heads(None if known is None else known.classifier)
+        dropped = tuple(key for key in state if key.startswith(heads) and key not in own)
+        state = {key: value for key, value in state.items() if key not in dropped and not _CONSTANT.search(key)}
         if isinstance(encoder, VitEncoder) and "pos_embed" in state:
             state["pos_embed"] = positions(state["pos_embed"], encoder)
         return Adapted(encoder, state, dropped, f"{name}, backbone only")
@@ -96,6 +147,13 @@ def timm_model(name: str) -> Any:
     return adapt
 
 
+def _normalisation(known: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:
+    """Mean and deviation of the pixels that timm's weights expect, as an `EncoderSpec` has them: None as usual."""
+    if known is None or (tuple(known.mean), tuple(known.std)) == (IMAGENET_MEAN, IMAGENET_STD):
+        return None, None
+    return tuple(known.mean), tuple(known.std)
+
+
 def _heads(classifier: str | tuple[str, ...] | None) -> tuple[str, ...]:
     names = (classifier,) if isinstance(classifier, str) else classifier or ()
-    return tuple(f"{name}." for name in (*names, "head", "fc"))
+    return tuple(f"{name}." for name in (*names, "head", "fc", "classifier"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +49,8 @@ class Tokenizer:
     """Texts to numbers: lower case, split at white space and punctuation, words outside the list spelled out.
 
     Args:
-        backend: A `tokenizers.Tokenizer` with `SPECIALS` in front and a truncation; see `from_words`, `from_json`.
+        backend: A `tokenizers.Tokenizer` that knows `SPECIALS`, [PAD] as number 0, and a truncation; see `from_words`,
+            `from_vocabulary`, `from_json`.
     """
 
     def __init__(self, backend: Any) -> None:
@@ -77,6 +78,27 @@ class Tokenizer:
         return cls(tokenizer.backend_tokenizer)
 
     @classmethod
+    def from_vocabulary(cls, entries: Sequence[str], *, max_tokens: int) -> Tokenizer:
+        """BERT's own vocabulary, the lines of a `vocab.txt`; a token's number is that of its line, from 0.
+
+        Args:
+            entries: Lines of the file.
+            max_tokens: Where texts are cut, [CLS] and [SEP] included.
+
+        Raises:
+            WeightsError: A token stands there twice, or a special one is missing or in another order.
+        """
+        from transformers import BertTokenizer
+
+        vocabulary = {entry: number for number, entry in enumerate(entries)}
+        if len(vocabulary) < len(entries):
+            raise WeightsError("A vocabulary names a token twice.", "Take the vocab.txt that the model came with.")
+        _check_specials({name: vocabulary.get(name) for name in SPECIALS})
+        tokenizer = BertTokenizer(vocab=vocabulary, do_lower_case=True, model_max_length=max_tokens)
+        tokenizer.backend_tokenizer.enable_truncation(max_tokens)
+        return cls(tokenizer.backend_tokenizer)
+
+    @classmethod
     def from_json(cls, text: str) -> Tokenizer:
         """Read what `to_json` wrote, or any `tokenizer.json` of BERT's kind.
 
@@ -89,12 +111,7 @@ class Tokenizer:
             backend = Backend.from_str(text)
         except Exception as error:  # the library has no class of its own
             raise WeightsError(f"A tokenizer cannot be read: {error}", "Restore the checkpoint's file.") from error
-        found = tuple(backend.id_to_token(i) for i in range(len(SPECIALS)))
-        if found != SPECIALS:
-            raise WeightsError(
-                f"The tokenizer begins with {', '.join(map(str, found))}; expected {', '.join(SPECIALS)}.",
-                "Restore the file of the checkpoint.",
-            )
+        _check_specials({name: backend.token_to_id(name) for name in SPECIALS})
         return cls(backend)
 
     def to_json(self) -> str:
@@ -127,3 +144,14 @@ class Tokenizer:
             one = self.backend.encode(text)  # one at a time: the library's threads would disturb those of torch
             self._remembered[text] = np.column_stack([one.ids, one.offsets]).astype(np.int32)
         return self._remembered[text]
+
+
+def _check_specials(numbers: Mapping[str, int | None]) -> None:
+    """[PAD] is 0, as masks rely on it, and the others follow in the order of `SPECIALS`, as BERT has them."""
+    found = sorted((number, name) for name, number in numbers.items() if number is not None)
+    if tuple(name for _, name in found) != SPECIALS or found[0][0] != PAD:
+        raise WeightsError(
+            f"A tokenizer has the special tokens {', '.join(name for _, name in found) or '(none)'} from number "
+            f"{found[0][0] if found else '-'} on; expected {', '.join(SPECIALS)} from number {PAD} on.",
+            "Restore the file that the weights came with.",
+        )

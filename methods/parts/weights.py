@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -31,6 +32,7 @@ State = dict[str, Tensor]
 LEAST_SHARE: Final = 0.95
 """Share of an encoder's parameters that a file must bring; less is refused unless it is allowed by name."""
 _SHOWN: Final = 8
+_TOWERS: Final = ("text.", "image_projection.")
 
 # NumPy's private maker of scalars: what pickles of its numbers call.
 _SCALAR: Final[Any] = np.float64(0).__reduce__()[0]
@@ -51,7 +53,7 @@ class Adapted:
 
     Attributes:
         encoder: The architecture that the file was made for, untrained.
-        weights: The file's tensors under the names of `encoder.weights()`.
+        weights: The file's tensors under the names of `weights_of(encoder)`.
         dropped: Names that the adapter knows and does not need (heads, decoders, optimisers' tensors).
         note: What the file is, for people to read.
     """
@@ -95,8 +97,13 @@ class LoadReport:
         """Whether everything fits: nothing missing, unknown or of another shape."""
         return not (self.missing or self.unexpected or self.wrong_shape)
 
-    def text(self) -> str:
-        """The report in a few lines."""
+    @property
+    def partial(self) -> bool:
+        """Whether too little fits for the result to be called the file's: under `LEAST_SHARE`, or other shapes."""
+        return self.share < LEAST_SHARE or bool(self.wrong_shape)
+
+    def text(self, most: int = _SHOWN) -> str:
+        """The report in a few lines, each with at most so many names."""
         lines = [f"{self.file}: {self.note}; {len(self.matched)} tensors matched, {self.share:.1%} of the encoder"]
         for title, names in (
             ("missing", self.missing),
@@ -105,7 +112,7 @@ class LoadReport:
             ("not needed", self.dropped),
         ):
             if names:
-                lines.append(f"  {title} ({len(names)}): {_some(names)}")
+                lines.append(f"  {title} ({len(names)}): {_some(names, most)}")
         return "\n".join(lines)
 
 
@@ -125,7 +132,7 @@ def read_weights(path: Path) -> Tree:
             loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"{path} holds more than tensors, and was not opened further: {_first_line(error)}",
+            f"{path} holds more than tensors, or is no weight file: {_refusal(error)}",
             "Nothing of it was executed. Ask for a file of tensors (safetensors), or convert it where you trust it.",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
@@ -153,22 +160,40 @@ def load_foreign(
     Raises:
         WeightsError: The file cannot be read, is of another layout, or fits too badly.
     """
-    adapted = adapter(read_weights(path), size)
-    report = compare(adapted, path.name)
-    if not allow_partial and (report.share < LEAST_SHARE or report.wrong_shape):
+    return fitted(read_weights(path), path.name, adapter, size, allow_partial=allow_partial)
+
+
+def fitted(
+    tree: Tree, file: str, adapter: Adapter, size: tuple[int, int], *, allow_partial: bool = False
+) -> tuple[Encoder, LoadReport]:
+    """As `load_foreign`, of the content of a file that was read before; `file` is its name."""
+    adapted = adapter(tree, size)
+    report = compare(adapted, file)
+    if not allow_partial and report.partial:
         raise WeightsError(
-            f"{path.name} does not fit what it was named as.\n{report.text()}",
+            f"{file} does not fit what it was named as.\n{report.text()}",
             "Name another architecture with --as, or add --allow-partial to score what there is.",
         )
-    own = adapted.encoder.weights()
-    fitting = {name: adapted.weights[name].to(own[name].dtype) for name in report.matched}
-    adapted.encoder.load_weights(own | fitting)
-    return adapted.encoder.eval(), report
+    encoder = adapted.encoder
+    own = weights_of(encoder)
+    fitting = own | {name: adapted.weights[name].to(own[name].dtype) for name in report.matched}
+    encoder.load_weights({name: tensor for name, tensor in fitting.items() if not name.startswith(_TOWERS)})
+    encoder.load_state_dict({n: t for n, t in fitting.items() if n.startswith(_TOWERS)}, strict=False)
+    return encoder.eval(), report
+
+
+def weights_of(encoder: Encoder) -> State:
+    """All that a file may hold: the backbone's weights, and where there is a text tower its own and the projection's.
+
+    The latter are called `text.*` and `image_projection.*`.
+    """
+    towers = {name: tensor for name, tensor in encoder.state_dict().items() if name.startswith(_TOWERS)}
+    return {**encoder.weights(), **towers}
 
 
 def compare(adapted: Adapted, file: str) -> LoadReport:
     """How the adapted weights fit their encoder, without loading them."""
-    own, given = adapted.encoder.weights(), adapted.weights
+    own, given = weights_of(adapted.encoder), adapted.weights
     common = [name for name in own if name in given]
     matched = tuple(name for name in common if own[name].shape == given[name].shape)
     total = sum(tensor.numel() for tensor in own.values())
@@ -223,10 +248,18 @@ def wanted(state: State, names: Iterable[str], what: str) -> None:
         )
 
 
-def _some(names: Iterable[str]) -> str:
+def _some(names: Iterable[str], most: int = _SHOWN) -> str:
     listed = list(names)
-    more = f" and {len(listed) - _SHOWN} more" if len(listed) > _SHOWN else ""
-    return ", ".join(listed[:_SHOWN]) + more
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def _refusal(error: BaseException) -> str:
+    """What torch's reader stumbled over, without its advice to read the file as code."""
+    reasons = [
+        line for line in map(str.strip, str(error).splitlines()) if re.match("Unsupported|WeightsUnpickler", line)
+    ]
+    return reasons[0].partition(" Please")[0] if reasons else _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -187,7 +187,7 @@ class ControlledSwin(ControlledEncoder, MapEncoder):
     def forward(self, images: Tensor, **knobs: float | Tensor) -> StageFeatures:
         """See `Encoder`; the knob "lambda" is one number, or float (B,)."""
         lam, swin = self.read_lambda(images, knobs), self.backbone
-        x, maps = swin.patch_embed(images), []
+        x, maps = swin.patch_embed(self.adjusted(images)), []
         for index, stage in enumerate(swin.layers):
             x = stage.downsample(x)
             if index:

@@ -69,6 +69,14 @@ def test_a_sweep_of_the_evaluation_makes_rows_and_leaves_other_benchmarks_whole(
     assert values == [[0.4, 0.3], [0.4, 0.35]]
 
 
+def test_given_files_are_rows_by_their_titles(workspace) -> None:
+    """Files share the method `checkpoint`; only two files of one title are told apart by their content."""
+    for title, content in (("MAE: a", "1"), ("DINO: b", "2"), ("MAE: c", "3"), ("MAE: c", "4")):
+        config = json.dumps({"checkpoint.sha256": content, "checkpoint.layout": title[:3].lower()})
+        workspace.score(workspace.cell("checkpoint", "given", title=title, budget="-", config=config), "reid", 0.3)
+    assert labels(arrange(workspace.results())) == ["DINO: b", "MAE: a", "MAE: c · sha256=3", "MAE: c · sha256=4"]
+
+
 def test_settings_of_training_do_not_multiply_controls(workspace) -> None:
     for passes in (1, 3):
         config = json.dumps({"pretrain.passes": passes, "corpus.noise": "0.0", "pretrain.height": "128"})

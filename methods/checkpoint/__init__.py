@@ -1,0 +1,1 @@
+"""Weights of a file, scored as they are."""

@@ -1,0 +1,69 @@
+"""Facts of weights that come from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hcbench.errors import WeightsError, did_you_mean
+from hcbench.methods.card import MethodCard
+
+OWN = "hcbench"
+"""The layout of hcbench's own checkpoint folders."""
+TIMM = "timm:"
+"""What a layout begins with that is the name of a timm model."""
+LAYOUTS = {
+    "solider": "SOLIDER",
+    "plip": "PLIP",
+    "hap": "HAP",
+    "mae": "MAE",
+    "dino": "DINO",
+    "stablerep": "StableRep",
+    "resnet": "ResNet",
+    OWN: "hcbench",
+}
+"""Layouts of files by name (`--as NAME`), and how tables write them; `timm:NAME` is any model of timm."""
+
+WEIGHTS, VOCABULARY = "weights", "vocabulary"
+"""Names of the files that a cell may be given (`Context.files`)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config:
+    """Which file; `hcbench evaluate` fills it in.
+
+    Attributes:
+        layout: A name of `LAYOUTS`, or `timm:NAME`.
+        sha256: Of the file, its first 16 digits; empty for the random control of its architecture.
+        vocabulary: The same of a word list for the text tower; empty where there is none.
+        allow_partial: Whether a file that brings too little of the encoder is taken.
+        random: The control: the same architecture with random weights.
+    """
+
+    layout: str = ""
+    sha256: str = ""
+    vocabulary: str = ""
+    allow_partial: bool = False
+    random: bool = False
+
+
+CARD = MethodCard(
+    name="checkpoint",
+    title="Checkpoint",
+    summary="Weights of a file, trained elsewhere; `hcbench evaluate FILE` scores them.",
+    needs=frozenset({"images"}),
+    layout="identities",
+    supervision="given",
+    config=Config,
+    implementation="hcbench.methods.checkpoint.method:Checkpoint",
+    sampling="images",
+    trains=False,
+)
+
+
+def check_layout(layout: str) -> None:
+    """Raise a WeightsError where a layout of files is none; names of timm models are not looked up here."""
+    names = [name for name in LAYOUTS if name != OWN]
+    if layout not in names and not (layout.startswith(TIMM) and layout != TIMM):
+        raise WeightsError(
+            f"No layout of weight files is called {layout!r}.", did_you_mean(layout, [*names, f"{TIMM}NAME"])
+        )

@@ -1,0 +1,1 @@
+"""Control: the backbone with timm's published weights."""

@@ -1,0 +1,199 @@
+"""`hcbench evaluate`: files of weights on a benchmark of noise, and what the user sees of bad ones."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+from typer.testing import CliRunner
+
+from hcbench.harness import evaluate_file, fit
+from hcbench.harness.cli import app
+from hcbench.harness.store_access import open_store
+from hcbench.harness.stored import tables
+from hcbench.harness.tracking import CELL
+from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
+from hcbench.methods.parts.checkpoint import save_encoder
+
+DUMMIES = Path(__file__).with_name("dummies.py")
+
+
+@pytest.fixture(scope="module")
+def model():
+    torch.manual_seed(0)
+    return timm.create_model("test_vit", num_classes=5)
+
+
+@pytest.fixture
+def folder(tmp_path, model, monkeypatch):
+    """A folder with a good file, and the commands started in it."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("HCBENCH_PLUGINS", "HCBENCH_WORKSPACE"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    torch.save({"model": model.state_dict()}, tmp_path / "good.pth")
+    return tmp_path
+
+
+@pytest.fixture
+def here(monkeypatch):
+    """Files are looked at in this process: another one takes seconds to start."""
+    monkeypatch.setattr(evaluate_file, "look", fit.answer)
+
+
+@pytest.fixture
+def nothing_runs(monkeypatch):
+    """Cells are drawn up, and kept instead of being run."""
+    drawn = []
+    monkeypatch.setattr("hcbench.harness.cli._run", lambda console, matrix, *rest, **how: drawn.append(matrix) or 0)
+    monkeypatch.setattr(evaluate_file, "warn", lambda *rest: None)
+    return drawn
+
+
+def call(*words):
+    settings = ("--plugin", str(DUMMIES), "--benchmarks", "dummy-score", "--data", "noise=.", "--size", "32x16")
+    return CliRunner().invoke(app, ["evaluate", *settings, *map(str, words)])
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_is_scored_beside_its_random_control_and_stored_with_its_report(folder):
+    answer = call("good.pth", "--as", "timm:test_vit", "--workspace", "runs", "--workers", "1")
+    assert answer.exit_code == 0, answer.output
+    assert "100.0% of the encoder" in answer.output
+    assert "not needed (2): head.weight, head.bias" in answer.output
+    assert "given weights (other data, no equal budget)" in answer.output
+    store = open_store(Path("runs"), None)
+    given, random = sorted(store.records(CELL), key=lambda record: record.params["checkpoint.random"])
+    assert given.tags["title"] == "timm:test_vit: good"
+    assert (given.tags["supervision"], random.tags["supervision"]) == ("given", "control")
+    assert "100.0% of the encoder" in given.tags["weights"]
+    log = store.artifact(given, "log.txt")
+    assert log is not None
+    assert "good.pth: test_vit, backbone only" in log.read_text()
+    table = tables(store)
+    scores = table.scores[table.scores["metric"] == "score"].set_index("cell")["value"]
+    assert scores[given.fingerprint] != scores[random.fingerprint]
+    worse = scores[given.fingerprint] <= scores[random.fingerprint]
+    assert ("does not beat random weights" in answer.output) == worse
+
+    Path("good.pth").rename("moved.pth")
+    again = call("moved.pth", "--as", "timm:test_vit", "--workspace", "runs", "--workers", "1")
+    assert again.exit_code == 0, again.output
+    assert "Cells: 2 cached" in again.output
+    assert "Tables call it 'timm:test_vit: good'" in again.output
+
+
+@pytest.mark.usefixtures("here")
+def test_the_cells_say_what_was_given(folder, nothing_runs):
+    assert call("good.pth", "--as", "timm:test_vit", "--name", "mine").exit_code == 0
+    cell, control = nothing_runs[0].cells
+    assert (cell.method, cell.budget, cell.backbone) == ("checkpoint", "-", "test_vit")
+    assert (cell.pretrain.height, cell.pretrain.width) == (32, 16)
+    assert cell.facts["title"] == "timm:test_vit: mine"
+    assert cell.roots == {"weights": str(folder / "good.pth")}
+    assert control.method_config["random"]
+    assert control.method_config["sha256"] == ""
+    assert [len(several) for several in nothing_runs[0].evaluations.values()] == [1, 1]
+
+    assert call("good.pth", "--as", "timm:test_vit", "--name", "other", "--no-controls").exit_code == 0
+    (renamed,) = nothing_runs[1].cells
+    assert renamed.fingerprint == cell.fingerprint, "a name decides no number"
+
+
+@pytest.mark.usefixtures("here")
+def test_checkpoints_of_hcbench_are_known_by_their_folder(folder, nothing_runs):
+    save_encoder(build_encoder(EncoderSpec("timm:test_vit", 32, 16), seed=0), folder / "0123456789" / "checkpoint")
+    for place in ("0123456789", "0123456789/checkpoint", "0123456789/checkpoint/encoder.safetensors"):
+        assert call(place).exit_code == 0
+    assert len({matrix.cells[0].fingerprint for matrix in nothing_runs}) == 1
+    assert nothing_runs[0].cells[0].facts["title"] == "hcbench: 01234567"
+    assert "Leave out --as" in call("0123456789", "--as", "mae").output
+    save_encoder(build_encoder(EncoderSpec("timm:test_vit", 64, 32), seed=0), folder / "larger")
+    assert "was trained at 64x32" in call("larger").output
+
+
+@pytest.mark.usefixtures("here")
+def test_a_partial_file_is_refused_then_marked(folder, model, nothing_runs):
+    state = {name: w for name, w in model.state_dict().items() if not name.startswith("blocks.1.")}
+    save_file(state, folder / "half.safetensors")
+    refused = call("half.safetensors", "--as", "timm:test_vit")
+    assert refused.exit_code == 2
+    assert "blocks.1.norm1.weight" in refused.output
+    assert "--allow-partial" in refused.output
+    taken = call("half.safetensors", "--as", "timm:test_vit", "--allow-partial")
+    assert taken.exit_code == 0
+    assert "marked as partial" in taken.output
+    assert "[partial: " in nothing_runs[0].cells[0].facts["title"]
+
+
+@pytest.mark.usefixtures("here")
+def test_a_whole_file_is_the_same_cell_with_and_without_leave(folder, nothing_runs):
+    call("good.pth", "--as", "timm:test_vit")
+    call("good.pth", "--as", "timm:test_vit", "--allow-partial")
+    assert nothing_runs[0].cells[0].fingerprint == nothing_runs[1].cells[0].fingerprint
+
+
+class Bomb:
+    """Unpickled freely, it would make a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (open, (str(self.path), "w"))
+
+
+@pytest.mark.usefixtures("nothing_runs")
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("none.pth",), "There is no none.pth"),
+        (("good.pth",), "several projects write such files"),
+        (("good.pth", "--as", "stablrep"), "Did you mean 'stablerep'"),
+        (("good.pth", "--as", "timm:test_vti"), "Did you mean test_vit"),
+        (("good.pth", "--as", "hcbench"), "no checkpoint of hcbench"),
+        ((".",), "no checkpoint of hcbench"),
+        (("good.pth", "--as", "resnet"), "no ResNet"),
+        (("good.pth", "--as", "timm:test_vit3"), "does not fit"),
+        (("cut.pth", "--as", "mae"), "cut.pth cannot be read as weights"),
+        (("cut.safetensors", "--as", "mae"), "cut.safetensors cannot be read as weights"),
+        (("bomb.pth",), "holds more than tensors"),
+        (("bomb.pkl", "--as", "mae"), "holds more than tensors"),
+        (("text.pth",), "is no weight file"),
+        (("dino.pth", "--as", "stablerep"), "--as dino"),
+        (("good.pth", "--as", "timm:test_vit", "--size", "large"), "not of the form HEIGHTxWIDTH"),
+        (("good.pth", "--as", "timm:test_vit", "--benchmarks", "rieid"), "rieid"),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_input_is_told_of_and_nothing_is_run(words, told, folder, here):
+    content = (folder / "good.pth").read_bytes()
+    (folder / "cut.pth").write_bytes(content[: len(content) // 2])
+    (folder / "cut.safetensors").write_bytes(b"\x08\x00\x00")
+    (folder / "text.pth").write_text("not weights at all")
+    torch.save({"model": Bomb(folder / "executed")}, folder / "bomb.pth")
+    (folder / "bomb.pkl").write_bytes(pickle.dumps(Bomb(folder / "executed")))
+    vit = {"patch_embed.proj.weight": torch.zeros(1), "blocks.0.norm1.weight": torch.zeros(1)}
+    torch.save({"student": vit, "teacher": vit}, folder / "dino.pth")
+    answer = call(*words)
+    assert answer.exit_code == 2
+    assert told in " ".join(answer.output.split())
+    assert not (folder / "executed").exists()
+    assert not (folder / "hcbench-runs").exists()
+
+
+def test_errors_come_back_from_the_process_that_looks(folder):
+    answer = call("good.pth", "--as", "resnet")
+    assert answer.exit_code == 2
+    assert "no ResNet" in answer.output
+
+
+def test_a_process_that_dies_is_told_of(folder, monkeypatch):
+    monkeypatch.setattr(fit.sys, "executable", "/bin/false")
+    answer = call("good.pth", "--as", "resnet")
+    assert answer.exit_code == 2
+    assert "Looking at" in answer.output
