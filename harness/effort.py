@@ -75,6 +75,9 @@ def plan(
     # Controls cost nothing and evaluations do not matter here.
     sketch = replace(run, methods=names, controls=False, seeds=(CANONICAL_SEED,), effort="images")
     cells = [cell for cell in make_plan(replace(resolved, run=sketch), registry, machine).cells if cell.images_seen]
+    for cell in cells:
+        if cell.method == reference and cell.skip:  # known before anything is measured
+            raise _unusable(reference, cell.skip)
     costs = measure(cells, Workspace(workspace), tell)
     equal = EqualCompute(cells, costs, reference)
     matrix = make_plan(resolved, registry, machine, effort=equal)
@@ -103,10 +106,7 @@ class EqualCompute:
         for cell in self.references.values():
             reason = cell.skip or costs[kind(cell)].reason
             if reason:
-                raise ConfigError(
-                    f"Equal compute is measured against {reference}, which cannot be measured here: {reason}.",
-                    "Name another method: --set run.effort_reference=mae",
-                )
+                raise _unusable(reference, reason)
 
     def __call__(self, cell: Cell) -> Cell:
         """The cell with its own images seen; skipped where its cost is not known."""
@@ -190,6 +190,13 @@ def _measured(job: Job) -> Cost:
 def _file(place: Workspace, cell: Cell) -> Path:
     """Where a cost is kept; the fingerprint holds the code, so that a changed method is measured anew."""
     return place.cache / "flops" / f"{cell.fingerprint}.json"
+
+
+def _unusable(reference: str, reason: str) -> ConfigError:
+    return ConfigError(
+        f"Equal compute is measured against {reference}, which cannot be measured here: {reason}.",
+        "Name another method: --set run.effort_reference=mae",
+    )
 
 
 def _reference(registry: Registry, name: str) -> str:

@@ -14,6 +14,7 @@ class Config:
     Attributes:
         identity_weight: Weight of the identity loss; 0 leaves it and its classifier out.
         attribute_weight: Weight of the attribute loss; 0 leaves it and its classifiers out.
+        neck: Whether classifiers read the vector behind a batch norm; benchmarks read it before (ReID's BNNeck).
         label_smoothing: Share of an identity's target that is spread over all identities.
         augmentation: Name of a preset of `hcbench.data.augment`.
         lr: Learning rate; None takes the recipe's.
@@ -22,6 +23,7 @@ class Config:
 
     identity_weight: float = 1.0  # both at 1: the loss is minus the log-likelihood of all labels of an image
     attribute_weight: float = 1.0  # see identity_weight; paper: the mean over attributes beside a weighted identity
+    neck: bool = True  # Luo et al., CVPRW 2019 (michuanhaohao/reid-strong-baseline)
     label_smoothing: float = 0.1  # the ReID field's (KaiyangZhou/deep-person-reid, cross_entropy_loss.py)
     augmentation: str = "people"  # the recipe's
     lr: float | None = None
@@ -51,8 +53,8 @@ CARD = MethodCard(
         Deviation(
             point="attribute re-weighting",
             official="predicted attributes are weighted and joined to the identity feature",
-            ours="none: a linear classifier each on the pooled vector",
-            why="the plainest labelled reference; the pooled vector is what benchmarks read",
+            ours="none: linear classifiers on the batch-normalised pooled vector (BNNeck); option neck",
+            why="plain; without the norm, features of so few steps share one direction and little else",
         ),
         Deviation(
             point="labels",

@@ -1,7 +1,7 @@
 """The labelled reference: what the same images, network and steps give where identities and attributes are known.
 
 After Lin et al. (Pattern Recognition 2019, arXiv 1703.07220), with the plainest form of both losses: linear
-classifiers on the pooled vector. Departures stand in the card.
+classifiers on the pooled vector, behind ReID's BNNeck. Departures stand in the card.
 
     L = identity_weight * CE(identity) + attribute_weight * sum over attributes of BCE(attribute), mean over images
 
@@ -42,6 +42,7 @@ class Supervised(Method):
         super().__init__(config, encoder, context)
         _check(config, context)
         self.augmentation = augmentation(config.augmentation)
+        self.neck = nn.BatchNorm1d(encoder.dim) if config.neck else nn.Identity()
         if config.identity_weight:
             self.register_buffer("identities", torch.tensor(context.identities, dtype=torch.int64))
             self.identity_head = _classifier(encoder.dim, len(context.identities))
@@ -79,14 +80,20 @@ class Supervised(Method):
     def objectives(self, views: Views, step: Step) -> Iterator[Objective]:
         """The weighted sum of both losses."""
         features = self.encoder(views["images"])
-        loss = features.pooled.new_zeros(())
+        if self.config.neck and len(features.pooled) == 1:
+            raise MethodError(
+                "Batch norm needs at least two images in a batch, but there is one.",
+                "Raise the batch size, or set supervised.neck=false.",
+            )
+        vector: Tensor = self.neck(features.pooled)
+        loss = vector.new_zeros(())
         parts: dict[str, Tensor | float] = {"feature_variance": diagnostics.feature_variance(features.pooled)}
         if self.config.identity_weight:
-            identity, accuracy = self._identity_loss(features.pooled, views["classes"])
+            identity, accuracy = self._identity_loss(vector, views["classes"])
             loss = loss + self.config.identity_weight * identity
             parts |= {"identity_loss": identity.detach(), "identity_accuracy": accuracy}
         if self.config.attribute_weight:
-            logits, target = self.attribute_head(features.pooled), views["attributes"]
+            logits, target = self.attribute_head(vector), views["attributes"]
             attributes = attribute_bce(logits, target, self.positive_shares)
             loss = loss + self.config.attribute_weight * attributes
             right = (logits.detach() > 0) == (target > 0)
@@ -96,12 +103,12 @@ class Supervised(Method):
             }
         yield Objective("main", loss, parts)
 
-    def _identity_loss(self, pooled: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+    def _identity_loss(self, vector: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Smoothed cross-entropy over the images of known identity, and the share of them that is right."""
         known = classes != UNKNOWN
         if not known.any():
-            return 0 * self.identity_head(pooled).sum(), pooled.new_zeros(())
-        logits = self.identity_head(pooled).float()
+            return 0 * self.identity_head(vector).sum(), vector.new_zeros(())
+        logits = self.identity_head(vector).float()
         loss = F.cross_entropy(logits, classes, ignore_index=UNKNOWN, label_smoothing=self.config.label_smoothing)
         return loss, (logits.detach().argmax(dim=1) == classes)[known].float().mean()
 

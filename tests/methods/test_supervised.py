@@ -69,11 +69,13 @@ def literal_bce(logits, target, shares):
     return total / len(logits)
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_the_loss_literally(smoothing):
-    method = make(label_smoothing=smoothing, attribute_weight=0.5, identity_weight=2.0)
+@pytest.mark.parametrize(("smoothing", "neck"), [(0.0, False), (0.1, True)])
+def test_the_loss_literally(smoothing, neck):
+    method = make(label_smoothing=smoothing, attribute_weight=0.5, identity_weight=2.0, neck=neck)
     views, found = objective(method, batch())
     pooled = method.encoder(views["images"]).pooled
+    if neck:
+        pooled = (pooled - pooled.mean(0)) / (pooled.var(0, unbiased=False) + 1e-5).sqrt()
     identity = literal_ce(method.identity_head(pooled).detach(), views["classes"], smoothing)
     attribute = literal_bce(method.attribute_head(pooled).detach(), views["attributes"], SHARES)
     assert found.loss.item() == pytest.approx(2 * identity + 0.5 * attribute, rel=1e-5)
@@ -139,6 +141,11 @@ def test_a_loss_without_weight_has_no_classifier():
 def test_settings_and_corpora_that_teach_nothing_are_errors(settings, error, words):
     with pytest.raises(error, match=words):
         make(**settings)
+
+
+def test_batch_norm_of_one_image_is_an_error():
+    with pytest.raises(MethodError, match="there is one"):
+        objective(make(), batch((70,)))
 
 
 def test_a_batch_without_labels_is_an_error():
