@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcbench.errors import ConfigError
 from hcbench.methods.parts.encoder import Features
 from hcbench.methods.parts.tokenizer import Tokenizer
 
+_PIECE = 25
+"""Texts that a CPU reads at once."""
 TEXT_POOLS = ("mean", "pooler")
 IMAGE_POOLS = ("cls", "mean", "max")
 
@@ -33,6 +36,7 @@ class TextSpec:
         pool: "mean" of all tokens but padding, or BERT's "pooler" on [CLS].
         projection: Width of a linear map after pooling, 0 = none.
         dropout: Of blocks and attention; BERT's 0.1 is for a larger tower that reads longer.
+        spread: Standardised vectors' first deviation in each dimension, see `standardiser`; 0 leaves them as they are.
     """
 
     dim: int = 256
@@ -43,6 +47,7 @@ class TextSpec:
     pool: str = "mean"
     projection: int = 0
     dropout: float = 0.0
+    spread: float = 0.0
 
     def __post_init__(self) -> None:
         if self.pool not in TEXT_POOLS:
@@ -80,6 +85,7 @@ class TextTower(nn.Module):
         )
         self.bert: nn.Module = BertModel(config, add_pooling_layer=spec.pool == "pooler")
         self.projection = unbiased(spec.dim, spec.projection) if spec.projection else nn.Identity()
+        self.norm = standardiser(self.dim, spec.spread) if spec.spread else nn.Identity()
 
     @property
     def dim(self) -> int:
@@ -96,10 +102,36 @@ class TextTower(nn.Module):
         Returns:
             The tokens' last hidden states (B, L, D), and one vector per text (B, K), not normalised.
         """
+        hidden, pooled = self._read(input_ids, attention_mask)
+        return hidden, self.norm(self.projection(pooled))
+
+    def states(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The tokens' last hidden states alone (B, L, D): texts that no vector's statistics should know."""
+        return self._read(input_ids, attention_mask)[0]
+
+    def _read(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Hidden states (B, L, D) and what they are pooled to (B, D), by pieces of texts of similar length.
+
+        Captions differ by half in their length, and padding costs as much as words do. Nothing sees the padding, so
+        the pieces change no number but its rounding; what stands in the place of padding is 0.
+        """
+        lengths = attention_mask.sum(dim=1)
+        if input_ids.device.type != "cpu" or len(lengths) <= _PIECE:  # an accelerator has its own threads to fill
+            return self._piece(input_ids, attention_mask)
+        order = lengths.argsort(descending=True, stable=True)
+        hidden, pooled = [], []
+        for piece in order.split(_PIECE):
+            length = int(lengths[piece].max())
+            states, vectors = self._piece(input_ids[piece, :length], attention_mask[piece, :length])
+            hidden.append(F.pad(states, (0, 0, 0, input_ids.shape[1] - length)))
+            pooled.append(vectors)
+        back = order.argsort()
+        return torch.cat(hidden)[back], torch.cat(pooled)[back]
+
+    def _piece(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         out = self.bert(input_ids=input_ids, attention_mask=attention_mask.long())
         hidden: Tensor = out.last_hidden_state
-        pooled = out.pooler_output if self.spec.pool == "pooler" else masked_mean(hidden, attention_mask)
-        return hidden, self.projection(pooled)
+        return hidden, out.pooler_output if self.spec.pool == "pooler" else masked_mean(hidden, attention_mask)
 
     @torch.no_grad()
     def encode(self, texts: Sequence[str], batch_size: int = 256) -> Tensor:
@@ -125,23 +157,31 @@ class ImageProjection(nn.Module):
         out: Width K of the shared space.
         pool: "cls" takes the encoder's pooled vector ([CLS] where there is one), "mean" and "max" that of the grid.
         bias: Whether the map has one.
+        spread: Standardised vectors' first deviation in each dimension, see `standardiser`; 0 leaves them as they are.
     """
 
-    def __init__(self, dim: int, out: int, *, pool: str = "cls", bias: bool = True) -> None:
+    def __init__(self, dim: int, out: int, *, pool: str = "cls", bias: bool = True, spread: float = 0.0) -> None:
         super().__init__()
         if pool not in IMAGE_POOLS:
             raise ConfigError(f"An image projection pools by {pool!r}.", f"Use one of: {', '.join(IMAGE_POOLS)}.")
-        self.dim, self.out, self.pool = dim, out, pool
+        self.dim, self.out, self.pool, self.spread = dim, out, pool, spread
         if bias:
             self.linear = nn.Linear(dim, out)
             nn.init.xavier_uniform_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
         else:
             self.linear = unbiased(dim, out)
+        self.norm = standardiser(out, spread) if spread else nn.Identity()
 
     def arguments(self) -> dict[str, Any]:
         """Keyword arguments, of json types, that build the same map."""
-        return {"dim": self.dim, "out": self.out, "pool": self.pool, "bias": self.linear.bias is not None}
+        return {
+            "dim": self.dim,
+            "out": self.out,
+            "pool": self.pool,
+            "bias": self.linear.bias is not None,
+            "spread": self.spread,
+        }
 
     def forward(self, features: Features) -> Tensor:
         """Image vectors (B, K), not normalised."""
@@ -150,7 +190,7 @@ class ImageProjection(nn.Module):
         else:
             grid = features.grid.flatten(2)
             pooled = grid.mean(dim=2) if self.pool == "mean" else grid.amax(dim=2)
-        out: Tensor = self.linear(pooled)
+        out: Tensor = self.norm(self.linear(pooled))
         return out
 
 
@@ -169,3 +209,21 @@ def unbiased(dim: int, out: int) -> nn.Linear:
     linear = nn.Linear(dim, out, bias=False)
     nn.init.normal_(linear.weight, std=dim**-0.5)
     return linear
+
+
+def standardiser(dim: int, spread: float) -> nn.BatchNorm1d:
+    """Every dimension to mean 0 and deviation `spread` in a batch, in evaluation by running statistics.
+
+    From random weights all images have nearly one vector, and so have all texts. A contrast of both falls fastest by
+    making them one entirely; standardised vectors cannot become that. The deviations are learned, means stay 0: what
+    all vectors share tells nothing.
+
+    Args:
+        dim: Dimensions.
+        spread: First deviation of each. Where it is small the contrast's similarities are, too: it then has little
+            chance agreement to undo before it learns.
+    """
+    norm = nn.BatchNorm1d(dim)
+    nn.init.constant_(norm.weight, spread)
+    norm.bias.requires_grad_(False)
+    return norm

@@ -16,6 +16,7 @@ class Config:
         lambda_iap: Weight of the phrase prediction; 0 leaves it and its block out.
         label_norm: Of the identity matches: "l1" makes them a distribution, "l2" is the public code's.
         pool: Of the image: "cls" ([CLS] where there is one), "mean", "max", or "auto": [CLS] of a ViT, else max.
+        spread: First deviation of both sides' vectors, which are standardised over a batch; 0 leaves them as they are.
         tic_dist: "l2norm" of an image, rescaled to 256 x 128 pixels; "mse"; "l1".
         tic_dim: Width of the colour decoder, all four scales together.
         mse_pool: What a channel gate sees of its map: "avg" or "max".
@@ -38,6 +39,7 @@ class Config:
     lambda_iap: float = 0.1  # paper 4.1
     label_norm: str = "l1"  # code: l2 (Downstreams/CMPM-C/loss.py:14-48)
     pool: str = "auto"  # paper: max
+    spread: float = 0.2  # paper: none, of towers that were trained before
     tic_dist: str = "l2norm"  # paper: Euclidean
     tic_dim: int = 256  # paper: 1024
     mse_pool: str = "avg"  # paper A.6.2; main text: max
@@ -74,6 +76,13 @@ DEVIATIONS = (
         official="max over the last map (v2)",
         ours="[CLS] of a ViT, max elsewhere; option pool",
         why="the vector that other methods train and benchmarks read",
+    ),
+    Deviation(
+        point="standardised vectors",
+        official="none",
+        ours="each dimension of both sides' vectors has mean 0 and a learned deviation, first .2, in a batch; in "
+        "evaluation by running statistics; option spread",
+        why="from random weights the contrast makes all vectors one within five steps and never leaves that point",
     ),
     Deviation(
         point="label distribution",

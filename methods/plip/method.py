@@ -60,12 +60,16 @@ class Plip(Method):
             mlp_dim=4 * config.text_dim,
             max_tokens=config.text_tokens,
             pool=config.text_pool,
+            spread=config.spread,
         )
         pool = config.pool
         if pool == "auto":
             pool = "cls" if isinstance(encoder, VitEncoder) else "max"
         # Parts of the encoder, since its checkpoint holds both towers.
-        encoder.join_text(TextTower(spec, self.tokenizer), ImageProjection(encoder.dim, config.text_dim, pool=pool))
+        # DEVIATION (paper 3.1): vectors of both sides are standardised. Its towers began with weights that tell images
+        # and texts apart; from random ones L_ivlc makes all of them one vector within five steps and stays there.
+        projection = ImageProjection(encoder.dim, config.text_dim, pool=pool, spread=config.spread)
+        encoder.join_text(TextTower(spec, self.tokenizer), projection)
         if config.lambda_tic:
             self.colours = ColourDecoder(
                 self.pyramid.channels,
@@ -118,6 +122,7 @@ class Plip(Method):
         same = labels[:, None] == labels[None, :]
         parts: dict[str, Tensor | float] = {
             "ivlc_loss": ivlc.detach(),
+            **matched(image, text, same),
             "positives_per_anchor": same.sum(dim=1).float().mean(),
             "feature_variance": diagnostics.feature_variance(features.pooled),
             "image_variance": diagnostics.feature_variance(image),
@@ -148,7 +153,7 @@ class Plip(Method):
         asked = masked_tokens(draws, ratio)
         # A new tensor: the other losses must not see masked captions (anosorae/IRRA bases.py:157 lets them).
         ids = torch.where(asked, MASK, tokens.ids)
-        hidden, _ = self.encoder.towers()[0](ids, tokens.mask)
+        hidden = self.encoder.towers()[0].states(ids, tokens.mask)
         logits = self.phrases(hidden, image, tokens.mask, asked).float()
         targets = tokens.ids[asked]
         loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))
@@ -172,6 +177,30 @@ class Plip(Method):
         for place, inside in enumerate((False, True)):
             side = [p.grad for p in self.encoder.parameters() if p.grad is not None and (id(p) in text) == inside]
             self.towers_norm[place] = torch.nn.utils.get_total_norm(side)
+
+    def diagnostics(self) -> dict[str, float]:
+        """What an image and its caption cost, and how far the vectors of both sides have spread."""
+        tower, projection = self.encoder.towers()
+        found = {
+            "image_forwards": 1.0 + bool(self.config.lambda_tic),
+            "text_forwards": 1.0 + bool(self.config.lambda_iap),
+            "words": float(len(self.tokenizer)),
+        }
+        for side, norm in (("image", projection.norm), ("text", tower.norm)):
+            if isinstance(norm, torch.nn.BatchNorm1d):
+                found[f"{side}_spread"] = float(norm.weight.detach().abs().mean())
+        return found
+
+
+@torch.no_grad()
+def matched(image: Tensor, text: Tensor, same: Tensor) -> dict[str, Tensor | float]:
+    """How many images (B, D) find a text of their person nearest by cosine, and the reverse; `same` is bool (B, B).
+
+    The loss alone does not tell: where nothing is learned it is about 26, and moves with the batch's matches.
+    """
+    cosines = F.normalize(image.float(), dim=1) @ F.normalize(text.float(), dim=1).T
+    found = same.gather(1, cosines.argmax(dim=1, keepdim=True)), same.gather(0, cosines.argmax(dim=0, keepdim=True))
+    return {"image_to_text_r1": found[0].float().mean(), "text_to_image_r1": found[1].float().mean()}
 
 
 def mask_ratio(done: int, total: int, schedule: str, start: float, end: float) -> float:
@@ -242,3 +271,7 @@ def _check(config: Config) -> None:
         value = getattr(config, name)
         if not 0 <= value <= 1:
             raise ConfigError(f"plip: {name} is {value}.", "Use a probability, 0 to 1.")
+    if not config.spread >= 0:
+        raise ConfigError(
+            f"plip: spread is {config.spread}.", "Use a positive number, or 0 to leave vectors as they are."
+        )

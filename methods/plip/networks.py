@@ -24,7 +24,8 @@ class Pyramid:
     """Reads four feature maps out of an encoder's own forward pass.
 
     A backbone with stages (ResNet, Swin) gives the outputs of the last four, as timm's `feature_info` names them.
-    DEVIATION (paper A.6): any other has one token grid, which is resampled to the four scales.
+    DEVIATION (paper A.6): any other has one token grid, which is averaged for coarser scales. For finer ones it stays
+    as it is: whoever needs more cells can interpolate, after a map of the channels for far less work.
 
     Args:
         encoder: Any; it is called, not held as a part.
@@ -36,10 +37,12 @@ class Pyramid:
         self.channels: list[int] = [stage["num_chs"] for stage in self.stages] or [encoder.dim] * len(SCALES)
 
     def __call__(self, images: Tensor) -> tuple[Features, list[Tensor]]:
-        """Features of normalised images (B, 3, H, W), and maps (B, C_k, H / s_k, W / s_k)."""
+        """Features of normalised images (B, 3, H, W), and maps (B, C_k, H / s_k, W / s_k), or coarser."""
         if not self.stages:
             features: Features = self.encoder(images)
-            return features, [resample(features.grid, cells(images, scale)) for scale in SCALES]
+            rows = features.grid.shape[-2]
+            sizes = [cells(images, scale) for scale in SCALES]
+            return features, [resample(features.grid, s) if s[0] < rows else features.grid for s in sizes]
         encoder: Any = self.encoder
         caught: list[Tensor] = []
         hooks = [
@@ -157,9 +160,9 @@ class PhraseDecoder(nn.Module):
 
     def __init__(self, dim: int, heads: int, words: int) -> None:
         super().__init__()
-        self.block = nn.TransformerEncoderLayer(
-            dim, heads, 4 * dim, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
-        )
+        self.before, self.between = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.attention = nn.MultiheadAttention(dim, heads, batch_first=True)
+        self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
         self.head = nn.Linear(dim, words)
 
     def forward(self, hidden: Tensor, image: Tensor, present: Tensor, asked: Tensor) -> Tensor:
@@ -171,6 +174,9 @@ class PhraseDecoder(nn.Module):
             present: bool (B, L), False = padding.
             asked: bool (B, L).
         """
-        fused = self.block(hidden + image[:, None].to(hidden.dtype), src_key_padding_mask=~present)
-        logits: Tensor = self.head(fused[asked])
+        fused = hidden + image[:, None].to(hidden.dtype)
+        normed = self.before(fused)
+        seen, _ = self.attention(normed, normed, normed, key_padding_mask=~present, need_weights=False)
+        words = (fused + seen)[asked]  # a token's way ends here unless it is asked for
+        logits: Tensor = self.head(words + self.mlp(self.between(words)))
         return logits

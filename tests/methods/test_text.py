@@ -145,6 +145,34 @@ def test_image_projection_pools_as_it_says():
     assert ImageProjection(2, 3, bias=False).arguments()["bias"] is False
 
 
+def test_pieces_of_similar_length_change_no_text():
+    texts = [" ".join(["red shirt cafe walking"] * (1 + k % 5)) for k in range(60)]
+    text = tower()
+    tokens = text.tokenizer(texts)
+    hidden, vectors = text(tokens.ids, tokens.mask)
+    whole, pooled = text._piece(tokens.ids, tokens.mask)
+    torch.testing.assert_close(hidden[tokens.mask], whole[tokens.mask], atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(vectors, pooled, atol=1e-5, rtol=1e-4)
+    assert not hidden[~tokens.mask].any()
+    assert torch.equal(text.states(tokens.ids, tokens.mask), hidden)
+
+
+def test_standardised_towers_come_back_with_their_statistics(tmp_path):
+    encoder = two_towers(spread=0.5)
+    encoder.image_projection = ImageProjection(encoder.dim, encoder.text.dim, spread=0.5)
+    images, tokens = torch.randn(6, 3, *SIZE), encoder.text.tokenizer(TEXTS)
+    encoder.train()
+    for embedded in (encoder.embed_image(images), encoder.text(tokens.ids, tokens.mask)[1]):
+        torch.testing.assert_close(embedded.mean(dim=0), torch.zeros(embedded.shape[1]), atol=1e-4, rtol=0)
+        assert float(embedded.std(dim=0, correction=0).mean()) == pytest.approx(0.5, rel=0.05)
+    encoder.eval()
+    save_encoder(encoder, tmp_path)
+    loaded = load_encoder(tmp_path)
+    torch.testing.assert_close(loaded.embed_image(images), encoder.embed_image(images))
+    torch.testing.assert_close(loaded.embed_text(TEXTS), encoder.embed_text(TEXTS))
+    assert loaded.image_projection.norm.running_mean.any()
+
+
 def test_one_call_embeds_images_and_texts_in_one_space():
     encoder = two_towers()
     images = torch.randn(3, 3, *SIZE)
