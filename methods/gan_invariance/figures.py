@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 ROWS: Final = 8
 """Images that are shown."""
-SHOWN: Final = 160
+SHOWN: Final = 192
 """Painted images are enlarged by a whole number, to about this height in pixels."""
 _EDGE, _GAP = 2, 10
 """White pixels between images, and between the kinds of images."""

@@ -530,15 +530,15 @@ def test_figures_show_every_side():
     method.train()
     pictures = method.figures(batch(), generator())
     assert method.training
-    height, width = 160 + 2, 80 + 2  # ten times 16 x 8, and a line
+    height, width = 192 + 2, 96 + 2  # twelve times 16 x 8, and a line
     assert pictures["generated"].shape == (3, 8 * height - 2, (1 + 1 + 7 + 1 + 1) * width - 2 + 4 * 10)
     assert pictures["structure"].shape == (3, 8 * height - 2, (1 + 7) * width - 2 + 10)
     assert all(picture.dtype == torch.uint8 for picture in pictures.values())
-    shown = pictures["generated"][:, :160, :80]
-    assert torch.equal(shown[:, 4::10, 4::10].repeat_interleave(10, 1).repeat_interleave(10, 2), shown), "whole pixels"
+    shown = pictures["generated"][:, :192, :96]
+    assert torch.equal(shown[:, 6::12, 6::12].repeat_interleave(12, 1).repeat_interleave(12, 2), shown), "whole pixels"
     small = F.interpolate(batch().images[:1].float(), (16, 8), mode="bilinear", antialias=True)[0]
-    assert (shown[:, 4::10, 4::10].float() - small).abs().max() < 12, "the image itself comes first"
-    assert (pictures["generated"][:, :, 82:90] == 255).all(), "a gap after the first kind"
+    assert (shown[:, 6::12, 6::12].float() - small).abs().max() < 12, "the image itself comes first"
+    assert (pictures["generated"][:, :, 98:106] == 255).all(), "a gap after the first kind"
 
 
 def test_identity_is_never_asked_for():
