@@ -34,7 +34,9 @@ class Config:
         memory_id_w: Weight of the contrast against the memory.
         id_w: Weight of the cluster cross-entropies of GCL+.
         mix_alpha: Both parameters of the Beta distribution of mixing weights.
-        temperature: Of the contrast.
+        temperature: Of the contrast with the memory.
+        projector: Widths of the head of stage "identity".
+        first_temperature: Of its contrast.
         memory_keep: Weight of the old row when a memory row is updated.
         negatives: Most negatives of an anchor; fewer images are all used.
         l3_negatives: "f" compares negatives of the third term with the real image, "released" with the generated one.
@@ -42,6 +44,8 @@ class Config:
         k2: Neighbours whose weights are averaged; 1 = none.
         neighbours: "original" takes an image and k1 others, "released" one fewer.
         min_samples: Neighbours that make a core of a cluster.
+        outliers: What images without a cluster are in stage "joint": "left-out" of the pass, or "own" clusters, as in
+            stage "identity".
         eps_rule: "fixed" takes `eps`; "rho" the mean of the smallest share `rho` of all distances.
         eps: Largest distance of neighbours in a cluster.
         rho: See eps_rule.
@@ -74,6 +78,8 @@ class Config:
     id_w: float = 1.0  # missing in the released configs/latest.yaml
     mix_alpha: float = 0.6  # GCL-extended trainer
     temperature: float = 0.04  # memory.py
+    projector: tuple[int, ...] = (2048, 128)  # ours: SimCLR's
+    first_temperature: float = 0.1  # ours: SimCLR's
     memory_keep: float = 0.2  # memory.py
     negatives: int = 8192  # memory.py
     l3_negatives: str = "f"  # released: f_nv
@@ -81,6 +87,7 @@ class Config:
     k2: int = 6  # scripts
     neighbours: str = "original"  # released: one fewer
     min_samples: int = 4  # examples/main.py
+    outliers: str = "left-out"  # examples/main.py
     eps_rule: str = "fixed"  # GCL+; GCL: rho
     eps: float = 0.55  # GCL-extended examples/main.py
     rho: float = 0.0016  # GCL examples/main.py; .002 Market and Duke, .0012 MSMT17
@@ -95,7 +102,8 @@ DEVIATIONS = (
     Deviation(
         point="stage 1",
         official="a trained ReID model (JVTC, MLC) from an ImageNet ResNet-50",
-        ours="the same encoder from random weights: memory, DBSCAN and InfoNCE over conventional augmentation",
+        ours="the same encoder from random weights: multi-positive contrast of two conventionally augmented views; "
+        "from its second pass on, images of a DBSCAN cluster of the memory are positives too",
         why="a warm start is most of the score, and every row of a comparison has the same budget",
     ),
     Deviation(
@@ -147,16 +155,22 @@ DEVIATIONS = (
         why="k-reciprocal encoding as published",
     ),
     Deviation(
-        point="no clusters",
+        point="fewer than two clusters",
         official="not handled",
-        ours="contrast is skipped with a warning; in stage 1 every image becomes a cluster of its own",
-        why="an encoder from random weights must be able to begin",
+        ours="all images are outliers, with a warning; where these are left out, the contrast is skipped",
+        why="training must survive it",
+    ),
+    Deviation(
+        point="images without a cluster",
+        official="left out of the pass, negatives of the others",
+        ours="in stage 1 each is a cluster of its own; in stage 3 too with outliers=own",
+        why="at first nearly all are outliers, and the clusters are those of backgrounds: instances must teach first",
     ),
     Deviation(
         point="memory",
         official="filled once, at the start of stage 3",
-        ours="filled at the first pass that begins in a stage",
-        why="stage 1 has one too; passes and stages do not end together",
+        ours="filled at the first pass that begins in stage 2, and in stage 3; in stage 1 by its own first pass",
+        why="passes and stages do not end together",
     ),
     Deviation(
         point="code of the mixed image",

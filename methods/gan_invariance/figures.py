@@ -9,6 +9,7 @@ from torch import Tensor
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.methods.base import Batch, Figure
+from hcbench.methods.gan_invariance.painting import resized
 from hcbench.methods.parts.structure.base import Subjects
 
 if TYPE_CHECKING:
@@ -22,29 +23,29 @@ _HALF: Final = 0.5
 def sheets(method: GanInvariance, batch: Batch, generator: torch.Generator) -> dict[str, Figure]:
     """Pictures by name.
 
-    "generated" has a row per image, up to `ROWS`: the image, x_rec, x_nv at every angle, x_cyc over the first angle,
-    x_mix with the looks of the next row; "structure" has the maps that x_rec and x_nv were painted on (last channel).
+    "generated" has a row per image, up to `ROWS`: the image | x_rec | x_nv at every angle | x_cyc over the first
+    angle | x_mix with half of the looks of the next row. "structure" has the maps (last channel) that they were
+    painted on: own view | every angle.
     """
     count = min(ROWS, len(batch.images))
-    angles = [0, *method.turns.tolist()]
+    angles, painter = [0, *method.turns.tolist()], method.painter
     batch_mode = method.training
     method.eval()
     try:
         with torch.no_grad():
             views = method.views(_first(batch, count), generator)
             subjects: Subjects = views["subjects"]
-            maps = [
-                method.structure_maps(subjects, torch.full((count,), float(angle)).to(views["yaw"])) for angle in angles
-            ]
-            codes = [method.structure_encoder(one) for one in maps]
+            maps = [painter.maps(subjects, torch.full((count,), float(angle)).to(views["yaw"])) for angle in angles]
+            codes = [painter.structure_encoder(one) for one in maps]
             code = method.identify(views["real"]).code
-            painted = [method.generator(one, code) for one in codes]
-            turned = method.identify_generated(painted[1]).code
+            painted = [painter.generator(one, code) for one in codes]
+            turned = method.identify(painted[1]).code
             mixed = _HALF * code + (1 - _HALF) * code.roll(-1, dims=0)
-            columns = [method.shown(views["real"]), *painted]
-            columns += [method.generator(codes[0], one) for one in (turned, mixed)]
+            back, mix = (painter.generator(codes[0], one) for one in (turned, mixed))
+            real = resized(views["real"], painter.size)
     finally:
         method.train(batch_mode)
+    columns = [real, *painted, back, mix]
     turns = [f"{angle:g}°" for angle in angles[1:]]
     greys = [(one[:, -1:].repeat(1, 3, 1, 1) + 1) / 2 for one in maps]
     return {
