@@ -33,6 +33,7 @@ from hcbench.harness.machine import Machine
 from hcbench.harness.registry import Registry
 from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
 from hcbench.methods.card import MethodCard
+from hcbench.methods.checkpoint.card import TIMM
 
 NO_BUDGET = "-"
 """Budget label of controls: they look at no image, so every budget shares them."""
@@ -255,7 +256,7 @@ class _Planner:
             budget_images=images,
             images_seen=max(pretrain.min_images_seen, round(pretrain.passes * images)) if images else 0,
             seed=seed,
-            backbone=backbone,
+            backbone=backbone.removeprefix(TIMM),  # one network, one name: rows and fingerprints must meet
             corpus=replace(corpus, layout=corpus.layout or card.layout),
             pretrain=pretrain,
             method_config=config,

@@ -98,6 +98,11 @@ def test_weights_that_are_given_put_the_control_into_the_table(tmp_path: Path) -
     assert "imagenet" not in [cell.method for cell in plan(*options[:2]).cells]
 
 
+def test_one_network_has_one_name_however_it_is_written() -> None:
+    (cell,) = plan(("run.methods", "random"), ("run.backbones", "timm:vit_tiny_patch16_224,vit_tiny_patch16_224")).cells
+    assert cell.backbone == "vit_tiny_patch16_224"
+
+
 def test_the_method_checkpoint_names_the_command_that_it_belongs_to() -> None:
     (cell,) = plan(("run.methods", "checkpoint")).cells
     assert "hcbench evaluate FILE" in cell.skip
