@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import subprocess
@@ -19,6 +20,7 @@ from hcbench.harness.options import (
     PluginOption,
     Request,
     TrackingOption,
+    TunedOption,
     WorkersOption,
     WorkspaceOption,
     open_registry,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 FINE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
-_HOW = "How it runs"
+_HOW, _SEARCH = "How it runs", "The search"
 _WIDTH = 140
 """Columns of tables where there is no terminal."""
 
@@ -124,6 +126,7 @@ def main(
 @takes_request
 def run(
     request: Request,
+    tuned: TunedOption = False,
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
@@ -155,7 +158,7 @@ def run(
 
     hcbench run -m stablerep --set pretrain.lr=1e-3,3e-4 --benchmarks reid
     """
-    matrix = _plan(request)
+    matrix = _plan(request, workspace if tuned else None)
     console = _console()
     if dry_run:
         from hcbench.harness.plan_screen import show_plan
@@ -181,6 +184,7 @@ def run(
 @takes_request
 def plan(
     request: Request,
+    tuned: TunedOption = False,
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
@@ -196,7 +200,71 @@ def plan(
     """
     from hcbench.harness.plan_screen import show_plan
 
-    show_plan(_console(), _plan(request), workspace, tracking_uri, workers, measure=measure)
+    matrix = _plan(request, workspace if tuned else None)
+    show_plan(_console(), matrix, workspace, tracking_uri, workers, measure=measure)
+
+
+@app.command()
+@functools.partial(takes_request, without=("methods", "no_controls", "seeds"))
+def tune(
+    request: Request,
+    methods: Annotated[
+        str, typer.Argument(metavar="METHODS", help="Methods to tune, by comma; see `hcbench list methods`.")
+    ],
+    trials: Annotated[
+        int,
+        typer.Option("--trials", min=1, metavar="N", rich_help_panel=_SEARCH,
+                     help="Trials of each method; the first takes the settings as they are."),
+    ] = 6,
+    share: Annotated[
+        float,
+        typer.Option("--share", metavar="S", rich_help_panel=_SEARCH, show_default="1/6",
+                     help="Images that a trial sees, as a share of those of a run."),
+    ] = 1 / 6,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", min=1, metavar="N", rich_help_panel=_SEARCH,
+                     help="The same as a number, in place of --share."),
+    ] = None,
+    sampler_seed: Annotated[
+        int,
+        typer.Option("--sampler-seed", min=0, metavar="N", rich_help_panel=_SEARCH,
+                     help="Another seed tries other points."),
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE.yaml", rich_help_panel=_SEARCH,
+                     help="Where the best settings go; the table of trials goes beside it, as FILE-trials.csv."
+                     " Default: tuned.yaml in the workspace, where `hcbench run --tuned` finds it."),
+    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    tracking_uri: TrackingOption = None,
+    workers: WorkersOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", rich_help_panel=_HOW, help="Only show what would be tried, and how long it takes."),
+    ] = False,
+) -> None:  # fmt: skip
+    """Choose learning rates and loss weights: as many trials for every method, judged on validation data alone.
+
+    Interrupted at any time, the same command goes on where it stopped.
+
+    For example:
+
+    hcbench tune genpoccl,stablerep && hcbench run --methods genpoccl,stablerep --tuned
+    """
+    from dataclasses import replace
+
+    from hcbench.harness.tune_screen import Options, run_tune
+
+    options = Options(
+        trials=trials, share=share, images=images, sampler_seed=sampler_seed, out=out, workspace=workspace,
+        tracking_uri=tracking_uri, workers=workers, dry_run=dry_run,
+    )  # fmt: skip
+    ended = run_tune(_console(), replace(request, methods=methods), options)
+    if ended is not None and ended.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(FINE if ended is None or ended.ok else SOME_FAILED)
 
 
 @app.command()
@@ -213,6 +281,10 @@ def report(
         str | None,
         typer.Option("--compare", metavar="A,B", help="Show budgets, backbones or a swept setting side by side."),
     ] = None,
+    trials: Annotated[
+        bool,
+        typer.Option("--trials", help="Show the trials of `hcbench tune`, which are scored on validation, instead."),
+    ] = False,
 ) -> None:
     """Compare everything that was measured: tables, intervals, ranks, curves.
 
@@ -220,7 +292,7 @@ def report(
     """
     from hcbench.harness import present
 
-    present.show_report(_console(), workspace, tracking_uri, _words(formats), out, _words(compare))
+    present.show_report(_console(), workspace, tracking_uri, _words(formats), out, _words(compare), trials=trials)
 
 
 @app.command()
@@ -319,11 +391,13 @@ def data_preview(
     raise typer.Exit(subprocess.call(command))
 
 
-def _plan(request: Request) -> Matrix:
+def _plan(request: Request, tuned_in: Path | None = None) -> Matrix:
+    """The matrix of a request; with the settings that were tuned in a workspace, if one is named."""
     from hcbench.harness.machine import look
     from hcbench.harness.plan import make_plan
+    from hcbench.harness.workspace import Workspace
 
-    resolved, registry = request.resolve()
+    resolved, registry = request.resolve(None if tuned_in is None else Workspace(tuned_in).tuned)
     return make_plan(resolved, registry, look())
 
 

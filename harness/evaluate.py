@@ -88,8 +88,9 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
         Split(features=features["val"], samples=samples["val"]),
     )
     logger.info("%s: chosen on validation: %s", evaluation.benchmark, dict(chosen))
-    predictions = task.predict(Inputs(features=features["test"], captions=samples["test"].captions))
-    return task.score(predictions, samples["test"])
+    scored = evaluation.split
+    predictions = task.predict(Inputs(features=features[scored], captions=samples[scored].captions))
+    return task.score(predictions, samples[scored])
 
 
 def evaluate_config(evaluation: Evaluation) -> EvaluateConfig:
@@ -121,18 +122,19 @@ class Tables:
         self._features: dict[Any, dict[str, FeatureTable]] = {}
 
     def samples(self, evaluation: Evaluation) -> dict[str, Samples]:
-        """The splits train, val and test."""
+        """The splits that the evaluation may read."""
         key = self._key(evaluation)
         if key not in self._samples:
             height, width = self.encoder.input_size
             scale = evaluate_config(evaluation).scale
             self._samples[key] = benchmark_splits(
-                evaluation.data, evaluation.root, height=height, width=width, scale=scale, cache=self.cache
-            )
+                evaluation.data, evaluation.root, height=height, width=width, scale=scale, cache=self.cache,
+                splits=evaluation.splits,
+            )  # fmt: skip
         return self._samples[key]
 
     def features(self, evaluation: Evaluation) -> dict[str, FeatureTable]:
-        """Features of the three splits."""
+        """Features of those splits."""
         key = self._key(evaluation)
         if key not in self._features:
             batch_size = evaluate_config(evaluation).batch_size
@@ -148,7 +150,7 @@ class Tables:
 
     @staticmethod
     def _key(evaluation: Evaluation) -> tuple[Any, ...]:
-        return (evaluation.data, evaluation.root, evaluation.config.get("scale"))
+        return (evaluation.data, evaluation.root, evaluation.config.get("scale"), evaluation.split)
 
 
 class Counted:

@@ -89,6 +89,7 @@ def evaluation_fingerprint(
             "version": evaluation.version,
             "data_name": evaluation.data,
             "protocol": evaluation.protocol,
+            "split": evaluation.split,
             "config": evaluation.config,
             "data": list(data),
             "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data),

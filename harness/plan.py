@@ -38,8 +38,8 @@ NO_BUDGET = "-"
 COMPUTE_LIMITED_PASSES = 2.0
 
 
-def make_plan(resolved: Resolved, registry: Registry, machine: Machine) -> Matrix:
-    """The matrix of a configuration.
+def make_plan(resolved: Resolved, registry: Registry, machine: Machine, *, split: str = "test") -> Matrix:
+    """The matrix of a configuration, scored on the benchmarks' split `split` (val while settings are being chosen).
 
     Cells come in the order seed, budget (small first), backbone, variant, method, with the controls of a seed
     first, so that rows that can be compared are there early.
@@ -47,7 +47,7 @@ def make_plan(resolved: Resolved, registry: Registry, machine: Machine) -> Matri
     Raises:
         HcbenchError: Something does not exist, is out of range, or does not fit.
     """
-    return _Planner(resolved, registry, machine).matrix()
+    return _Planner(resolved, registry, machine, split).matrix()
 
 
 def is_compute_limited(cell: Cell) -> bool:
@@ -60,6 +60,7 @@ class _Planner:
     resolved: Resolved
     registry: Registry
     machine: Machine
+    split: str = "test"
     _facts: dict[Any, CorpusFacts] = field(default_factory=dict)
     _code: FindCode = field(default_factory=lambda: functools.cache(fingerprint.code))
 
@@ -106,6 +107,8 @@ class _Planner:
             checks.check_layout(corpus.layout)
         for text in run.budgets:
             parse_budget(text)
+        for name in run.tuning_trials:
+            self.registry.method(name)
         self._check_data()
 
     def _check_data(self) -> None:
@@ -191,6 +194,7 @@ class _Planner:
             skip=_skip(card, backbone, corpus, facts),
             roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
             profile=self.resolved.run.profile,
+            tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
         )
         data = facts.data if card.trains else ()
         return replace(cell, fingerprint=fingerprint.cell_fingerprint(cell, card, data, self._code))
@@ -232,6 +236,7 @@ class _Planner:
                 protocol=run.protocol,
                 config=asdict(config),
                 root="" if data == PEOPLE else str(data_root(data, run.data)),
+                split=self.split,
             )
             name = fingerprint.evaluation_fingerprint(evaluation, cell.fingerprint, card, hashes, self._code)
             evaluations.append(replace(evaluation, fingerprint=name))

@@ -58,7 +58,9 @@ def pretrain(
             write_table(folder / LOSSES, losses.columns())
         diagnosis = diagnose(method, view, losses, cell.seed)
         ledger = replace(trained.ledger, generator_s=rendering_seconds(cell, cache))
-    ledger = replace(ledger, threads=torch.get_num_threads(), workers=workers)
+    ledger = replace(
+        ledger, threads=torch.get_num_threads(), workers=workers, tuning_trials=cell.tuning_trials if trains else 0
+    )
     write_json(folder / LEDGER, asdict(ledger))
     write_json(folder / DIAGNOSTICS, {"values": diagnosis.values, "warnings": diagnosis.warnings})
     with replacing(folder / CHECKPOINT) as temporary:

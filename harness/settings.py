@@ -86,6 +86,7 @@ class RunConfig:
         profile: cpu, gpu or paper.
         recipe: Which yaml of `configs/recipes` holds the tuned settings.
         data: Roots of real data sets by name.
+        tuning_trials: Trials that the settings of each method were chosen from, by method; for the ledger.
     """
 
     methods: tuple[str, ...] = ()
@@ -98,6 +99,7 @@ class RunConfig:
     profile: str = "cpu"
     recipe: str = "cpu"
     data: Mapping[str, str] = field(default_factory=dict)
+    tuning_trials: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -118,6 +120,8 @@ class Cell:
         skip: Why the cell cannot run; empty where it can.
         roots: Roots of real data; not part of the fingerprint.
         profile: Profile that the settings come from; not part of the fingerprint, since the settings are.
+        tuning: What the cell is in a search ("trial 3"); empty outside of one. Not part of the fingerprint.
+        tuning_trials: Trials that its settings were chosen from; not part of the fingerprint.
     """
 
     method: str
@@ -133,11 +137,13 @@ class Cell:
     skip: str = ""
     roots: Mapping[str, str] = field(default_factory=dict)
     profile: str = "cpu"
+    tuning: str = ""
+    tuning_trials: int = 0
 
     @property
     def title(self) -> str:
         """How progress and logs call the cell."""
-        return f"{self.method} {self.budget} seed {self.seed}"
+        return " ".join(filter(None, (f"{self.method} {self.budget} seed {self.seed}", self.tuning)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,6 +158,7 @@ class Evaluation:
         config: Resolved `evaluate.*` settings as plain data.
         fingerprint: The cell's fingerprint and all of the above, and the code that is used.
         root: Root of real data; not part of the fingerprint.
+        split: What is scored: test, or val while settings are being chosen.
     """
 
     benchmark: str
@@ -161,6 +168,12 @@ class Evaluation:
     config: Mapping[str, Any]
     fingerprint: str = ""
     root: str = ""
+    split: str = "test"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that may be read: one that scores val never meets test."""
+        return tuple(dict.fromkeys(("train", "val", self.split)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from hcbench.methods.space import LEARNING_RATE, Space
+
 SUPERVISION = {
     "control": "controls (no pre-training)",
     "images": "images only",
@@ -61,6 +63,7 @@ class MethodCard:
         trained_on: Data sets behind published weights.
         knobs: Settings of the trained encoder's forward pass (`Encoder.forward`): name of the knob to benchmark to
             the value recommended for it.
+        space: What `hcbench tune` tries beside the learning rate, which it tries for every method that trains.
     """
 
     name: str
@@ -83,8 +86,14 @@ class MethodCard:
     pretrained: tuple[WeightRef, ...] = ()
     trained_on: tuple[str, ...] = ()
     knobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    space: Space = field(default_factory=dict)
 
     @property
     def required(self) -> frozenset[str]:
         """Fields of `Samples` without which the method cannot run."""
         return self.needs - self.optional
+
+    @property
+    def search_space(self) -> Space:
+        """All that `hcbench tune` tries; empty where nothing is trained."""
+        return {**LEARNING_RATE, **self.space} if self.trains else {}

@@ -19,7 +19,7 @@ from hcbench.harness.settings import Matrix
 
 COMMANDS = (
     ("--help",), ("run", "--help"), ("plan", "--help"), ("list", "methods"), ("list", "benchmarks"),
-    ("list", "backbones"), ("list", "corpora"), ("config", "show"), ("data", "list"),
+    ("list", "backbones"), ("list", "corpora"), ("config", "show"), ("data", "list"), ("tune", "--help"),
 )  # fmt: skip
 
 
@@ -65,7 +65,9 @@ print([name for name in %r if name in sys.modules], seconds, file=sys.stderr)
 
 
 @pytest.mark.parametrize(
-    ("words", "limit_s"), [(("--help",), 1.0), (("run", "--help"), 1.0), (("list", "methods"), 1.5)], ids=str
+    ("words", "limit_s"),
+    [(("--help",), 1.0), (("run", "--help"), 1.0), (("tune", "--help"), 1.0), (("list", "methods"), 1.5)],
+    ids=str,
 )
 def test_looking_things_up_loads_nothing_heavy_and_is_fast(words: tuple[str, ...], limit_s: float) -> None:
     # Processor seconds: about 0.35 on an idle machine; the limit leaves room for slow and busy ones.
@@ -114,6 +116,15 @@ def test_python_m_does_the_same() -> None:
         (("run", "-m", "stablerep", "--plugin", "absent.py"), "no plugin file"),
         (("run", "-m", "stablerep", "--nonsense"), "No such option"),
         (("run", "-m", "stablerep", "--workers", "0"), "Invalid value"),
+        (("run", "-m", "stablerep", "--tuned"), "hcbench tune stablerep"),
+        (("tune", "stablrep"), "Did you mean 'stablerep'?"),
+        (("tune", "random"), "not trained"),
+        (("tune", "mae", "--budget", "1pct,3pct"), "one of the budgets"),
+        (("tune", "mae", "--set", "mae.lr=1e-3,1e-4"), "mae.lr has 2 values"),
+        (("tune", "mae", "--share", "1.5"), "at most 1"),
+        (("tune", "mae", "--out", "best.json"), "--out best.yaml"),
+        (("tune", "mae", "--benchmarks", "ried"), "Did you mean 'reid'?"),
+        (("tune",), "Missing argument"),
         (("report",), "holds no results"),
         (("show", "abc"), "holds no results"),
         (("ui",), "holds no results"),
