@@ -78,6 +78,8 @@ def _print_pairs(console: Console, title: str, values: Mapping[str, Any]) -> Non
 def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> None:
     params = record.params
     title = f"\n{params['benchmark']} {params['version']} on {params['data']}, {params['protocol']}"
+    if (split := params.get("split", "test")) != "test":
+        title += f", scored on {split}"
     console.print(Text(title, style="bold") + Text(f"  {record.fingerprint[:8]}", style="dim"))
     if record.status != "done":
         console.print(Text(f"{record.status}: {record.tags.get('reason', '')}", style=STYLES.get(record.status, "")))

@@ -220,6 +220,24 @@ def test_options_reach_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     }  # fmt: skip
 
 
+def test_tuned_settings_stand_between_recipe_and_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls = _ends(monkeypatch, status="done")
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "tuned.yaml").write_text(
+        "run: {tuning_trials: {genpoccl: 6}}\ngenpoccl: {lr: 2.0e-3, gamma_mp: 0.3, gamma_align: 0.2}\n"
+    )
+    (tmp_path / "mine.yaml").write_text("genpoccl: {gamma_align: 0.7}\n")
+    words = ("--tuned", "--workspace", "ws", "--config", "mine.yaml", "--no-controls")
+    assert call("run", "-m", "genpoccl", *words).exit_code == 0
+    (cell,) = calls[0]["matrix"].cells
+    found = cell.method_config
+    assert (found["lr"], found["gamma_mp"], found["gamma_align"], found["pose_proj"]) == (2e-3, 0.3, 0.7, "mlp")
+    assert cell.tuning_trials == 6
+    answer = call("run", "-m", "genpoccl,mae", *words)
+    assert answer.exit_code == 2
+    assert "mae not tuned; the stored settings are of genpoccl" in answer.output
+
+
 def test_errors_of_a_run_exit_with_2(monkeypatch: pytest.MonkeyPatch) -> None:
     def run_matrix(*args: Any, **named: Any) -> RunOutcome:
         raise CacheError("The server does not answer.", "Start it.")

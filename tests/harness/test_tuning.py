@@ -283,7 +283,7 @@ def test_trials_that_go_wrong_count_and_come_last(plan, go):
     tuned = go(found)
     assert tuned.complete
     assert tuned.ok
-    one = {trial.settings["weight"]: tried for trial, tried in zip(found.searches[0].trials, tuned.tried["tunable"])}
+    one = dict(zip((t.settings["weight"] for t in found.searches[0].trials), tuned.tried["tunable"], strict=True))
     assert (one[bug].status, one[bug].reason) == ("failed", "ValueError: this weight is a bug")
     assert one[nan].status == "diverged"
     assert one[bug].objective is one[nan].objective is None
@@ -316,7 +316,7 @@ def test_an_untrained_network_without_a_score_is_told_of(plan, go, monkeypatch):
 
     implementation(load_registry([PLUGIN]).benchmark("level"))
     monkeypatch.setattr(sys.modules["hcbench_plugin_tunables"].Level, "score", broken)
-    with pytest.raises(HcbenchError, match="untrained network.*no score today"):
+    with pytest.raises(HcbenchError, match=r"untrained network.*no score today"):
         go(plan(trials=1))
 
 
