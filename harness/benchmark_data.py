@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,9 @@ _VAL_SHARE = 10
 """One in so many images of COCO's train2017 is for validation; val2017 is the test split."""
 
 
-def benchmark_splits(data: str, root: str, *, height: int, width: int, scale: float, cache: Path) -> dict[str, Samples]:
+def benchmark_splits(
+    data: str, root: str, *, height: int, width: int, scale: float, cache: Path, splits: Sequence[str] = SPLITS
+) -> dict[str, Samples]:
     """Samples by split.
 
     Args:
@@ -31,6 +34,7 @@ def benchmark_splits(data: str, root: str, *, height: int, width: int, scale: fl
         scale: Share of the people benchmark's identities, or of COCO's training images; the test split of COCO
             is never cut.
         cache: Folder of rendered and decoded pixels.
+        splits: What is wanted. No other split is read, rendered or handed out (a plugin's data are cut afterwards).
 
     Raises:
         DataError: Nothing here can read such data.
@@ -38,18 +42,18 @@ def benchmark_splits(data: str, root: str, *, height: int, width: int, scale: fl
     if data == "people":
         return {
             split: benchmark_split(split, style=STYLE, height=height, width=width, scale=scale, cache=cache)
-            for split in SPLITS
+            for split in splits
         }
     if data == "coco":
-        return _coco(Path(root), height, width, scale, cache)
+        return _coco(Path(root), height, width, scale, cache, splits)
     further = load_registry().data
     if data in further:
         found: dict[str, Samples] = further[data].splits(Path(root), height, width, cache)
-        return found
+        return {split: found[split] for split in splits}
     raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, ("people", "coco", *further)))
 
 
-def _coco(root: Path, height: int, width: int, scale: float, cache: Path) -> dict[str, Samples]:
+def _coco(root: Path, height: int, width: int, scale: float, cache: Path, splits: Sequence[str]) -> dict[str, Samples]:
     training = coco.load(root, "train2017", height=height, width=width, cache=cache)
     if training.image_id is None:
         raise DataError(f"{training.name} does not know its image ids.", "They are needed to split it by image.")
@@ -62,8 +66,9 @@ def _coco(root: Path, height: int, width: int, scale: float, cache: Path) -> dic
             f"evaluate.scale={scale} leaves no training or no validation image of {len(names)} in {training.name}.",
             "Use a larger scale; 1 is the benchmark.",
         )
-    return {
-        "train": training.subset(np.flatnonzero((~is_val & kept)[position]), name="coco train"),
-        "val": training.subset(np.flatnonzero((is_val & kept)[position]), name="coco val"),
-        "test": coco.load(root, "val2017", height=height, width=width, cache=cache),
+    make: Mapping[str, Callable[[], Samples]] = {
+        "train": lambda: training.subset(np.flatnonzero((~is_val & kept)[position]), name="coco train"),
+        "val": lambda: training.subset(np.flatnonzero((is_val & kept)[position]), name="coco val"),
+        "test": lambda: coco.load(root, "val2017", height=height, width=width, cache=cache),
     }
+    return {split: make[split]() for split in splits}

@@ -20,6 +20,7 @@ from hcbench.harness.options import (
     PluginOption,
     Request,
     TrackingOption,
+    TunedOption,
     WorkersOption,
     WorkspaceOption,
     open_registry,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 FINE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
-_HOW = "How it runs"
+_HOW, _SEARCH = "How it runs", "The search"
 _OF_A_FILE = ("benchmarks", "no_controls", "data", "profile", "config", "sets", "deterministic", "plugin", "protocol")
 """Options of `run` that make sense for weights that are there already."""
 _WIDTH = 140
@@ -127,6 +128,7 @@ def main(
 @takes_request
 def run(
     request: Request,
+    tuned: TunedOption = False,
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
@@ -159,7 +161,7 @@ def run(
     hcbench run -m stablerep --set pretrain.lr=1e-3,3e-4 --benchmarks reid
     """
     console = _console()
-    matrix = _plan(request, workspace, console)
+    matrix = _plan(request, workspace, console, tuned=tuned)
     if dry_run:
         from hcbench.harness.plan_screen import show_plan
 
@@ -176,6 +178,7 @@ def run(
 @takes_request
 def plan(
     request: Request,
+    tuned: TunedOption = False,
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
@@ -192,7 +195,9 @@ def plan(
     from hcbench.harness.plan_screen import show_plan
 
     console = _console()
-    show_plan(console, _plan(request, workspace, console), workspace, tracking_uri, workers, measure=measure)
+    show_plan(
+        console, _plan(request, workspace, console, tuned=tuned), workspace, tracking_uri, workers, measure=measure
+    )
 
 
 @app.command()
@@ -247,6 +252,69 @@ def evaluate(
 
 
 @app.command()
+@functools.partial(takes_request, without=("methods", "no_controls", "seeds", "protocol"))
+def tune(
+    request: Request,
+    methods: Annotated[
+        str, typer.Argument(metavar="METHODS", help="Methods to tune, by comma; see `hcbench list methods`.")
+    ],
+    trials: Annotated[
+        int,
+        typer.Option("--trials", min=1, metavar="N", rich_help_panel=_SEARCH,
+                     help="Trials of each method; the first takes the settings as they are."),
+    ] = 6,
+    share: Annotated[
+        float,
+        typer.Option("--share", metavar="S", rich_help_panel=_SEARCH, show_default="1/6",
+                     help="Images that a trial sees, as a share of those of a run."),
+    ] = 1 / 6,
+    images: Annotated[
+        int | None,
+        typer.Option("--images", min=1, metavar="N", rich_help_panel=_SEARCH,
+                     help="The same as a number, in place of --share."),
+    ] = None,
+    sampler_seed: Annotated[
+        int,
+        typer.Option("--sampler-seed", min=0, metavar="N", rich_help_panel=_SEARCH,
+                     help="Another seed tries other points."),
+    ] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE.yaml", rich_help_panel=_SEARCH,
+                     help="Where the best settings go; the table of trials goes beside it, as FILE-trials.csv."
+                     " Default: tuned.yaml in the workspace, where `hcbench run --tuned` finds it."),
+    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+    tracking_uri: TrackingOption = None,
+    workers: WorkersOption = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", rich_help_panel=_HOW, help="Only show what would be tried, and how long it takes."),
+    ] = False,
+) -> None:  # fmt: skip
+    """Choose learning rates and loss weights: as many trials for every method, judged on validation data alone.
+
+    Interrupted at any time, the same command goes on where it stopped.
+
+    For example:
+
+    hcbench tune genpoccl,stablerep && hcbench run --methods genpoccl,stablerep --tuned
+    """
+    from dataclasses import replace
+
+    from hcbench.harness.tune_screen import Options, run_tune
+
+    options = Options(
+        trials=trials, share=share, images=images, sampler_seed=sampler_seed, out=out, workspace=workspace,
+        tracking_uri=tracking_uri, workers=workers, dry_run=dry_run,
+    )  # fmt: skip
+    ended = run_tune(_console(), replace(request, methods=methods), options)
+    if ended is not None and ended.interrupted:
+        raise typer.Exit(INTERRUPTED)
+    raise typer.Exit(FINE if ended is None or ended.ok else SOME_FAILED)
+
+
+@app.command()
 def report(
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
@@ -260,6 +328,10 @@ def report(
         str | None,
         typer.Option("--compare", metavar="A,B", help="Show budgets, backbones or a swept setting side by side."),
     ] = None,
+    trials: Annotated[
+        bool,
+        typer.Option("--trials", help="Show the trials of `hcbench tune`, which are scored on validation, instead."),
+    ] = False,
 ) -> None:
     """Compare everything that was measured: tables, intervals, ranks, curves.
 
@@ -267,7 +339,7 @@ def report(
     """
     from hcbench.harness import present
 
-    present.show_report(_console(), workspace, tracking_uri, _words(formats), out, _words(compare))
+    present.show_report(_console(), workspace, tracking_uri, _words(formats), out, _words(compare), trials=trials)
 
 
 @app.command()
@@ -380,11 +452,13 @@ def _run(console: Console, matrix: Matrix, workspace: Path, tracking_uri: str | 
     return FINE if outcome.ok else SOME_FAILED
 
 
-def _plan(request: Request, workspace: Path, console: Console) -> Matrix:
+def _plan(request: Request, workspace: Path, console: Console, *, tuned: bool = False) -> Matrix:
+    """The matrix of a request; where `tuned`, with the settings that were tuned in the workspace."""
     from hcbench.harness import effort
     from hcbench.harness.machine import look
+    from hcbench.harness.workspace import Workspace
 
-    resolved, registry = request.resolve()
+    resolved, registry = request.resolve(Workspace(workspace).tuned if tuned else None)
     return effort.plan(resolved, registry, look(), workspace, console.print)
 
 

@@ -1,6 +1,7 @@
 """From defaults, yaml files and the command line to one frozen configuration with the origin of every value.
 
-Layers, later ones win: dataclass defaults, the method card's defaults, profile, recipe, `--config` file, command line.
+Layers, later ones win: dataclass defaults, the method card's defaults, profile, recipe, what `tune` chose (`--tuned`),
+`--config` file, command line.
 Yaml files only override. A setting of `pretrain`, `corpus`, `evaluate` or a method may take several values
 (`--set pretrain.lr=1e-3,3e-4`); their product makes the sections' variants, from which `harness/plan.py` makes cells.
 """
@@ -73,6 +74,7 @@ def resolve(
     *,
     sets: Iterable[str] = (),
     config: Path | None = None,
+    tuned: Path | None = None,
     default_profile: str = "cpu",
 ) -> Resolved:
     """Put all layers together.
@@ -82,12 +84,13 @@ def resolve(
         options: What the command line's own options say.
         sets: Texts "key=value" of `--set`; they win over everything.
         config: A yaml file of the user.
+        tuned: A yaml file that `hcbench tune` wrote; every other file and option of the user wins over it.
         default_profile: The profile where nobody names one.
 
     Raises:
         ConfigError: A key is unknown, a value has the wrong type, or a file cannot be read.
     """
-    user = _file_layer(config, str(config)) if config is not None else []
+    user = [override for path in (tuned, config) if path is not None for override in _file_layer(path, str(path))]
     line = [*options, *(_parse_set(text) for text in sets)]
     layers = [*user, *line]
     profile = _last(layers, "run.profile", default_profile)

@@ -66,7 +66,7 @@ _BYTES_PER_PIXEL = 4
 """Three colours and the part mask."""
 _CHECKPOINT_BYTES = 12e6
 _CELL_KEY = ("method", "backbone", "pretrain.height", "pretrain.width", "pretrain.precision")
-_EVALUATION_KEY = ("benchmark", "data", "protocol", "evaluate.scale", "evaluate.epochs")
+_EVALUATION_KEY = ("benchmark", "data", "protocol", "split", "evaluate.scale", "evaluate.epochs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,8 @@ def read_measured(cells: Iterable[Record], evaluations: Iterable[Record]) -> Mea
                 table.setdefault(key, []).append(record.metrics[name])
     for record in evaluations:
         if seconds := record.tags.get("seconds", ""):
-            key = tuple(record.params.get(name, "") for name in _EVALUATION_KEY)
+            params = {"split": "test", **record.params}  # older stores do not say it
+            key = tuple(params.get(name, "") for name in _EVALUATION_KEY)
             scores.setdefault(key, []).append(float(seconds))
     return Measured(*({key: median(values) for key, values in table.items()} for table in (speeds, memory, scores)))
 
@@ -228,4 +229,5 @@ def cell_key(cell: Cell) -> tuple[str, ...]:
 def _evaluation_key(evaluation: Evaluation) -> tuple[str, ...]:
     """The values of `_EVALUATION_KEY`, as the store writes them."""
     config = evaluation.config
-    return (evaluation.benchmark, evaluation.data, evaluation.protocol, str(config["scale"]), str(config["epochs"]))
+    where = (evaluation.benchmark, evaluation.data, evaluation.protocol, evaluation.split)
+    return (*where, str(config["scale"]), str(config["epochs"]))

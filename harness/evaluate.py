@@ -83,12 +83,13 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
     for split in samples.values():
         if reason := task.skip(split):
             return Ended(evaluation=evaluation, status="skipped", reason=reason)
+    scored = evaluation.split
     if tables.encoder.oracle:
-        return _perfect(task, evaluation, samples["test"])
+        return _perfect(task, evaluation, samples[scored])
     if task.zero_shot:
         if tables.encoder.text is None:
             return Ended(evaluation=evaluation, status="skipped", reason="the encoder has no text tower")
-        return task.score(task.predict(tables.embedded(evaluation)), samples["test"])
+        return task.score(task.predict(tables.embedded(evaluation)), samples[scored])
     features = tables.features(evaluation)
     torch.manual_seed(name_seed("evaluation", evaluation.benchmark, task.config.head_seed))
     chosen = task.fit(
@@ -96,8 +97,8 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
         Split(features=features["val"], samples=samples["val"]),
     )
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
-    predictions = task.predict(Inputs(features=features["test"], captions=samples["test"].captions))
-    return task.score(predictions, samples["test"])
+    predictions = task.predict(Inputs(features=features[scored], captions=samples[scored].captions))
+    return task.score(predictions, samples[scored])
 
 
 def _perfect(task: Task, evaluation: Evaluation, truth: Samples) -> Scores | Ended:
@@ -139,30 +140,33 @@ class Tables:
         self._knobs: dict[str, float] = {}
 
     def samples(self, evaluation: Evaluation) -> dict[str, Samples]:
-        """The splits train, val and test."""
+        """The splits that the evaluation may read."""
         key = self._key(evaluation)
         if key not in self._samples:
             height, width = self.encoder.input_size
             scale = evaluate_config(evaluation).scale
             self._samples[key] = benchmark_splits(
-                evaluation.data, evaluation.root, height=height, width=width, scale=scale, cache=self.cache
-            )
+                evaluation.data, evaluation.root, height=height, width=width, scale=scale, cache=self.cache,
+                splits=evaluation.splits,
+            )  # fmt: skip
         return self._samples[key]
 
-    def features(
-        self, evaluation: Evaluation, splits: Sequence[str] = ("train", "val", "test")
-    ) -> dict[str, FeatureTable]:
-        """Features of these splits, with the evaluation's knobs; those of other knobs are let go of, for memory."""
+    def features(self, evaluation: Evaluation, splits: Sequence[str] | None = None) -> dict[str, FeatureTable]:
+        """Features of these splits (all of `samples` by default), with the evaluation's knobs.
+
+        Features of other knobs are let go of, for memory.
+        """
         if evaluation.knobs != self._knobs:
             self._features.clear()
             self._knobs = dict(evaluation.knobs)
-        return {split: self._table(evaluation, split) for split in splits}
+        return {split: self._table(evaluation, split) for split in splits or evaluation.splits}
 
     def embedded(self, evaluation: Evaluation) -> Inputs:
-        """The test split as the encoder's own towers see it."""
-        features, captions = self.features(evaluation, ["test"])["test"], self.samples(evaluation)["test"].captions
+        """The split that is scored as the encoder's own towers see it."""
+        scored = evaluation.split
+        features, captions = self.features(evaluation, [scored])[scored], self.samples(evaluation)[scored].captions
         _, projection = self.encoder.towers()
-        self.progress(f"captions {evaluation.data}/test", 0, 0)
+        self.progress(f"captions {evaluation.data}/{scored}", 0, 0)
         with torch.no_grad():
             image = copy.deepcopy(projection).cpu()(Features(features.pooled, features.grid, dict(features.tokens)))
         text = self.encoder.embed_text([caption for several in captions or () for caption in several])
@@ -181,7 +185,7 @@ class Tables:
 
     @staticmethod
     def _key(evaluation: Evaluation) -> tuple[Any, ...]:
-        return (evaluation.data, evaluation.root, evaluation.config.get("scale"))
+        return (evaluation.data, evaluation.root, evaluation.config.get("scale"), evaluation.split)
 
 
 class Counted:

@@ -18,11 +18,10 @@ def card_facts(cell: Cell, evaluations: Sequence[Evaluation], registry: Registry
     `default_evaluations` names the one of each benchmark that is also written on the cell's own run: on the benchmark's
     own data, under its first protocol, with the knobs as the method's card recommends them. A sweep leaves it alone.
     """
-    method = registry.method(cell.method)
     default: dict[str, str] = {}
     for one in evaluations:
         card = registry.benchmark(one.benchmark)
-        usual = (card.data[0], card.protocols[0], recommended_knobs(method, cell.method_config, card.name))
+        usual = (card.data[0], card.protocols[0], recommended_knobs(cell, registry, card.name))
         if (one.data, one.protocol, one.knobs) == usual:
             default.setdefault(one.benchmark, one.fingerprint)
     return {

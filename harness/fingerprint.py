@@ -89,6 +89,7 @@ def evaluation_fingerprint(
             "version": evaluation.version,
             "data_name": evaluation.data,
             "protocol": evaluation.protocol,
+            "split": evaluation.split,
             "config": evaluation.config,
             "knobs": evaluation.knobs,
             "data": list(data),

@@ -67,7 +67,10 @@ def import_folder(folder: Path, tracker: Tracker, *, log_checkpoint: bool = Fals
             record = evaluation_record(job, evaluation, source, run)
             tracker.write(record)
             if evaluation.fingerprint in job.facts.get("default_evaluations", ()):
-                tracker.add_metrics(run, {f"{evaluation.benchmark}.{name}": v for name, v in record.metrics.items()})
+                # Validation numbers of a trial must not be read as results.
+                place = "" if evaluation.split == "test" else f"{evaluation.split}."
+                named = {f"{place}{evaluation.benchmark}.{name}": value for name, value in record.metrics.items()}
+                tracker.add_metrics(run, named)
             remove(source)
     if (folder / CHECKPOINT).is_dir():
         for name in (EVALUATIONS, LOSSES):
@@ -117,6 +120,7 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Reco
             **{name: str(value) for name, value in job.facts.get("method", {}).items()},
             "status": status,
             "reason": reason,
+            **tuning_tag(cell),
             "warnings": json.dumps(diagnosis["warnings"]),
             "seconds": str(ledger.get("wall_s", "")),
             **versions(),
@@ -129,7 +133,7 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Reco
 def skipped_record(cell: Cell, facts: Mapping[str, Any]) -> Record:
     """A cell that cannot run, and why."""
     tags = {name: str(value) for name, value in facts.items()}
-    tags |= {"status": "skipped", "reason": cell.skip, **versions()}
+    tags |= {"status": "skipped", "reason": cell.skip, **tuning_tag(cell), **versions()}
     return Record(
         kind=CELL, fingerprint=cell.fingerprint, name=cell.title, params=cell_params(cell), metrics={}, tags=tags
     )
@@ -150,6 +154,7 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
             "version": evaluation.version,
             "data": evaluation.data,
             "protocol": evaluation.protocol,
+            "split": evaluation.split,
             **{f"evaluate.{name}": value for name, value in evaluation.settings.items()},
         },
         metrics=read_json(source / SUMMARY) if done else {},
@@ -166,6 +171,11 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
         artifacts=[source / name for name in EVALUATION_FILES if (source / name).is_file()],
         parent=run,
     )
+
+
+def tuning_tag(cell: Cell) -> dict[str, str]:
+    """The tag by which reports know the cells of a search (`stored.tables`)."""
+    return {"tuning": cell.tuning} if cell.tuning else {}
 
 
 def cell_params(cell: Cell) -> dict[str, Any]:

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from hcbench.errors import ConfigError
 from hcbench.harness.checks import check_knob
 from hcbench.harness.registry import Registry
+from hcbench.harness.settings import Cell
 from hcbench.methods.card import MethodCard
+from hcbench.methods.checkpoint.card import CARD as CHECKPOINT
 
 SHARED = "evaluate"
 """The section whose knobs hold for every method that has them."""
@@ -44,17 +47,16 @@ def check_knobs(asked: Asked, cards: Iterable[MethodCard], registry: Registry) -
             )
 
 
-def knob_points(
-    card: MethodCard, config: Mapping[str, Any], benchmark: str, asked: Asked
-) -> tuple[Mapping[str, float], ...]:
+def knob_points(cell: Cell, registry: Registry, benchmark: str, asked: Asked) -> tuple[Mapping[str, float], ...]:
     """The settings of the knobs that a benchmark is run at, one evaluation each; one empty one without knobs.
 
     Args:
-        card: The method's card.
-        config: The method's own settings.
+        cell: Whose encoder is scored.
+        registry: Where its method's card stands.
         benchmark: Name of the benchmark.
         asked: What the user asked for; a method's own section goes before `evaluate`.
     """
+    card, config = encoder_card(cell, registry)
     axes = []
     for name in card.knobs_of(config):
         own = asked.get(card.name, {}).get(name, _UNASKED)
@@ -65,6 +67,13 @@ def knob_points(
     return tuple({name: value for name, value in point if value is not None} for point in dict.fromkeys(points))
 
 
-def recommended_knobs(card: MethodCard, config: Mapping[str, Any], benchmark: str) -> Mapping[str, float]:
+def recommended_knobs(cell: Cell, registry: Registry, benchmark: str) -> Mapping[str, float]:
     """The settings of the knobs where nobody asks for others."""
-    return knob_points(card, config, benchmark, {})[0]
+    return knob_points(cell, registry, benchmark, {})[0]
+
+
+def encoder_card(cell: Cell, registry: Registry) -> tuple[MethodCard, Mapping[str, Any]]:
+    """The method whose kind of encoder a cell has, and its settings: of given weights, the method of their layout."""
+    card = registry.methods[cell.method]
+    layout = registry.methods.get(cell.method_config["layout"]) if card.name == CHECKPOINT.name else None
+    return (card, cell.method_config) if layout is None else (layout, asdict(layout.config(**layout.defaults)))

@@ -51,6 +51,14 @@ TrackingOption = Annotated[
         rich_help_panel="Where",
     ),
 ]
+TunedOption = Annotated[
+    bool,
+    typer.Option(
+        "--tuned",
+        help="Take the settings that `hcbench tune` chose in this workspace.",
+        rich_help_panel=_SETTINGS,
+    ),
+]
 WorkersOption = Annotated[
     int | None,
     typer.Option(
@@ -150,19 +158,30 @@ class Request:
     ] = False  # fmt: skip
     plugin: PluginOption = None
 
-    def resolve(self) -> tuple[Resolved, Registry]:
+    def resolve(self, tuned: Path | None = None) -> tuple[Resolved, Registry]:
         """The whole configuration, and everything that is registered.
 
+        Args:
+            tuned: The settings that `hcbench tune` chose; None leaves them out.
+
         Raises:
-            ConfigError: Something does not exist or has the wrong type.
+            ConfigError: Something does not exist or has the wrong type, or a method was not tuned.
         """
         from hcbench.harness.config import resolve
         from hcbench.harness.machine import look
 
         registry = open_registry(self.plugin)
+        if tuned is not None and not tuned.is_file():
+            raise ConfigError(
+                f"There are no tuned settings: no {tuned}.",
+                f"Search for them: hcbench tune {self.methods or 'METHODS'}",
+            )
         resolved = resolve(
-            registry, self.overrides(), sets=self.sets or (), config=self.config, default_profile=look().profile
-        )
+            registry, self.overrides(), sets=self.sets or (), config=self.config, tuned=tuned,
+            default_profile=look().profile,
+        )  # fmt: skip
+        if tuned is not None:
+            _check_tuned(resolved, registry)
         return resolved, registry
 
     def overrides(self) -> list[Any]:
@@ -187,24 +206,27 @@ class Request:
         return [Override(key, value, origin) for key, value, origin in named if value is not None]
 
 
-def takes_request(command: Callable[..., Any], only: Collection[str] | None = None) -> Callable[..., Any]:
+def takes_request(
+    command: Callable[..., Any], *, only: Collection[str] | None = None, without: Collection[str] = ()
+) -> Callable[..., Any]:
     """Give a command, whose first parameter is a `Request`, the request's fields as options before its own.
 
     Args:
         command: The command.
         only: Names of the fields that make sense for it; None takes all. The others keep their defaults.
+        without: Names of fields that do not.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
     hints = get_type_hints(Request, include_extras=True)
     shared = [
         inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=hints[item.name])
         for item in fields(Request)
-        if only is None or item.name in only
+        if (only is None or item.name in only) and item.name not in without
     ]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> Any:
-        request = Request(**{item.name: given.pop(item.name) for item in fields(Request) if item.name in given})
+        request = Request(**{item.name: given.pop(item.name) for item in shared})
         return command(request, **given)
 
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
@@ -220,6 +242,18 @@ def open_registry(plugins: list[Path] | None) -> Registry:
     if paths:
         os.environ[PLUGINS_VARIABLE] = os.pathsep.join(paths)
     return load_registry(paths)
+
+
+def _check_tuned(resolved: Resolved, registry: Registry) -> None:
+    """Beside tuned methods, one that is not would lose by neglect."""
+    cards = [registry.method(name) for name in resolved.run.methods]
+    missing = [card.name for card in cards if card.trains and card.name not in resolved.run.tuning_trials]
+    if missing:
+        tuned = ", ".join(resolved.run.tuning_trials) or "no method"
+        raise ConfigError(
+            f"--tuned: {', '.join(missing)} not tuned; the stored settings are of {tuned}.",
+            f"Search for all together: hcbench tune {','.join(card.name for card in cards if card.trains)}",
+        )
 
 
 def _roots(texts: list[str]) -> Mapping[str, str]:

@@ -28,7 +28,7 @@ from hcbench.harness.corpora import (
 )
 from hcbench.harness.fingerprint import FindCode
 from hcbench.harness.given import IMAGENET, given_to
-from hcbench.harness.knobs import check_knobs, knob_points
+from hcbench.harness.knobs import check_knobs, encoder_card, knob_points
 from hcbench.harness.machine import Machine
 from hcbench.harness.registry import Registry
 from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
@@ -47,7 +47,9 @@ Effort = Callable[[Cell], Cell]
 """Gets a cell, not fingerprinted yet, with the images seen of the equal-images rule; gives it with its own."""
 
 
-def make_plan(resolved: Resolved, registry: Registry, machine: Machine, *, effort: Effort | None = None) -> Matrix:
+def make_plan(
+    resolved: Resolved, registry: Registry, machine: Machine, *, effort: Effort | None = None, split: str = "test"
+) -> Matrix:
     """The matrix of a configuration.
 
     Cells come in the order seed, budget (small first), backbone, variant, method, with the controls of a seed
@@ -58,11 +60,12 @@ def make_plan(resolved: Resolved, registry: Registry, machine: Machine, *, effor
         registry: Where its names come from.
         machine: What precision `auto` means.
         effort: Changes the images seen of trained cells, for a configuration that asks for equal compute.
+        split: Of the benchmarks, that is scored: test, or val while settings are being chosen.
 
     Raises:
         HcbenchError: Something does not exist, is out of range, or does not fit.
     """
-    return _Planner(resolved, registry, machine, effort).matrix()
+    return _Planner(resolved, registry, machine, effort, split).matrix()
 
 
 def plan_given(resolved: Resolved, registry: Registry, machine: Machine, cells: Iterable[Cell]) -> Matrix:
@@ -86,6 +89,7 @@ class _Planner:
     registry: Registry
     machine: Machine
     effort: Effort | None = None
+    split: str = "test"
     _facts: dict[Any, CorpusFacts] = field(default_factory=dict)
     _code: FindCode = field(default_factory=lambda: functools.cache(fingerprint.code))
 
@@ -104,6 +108,7 @@ class _Planner:
     def given(self, cells: list[Cell]) -> Matrix:
         """See `plan_given`."""
         self._check()
+        check_knobs(self.resolved.knobs, (encoder_card(cell, self.registry)[0] for cell in cells), self.registry)
         scores = self._benchmarks()
         cells = [self._finished(cell, self.registry.method(cell.method), ()) for cell in cells]
         return Matrix(
@@ -155,6 +160,8 @@ class _Planner:
             checks.check_layout(corpus.layout)
         for text in run.budgets:
             parse_budget(text)
+        for name in run.tuning_trials:
+            self.registry.method(name)
         self._check_data()
 
     def _check_data(self) -> None:
@@ -263,6 +270,7 @@ class _Planner:
             skip=_skip(card, backbone, corpus, facts),
             roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
             profile=self.resolved.run.profile,
+            tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
         )
         cell = given_to(cell, roots)
         if self.effort is not None and cell.images_seen:
@@ -296,10 +304,10 @@ class _Planner:
         return budget.label, images
 
     def _evaluations(self, cell: Cell, scores: list[tuple[TaskCard, str, tuple[str, ...]]]) -> tuple[Evaluation, ...]:
-        run, method = self.resolved.run, self.registry.methods[cell.method]
+        run = self.resolved.run
         evaluations = []
         for (card, data, hashes), config in itertools.product(scores, self.resolved.evaluates):
-            points = knob_points(method, cell.method_config, card.name, self.resolved.knobs)
+            points = knob_points(cell, self.registry, card.name, self.resolved.knobs)
             for protocol, knobs in itertools.product(self._protocols(card, cell), points):
                 evaluation = Evaluation(
                     benchmark=card.name,
@@ -309,6 +317,7 @@ class _Planner:
                     config=asdict(config),
                     knobs=knobs,
                     root="" if data == PEOPLE else str(data_root(data, run.data)),
+                    split=self.split,
                 )
                 name = fingerprint.evaluation_fingerprint(
                     evaluation, cell.fingerprint, card.under(protocol), hashes, self._code

@@ -27,7 +27,7 @@ from hcbench.data.budget import draw_groups
 from hcbench.data.people import dataset
 from hcbench.data.people.cache import Shard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
-from hcbench.harness.benchmark_data import SPLITS, STYLE
+from hcbench.harness.benchmark_data import STYLE
 from hcbench.harness.corpus_view import COCO, PEOPLE, people_spec
 from hcbench.harness.events import Listener, Note, Prepared, Preparing, ignore
 from hcbench.harness.files import read_json, remove, write_json
@@ -115,11 +115,11 @@ def _of_cell(cell: Cell) -> Iterator[Piece]:
 def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[Piece]:
     if evaluation.data == PEOPLE:
         scale = float(evaluation.config["scale"])
-        for split in SPLITS:
+        for split in evaluation.splits:
             shards = dataset.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
             yield from _of_shards(shards, f"people/{split}")
     elif evaluation.data == COCO:
-        for split in ("train2017", "val2017"):
+        for split in ("train2017", *(["val2017"] if "test" in evaluation.splits else [])):
             yield _of_coco("load", evaluation.root, split, height, width)
 
 

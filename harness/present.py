@@ -19,9 +19,9 @@ from hcbench.reports.build import build_report, print_report
 from hcbench.reports.results import Results
 
 
-def read_results(workspace: Path, tracking_uri: str | None) -> Results:
-    """Everything that was measured, as reports want it."""
-    return Results(**tables(open_store(workspace, tracking_uri))._asdict())
+def read_results(workspace: Path, tracking_uri: str | None, split: str = "test") -> Results:
+    """Everything that was measured on a split, as reports want it."""
+    return Results(**tables(open_store(workspace, tracking_uri), split)._asdict())
 
 
 def show_outcome(
@@ -52,9 +52,11 @@ def show_report(
     formats: Sequence[str],
     out: Path | None,
     compare: Sequence[str],
+    *,
+    trials: bool = False,
 ) -> None:
-    """Print the report, write its files, or both."""
-    results = read_results(workspace, tracking_uri)
+    """Print the report, write its files, or both; of what was scored on test, or of the trials of a search."""
+    results = read_results(workspace, tracking_uri, *(["val"] if trials else []))
     files = [name for name in formats if name != "terminal"]
     built = build_report(results, formats=formats, out=out or workspace / "report" if files else None, compare=compare)
     if "terminal" in formats:

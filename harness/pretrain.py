@@ -63,7 +63,9 @@ def pretrain(
         undrawn = draw_figures(method, view, folder, seed=cell.seed, device=device)
         diagnosis = replace(diagnosis, warnings=(*diagnosis.warnings, *undrawn))
         ledger = replace(trained.ledger, generator_s=rendering_seconds(cell, cache))
-    ledger = replace(ledger, threads=torch.get_num_threads(), workers=workers)
+    ledger = replace(
+        ledger, threads=torch.get_num_threads(), workers=workers, tuning_trials=cell.tuning_trials if trains else 0
+    )
     write_json(folder / LEDGER, asdict(ledger))
     write_json(folder / DIAGNOSTICS, {"values": diagnosis.values, "warnings": diagnosis.warnings})
     with replacing(folder / CHECKPOINT) as temporary:

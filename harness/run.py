@@ -32,11 +32,12 @@ from hcbench.harness.prepare import prepare
 from hcbench.harness.registry import Registry, load_registry
 from hcbench.harness.settings import Cell, Evaluation, Matrix
 from hcbench.harness.stored import Known, finished
-from hcbench.harness.tracking import CELL, Tracker
+from hcbench.harness.tracking import CELL, Record, Tracker
 from hcbench.harness.workspace import Workspace
 
 FINE = ("done", "skipped")
 """Statuses that are no failure."""
+TRIALS = "ledger.tuning_trials"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,6 +164,7 @@ class _Run:
                 )
         if cell.fingerprint in known.cells:
             self.cells[cell.fingerprint] = Outcome(status="done", cached=True)
+            self._note_trials(cell, known.cells[cell.fingerprint])
             if not left:
                 return None
         folder = self.place.cell(cell.fingerprint)
@@ -171,6 +173,11 @@ class _Run:
         self._find_checkpoint(cell, folder, known)
         facts = card_facts(cell, evaluations, self.registry)
         return Job(cell=cell, evaluations=left, folder=folder, cache=self.place.cache, facts=facts)
+
+    def _note_trials(self, cell: Cell, record: Record) -> None:
+        """Keep the ledger of a known cell true: a search may have chosen the settings that it had anyway."""
+        if not cell.tuning and cell.images_seen and record.metrics.get(TRIALS, 0) != cell.tuning_trials:
+            self.tracker.add_metrics(record.run, {TRIALS: cell.tuning_trials})
 
     def _find_checkpoint(self, cell: Cell, folder: Path, known: Known) -> None:
         """Fetch a known cell's checkpoint if only the store has it; see that the cell gets into this store."""

@@ -90,6 +90,7 @@ class RunConfig:
         effort: What every method of a comparison is given in equal measure: "images" seen, or "compute" in FLOPs
             (`harness/effort.py`).
         effort_reference: The method whose FLOPs at equal images seen are everybody's FLOPs at equal compute.
+        tuning_trials: Trials that the settings of each method were chosen from, by method; for the ledger.
     """
 
     methods: tuple[str, ...] = ()
@@ -104,6 +105,7 @@ class RunConfig:
     data: Mapping[str, str] = field(default_factory=dict)
     effort: str = "images"
     effort_reference: str = "stablerep"
+    tuning_trials: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,6 +129,8 @@ class Cell:
         effort: The rule that gave `images_seen`: "images" or "compute"; not part of the fingerprint, since that is.
         facts: What tables say of the cell in the place of its method's card: `name` for progress and logs, `title`,
             `supervision` and more. Not part of the fingerprint.
+        tuning: What the cell is in a search ("trial 3"); empty outside of one. Not part of the fingerprint.
+        tuning_trials: Trials that its settings were chosen from; not part of the fingerprint.
     """
 
     method: str
@@ -144,11 +148,14 @@ class Cell:
     profile: str = "cpu"
     effort: str = "images"
     facts: Mapping[str, str] = field(default_factory=dict)
+    tuning: str = ""
+    tuning_trials: int = 0
 
     @property
     def title(self) -> str:
         """How progress and logs call the cell."""
-        return f"{self.facts.get('name', self.method)} {self.budget} seed {self.seed}"
+        name = self.facts.get("name", self.method)
+        return " ".join(filter(None, (f"{name} {self.budget} seed {self.seed}", self.tuning)))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,6 +171,7 @@ class Evaluation:
         knobs: Settings of the encoder's forward pass (SOLIDER's lambda); empty where it has none.
         fingerprint: The cell's fingerprint and all of the above, and the code that is used.
         root: Root of real data; not part of the fingerprint.
+        split: What is scored: test, or val while settings are being chosen.
     """
 
     benchmark: str
@@ -174,6 +182,12 @@ class Evaluation:
     knobs: Mapping[str, float] = field(default_factory=dict)
     fingerprint: str = ""
     root: str = ""
+    split: str = "test"
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """The splits that may be read: one that scores val never meets test."""
+        return tuple(dict.fromkeys(("train", "val", self.split)))
 
     @property
     def title(self) -> str:

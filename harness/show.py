@@ -84,6 +84,8 @@ def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> Non
     usual = {item.name for item in fields(EvaluateConfig)}
     knobs = [f"{name} {value}" for name, value in _below("evaluate.", params).items() if name not in usual]
     heading = [f"{params['benchmark']} {params['version']} on {params['data']}", params["protocol"], *knobs]
+    if (split := params.get("split", "test")) != "test":
+        heading.append(f"scored on {split}")
     title = f"\n{', '.join(heading)}"
     console.print(Text(title, style="bold") + Text(f"  {record.fingerprint[:8]}", style="dim"))
     if record.status != "done":

@@ -47,10 +47,21 @@ class Tables(NamedTuple):
     footer: Mapping[str, str]
 
 
-def tables(tracker: Tracker) -> Tables:
-    """Everything in the store as tidy tables; replicates are read when they are asked for."""
-    cells = tracker.records(CELL)
-    evaluations = tracker.records(EVALUATION)
+def tables(tracker: Tracker, split: str = "test") -> Tables:
+    """Everything in the store as tidy tables; replicates are read when they are asked for.
+
+    Args:
+        tracker: The store.
+        split: Split that the scores are of. `val` gives the trials of `hcbench tune`; without it they are left out, but
+            for those that a run has scored on test as well.
+    """
+    evaluations = [record for record in tracker.records(EVALUATION) if record.params.get("split", "test") == split]
+    scored = {record.tags.get("cell") for record in evaluations}
+    cells = [
+        record
+        for record in tracker.records(CELL)
+        if ("tuning" in record.tags) == (split != "test") or record.fingerprint in scored
+    ]
     names = {record.fingerprint for record in cells}
     evaluations = [record for record in evaluations if record.tags.get("cell") in names]
     rows = [row for record in evaluations for row in _score_rows(record)]
@@ -58,7 +69,7 @@ def tables(tracker: Tracker) -> Tables:
         cells=_frame([_cell_row(record) for record in cells], CELL_COLUMNS),
         scores=_frame(rows, SCORE_COLUMNS),
         replicates=Replicates(tracker, [record for record in evaluations if record.status == "done"]),
-        footer=_footer(tracker, cells),
+        footer=_footer(tracker, cells) | ({} if split == "test" else {"scored on": f"the split {split}"}),
     )
 
 

@@ -44,6 +44,16 @@ class Workspace:
         return self.root / "mlflow.db"
 
     @property
+    def tuning(self) -> Path:
+        """Optuna's SQLite file: finished trials."""
+        return self.root / "tuning.db"
+
+    @property
+    def tuned(self) -> Path:
+        """The settings that the last search chose."""
+        return self.root / "tuned.yaml"
+
+    @property
     def artifacts(self) -> Path:
         """MLflow's artifacts."""
         return self.root / "artifacts"

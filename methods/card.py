@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hcbench.methods.space import LEARNING_RATE, Space
+
 SUPERVISION = {
     "control": "controls (no pre-training)",
     "images": "images only",
@@ -66,6 +68,7 @@ class MethodCard:
             benchmark to the value recommended for it. Users set them as `evaluate.<knob>` or `<method>.<knob>`.
         knobs_with: The setting that must not be 0 for the encoder to have its knobs; empty = it always has them.
         text_tower: The setting with which the encoder keeps a text tower; "always", or empty where none does.
+        space: What `hcbench tune` tries beside the learning rate, which it tries for every method that trains.
     """
 
     name: str
@@ -90,6 +93,7 @@ class MethodCard:
     knobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     knobs_with: str = ""
     text_tower: str = ""
+    space: Space = field(default_factory=dict)
 
     @property
     def required(self) -> frozenset[str]:
@@ -103,3 +107,8 @@ class MethodCard:
     def has_text_tower(self, config: Mapping[str, Any]) -> bool:
         """Whether an encoder trained with these settings can compare images with texts by itself."""
         return self.text_tower == "always" or bool(self.text_tower and config[self.text_tower])
+
+    @property
+    def search_space(self) -> Space:
+        """All that `hcbench tune` tries; empty where nothing is trained."""
+        return {**LEARNING_RATE, **self.space} if self.trains else {}

@@ -132,7 +132,7 @@ class OksMetrics:
         # Running sums of whole numbers are several times faster than of floats, and exact either way.
         kind = np.int32 if np.issubdtype(array.dtype, np.integer) else np.float64
         tables = []
-        for start in range(0, len(array), _BLOCK):
+        for start in range(0, max(1, len(array)), _BLOCK):  # without resamples an empty block still has the shape
             block = array[start : start + _BLOCK].astype(kind)
             tables.append(np.stack([_accumulate(matches, block) for matches in self.matches]))
         ap, ar = np.moveaxis(np.concatenate(tables, axis=2), 1, 0)  # each (3 areas, B, 10 thresholds)

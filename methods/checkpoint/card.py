@@ -57,6 +57,7 @@ CARD = MethodCard(
     implementation="hcbench.methods.checkpoint.method:Checkpoint",
     sampling="images",
     trains=False,
+    text_tower="vocabulary",
 )
 
 

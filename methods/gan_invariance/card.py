@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.space import WEIGHT_FACTOR, Around, Choice
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,4 +209,9 @@ CARD = MethodCard(
     sampling="images",
     licence="MIT, with files under CC BY-NC-SA 4.0 (NVIDIA) that were not used",
     deviations=DEVIATIONS,
+    space={
+        "gan_lr": Around(4.0, when="generation"),
+        "id_w": Around(WEIGHT_FACTOR, when="mixup"),
+        "min_samples": Choice((2, 4, 8)),  # what makes a cluster depends on the size of the corpus
+    },
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.space import WEIGHT_FACTOR, Around, Space
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,6 +62,8 @@ def paper_lr(batch_images: int, *, base: float = 1.5e-4) -> float:
     return round(base * batch_images / 256, 12)
 
 
+HAP_SPACE: Space = {"gamma_align": Around(WEIGHT_FACTOR)}
+
 HAP_DEVIATIONS = (
     Deviation(
         point="number of body parts",
@@ -113,6 +116,7 @@ CARD = MethodCard(
     config=Config,
     implementation="hcbench.methods.genpoccl.method:GenPoCCL",
     backbones=("vit",),
+    space={**HAP_SPACE, "gamma_mp": Around(WEIGHT_FACTOR)},
     deviations=(
         *HAP_DEVIATIONS,
         Deviation(

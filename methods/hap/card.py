@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hcbench.methods.card import MethodCard
-from hcbench.methods.genpoccl.card import HAP_DEVIATIONS, Config
+from hcbench.methods.genpoccl.card import HAP_DEVIATIONS, HAP_SPACE, Config
 
 CARD = MethodCard(
     name="hap",
@@ -22,4 +22,5 @@ CARD = MethodCard(
     backbones=("vit",),
     licence="none stated",
     deviations=HAP_DEVIATIONS,
+    space=HAP_SPACE,
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.space import WEIGHT_FACTOR, Around
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,4 +138,5 @@ CARD = MethodCard(
     text_tower="always",
     licence="MIT",
     deviations=DEVIATIONS,
+    space={"lambda_tic": Around(WEIGHT_FACTOR), "lambda_iap": Around(WEIGHT_FACTOR)},
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.space import WEIGHT_FACTOR, Around, Range
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -120,6 +121,10 @@ CARD = MethodCard(
     backbones=("vit", "swin"),
     licence="none stated; DINO, which it builds on: Apache-2.0",
     trained_on=("LUPerson",),
+    space={
+        "semantic_loss": Around(WEIGHT_FACTOR),
+        "dino_fraction": Range(0.3, 0.95, when="semantic_loss"),
+    },
     # README of each task; parsing's scripts ship 0. Text ReID is none of the official tasks and follows ReID.
     knobs={"lambda": {"reid": 0.2, "text-reid": 0.2, "attributes": 0.8, "pose": 0.8, "parsing": 0.8}},
     knobs_with="semantic_loss",

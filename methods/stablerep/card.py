@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.space import WEIGHT_FACTOR, Around
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,4 +116,5 @@ CARD = MethodCard(
     text_tower="language",
     licence="Apache-2.0",
     deviations=DEVIATIONS,
+    space={"text_weight": Around(WEIGHT_FACTOR, when="language")},
 )

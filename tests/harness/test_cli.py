@@ -18,7 +18,7 @@ from hcbench.harness.run import Outcome, RunOutcome
 from hcbench.harness.settings import Matrix
 
 COMMANDS = (
-    ("--help",), ("run", "--help"), ("plan", "--help"), ("evaluate", "--help"), ("list", "methods"),
+    ("--help",), ("run", "--help"), ("plan", "--help"), ("evaluate", "--help"), ("tune", "--help"), ("list", "methods"),
     ("list", "benchmarks"), ("list", "backbones"), ("list", "corpora"), ("config", "show"), ("data", "list"),
 )  # fmt: skip
 
@@ -65,7 +65,9 @@ print([name for name in %r if name in sys.modules], seconds, file=sys.stderr)
 
 
 @pytest.mark.parametrize(
-    ("words", "limit_s"), [(("--help",), 1.0), (("run", "--help"), 1.0), (("list", "methods"), 1.5)], ids=str
+    ("words", "limit_s"),
+    [(("--help",), 1.0), (("run", "--help"), 1.0), (("tune", "--help"), 1.0), (("list", "methods"), 1.5)],
+    ids=str,
 )
 def test_looking_things_up_loads_nothing_heavy_and_is_fast(words: tuple[str, ...], limit_s: float) -> None:
     # Processor seconds: about 0.35 on an idle machine; the limit leaves room for slow and busy ones.
@@ -114,6 +116,15 @@ def test_python_m_does_the_same() -> None:
         (("run", "-m", "stablerep", "--plugin", "absent.py"), "no plugin file"),
         (("run", "-m", "stablerep", "--nonsense"), "No such option"),
         (("run", "-m", "stablerep", "--workers", "0"), "Invalid value"),
+        (("run", "-m", "stablerep", "--tuned"), "hcbench tune stablerep"),
+        (("tune", "stablrep"), "Did you mean 'stablerep'?"),
+        (("tune", "random"), "not trained"),
+        (("tune", "mae", "--budget", "1pct,3pct"), "one of the budgets"),
+        (("tune", "mae", "--set", "mae.lr=1e-3,1e-4"), "mae.lr has 2 values"),
+        (("tune", "mae", "--share", "1.5"), "at most 1"),
+        (("tune", "mae", "--out", "best.json"), "--out best.yaml"),
+        (("tune", "mae", "--benchmarks", "ried"), "Did you mean 'reid'?"),
+        (("tune",), "Missing argument"),
         (("report",), "holds no results"),
         (("show", "abc"), "holds no results"),
         (("ui",), "holds no results"),
@@ -207,6 +218,24 @@ def test_options_reach_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         "workspace": Path("ws"), "workers": 3, "fail_fast": True, "fresh": True, "log_checkpoints": True,
         "tracking_uri": "http://host",
     }  # fmt: skip
+
+
+def test_tuned_settings_stand_between_recipe_and_the_users_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    calls = _ends(monkeypatch, status="done")
+    (tmp_path / "ws").mkdir()
+    (tmp_path / "ws" / "tuned.yaml").write_text(
+        "run: {tuning_trials: {genpoccl: 6}}\ngenpoccl: {lr: 2.0e-3, gamma_mp: 0.3, gamma_align: 0.2}\n"
+    )
+    (tmp_path / "mine.yaml").write_text("genpoccl: {gamma_align: 0.7}\n")
+    words = ("--tuned", "--workspace", "ws", "--config", "mine.yaml", "--no-controls")
+    assert call("run", "-m", "genpoccl", *words).exit_code == 0
+    (cell,) = calls[0]["matrix"].cells
+    found = cell.method_config
+    assert (found["lr"], found["gamma_mp"], found["gamma_align"], found["pose_proj"]) == (2e-3, 0.3, 0.7, "mlp")
+    assert cell.tuning_trials == 6
+    answer = call("run", "-m", "genpoccl,mae", *words)
+    assert answer.exit_code == 2
+    assert "mae not tuned; the stored settings are of genpoccl" in answer.output
 
 
 def test_errors_of_a_run_exit_with_2(monkeypatch: pytest.MonkeyPatch) -> None:

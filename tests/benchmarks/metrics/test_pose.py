@@ -51,6 +51,7 @@ def test_no_results_score_zero_not_an_error():
     assert (result.ap, result.ar50) == (0.0, 0.0)
     assert np.isnan(result.ap_m)
     assert (result.replicates(np.ones((3, 6)))["AP"] == 0).all()
+    assert result.replicates(np.ones((0, 6)))["AP"].shape == (0,), "no resamples are fine"
 
 
 def test_an_image_without_persons_only_adds_false_positives():
