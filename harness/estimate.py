@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # dino to supervised were measured on another day, beside stablerep, and are scaled to its 75.
 IMAGES_PER_S = {
     "genpoccl": 37.0, "hap": 60.0, "mae": 150.0, "simclr": 45.0, "stablerep": 75.0,
-    "dino": 20.5, "solider": 17.0, "plip": 19.5, "supervised": 75.0,
+    "dino": 20.5, "solider": 17.0, "plip": 19.5, "gan-invariance": 11.0, "supervised": 75.0,
 }  # fmt: skip
 """Images seen per second of training."""
 

@@ -113,10 +113,12 @@ def test_the_ledger_counts_labels_that_are_given(view):
         view, identity=np.where(view.group == 0, -1, view.group), captions=tuple((f"c{g}", "all") for g in view.group)
     )
     assert facts_of_view(labelled, frozenset({"images"})) == {
-        "images_stored": 32, "groups": 0, "identities": 0, "poses": 0, "captions": 0,
+        "images_stored": 32, "groups": 0, "identities": 0, "poses": 0, "captions": 0, "attributes": 0,
     }  # fmt: skip
     found = facts_of_view(labelled, frozenset({"group", "identity", "captions"}))
     assert (found["groups"], found["identities"], found["captions"]) == (11, 10, 12)
+    told = replace(view, attributes=np.zeros((32, 3), np.int8))
+    assert facts_of_view(told, frozenset({"attributes"}))["attributes"] == 3
 
 
 def step(index, total=20):
