@@ -119,7 +119,7 @@ def answer(question: Question) -> Fit:
         backbone=type(encoder).__name__ if spec is None else spec.backbone.removeprefix("timm:"),
         height=height,
         width=width,
-        text=f"{Path(question.path).name}: a checkpoint of hcbench",
+        text=f"{question.path}: a checkpoint of hcbench, {height}x{width}",
     )
     if layout == OWN or report is None:
         return facts
