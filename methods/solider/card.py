@@ -107,6 +107,14 @@ DINO_DEVIATIONS = (
         why="clothing colour tells people apart; hue jitter removes it",
     ),
     Deviation(
+        point="short runs (cpu recipe only)",
+        official="a moving mean is taken off the teacher's outputs; no batch norm in the head; temperatures .1 and .04",
+        ours="prototypes share every batch alike (SwAV, DINOv2); batch norm in the head (DINO's own option), of each "
+        "size of crop apart; KoLeo (DINOv2); lower temperatures",
+        why="a moving mean lets a teacher that moves fast collapse, and one that moves slowly says nothing in a few "
+        "hundred steps (docs/default-recipe.md)",
+    ),
+    Deviation(
         point="last layer of the head",
         official="weight normalisation with a frozen gain of 1",
         ours="unit rows, written out",
@@ -143,7 +151,8 @@ CARD = MethodCard(
         Deviation(
             point="second stage",
             official="a run of its own, at a tenth of the learning rate; warm-up, centre and frozen layer begin again",
-            ours="goes on inside one budget: learning rate and centre go on, the momentum begins again",
+            ours="goes on inside one budget: centre and learning rate go on (restart=true: the learning rate begins "
+            "again, in full), the momentum begins again",
             why="both stages count against images seen",
         ),
         Deviation(
@@ -157,6 +166,24 @@ CARD = MethodCard(
             official="scikit-learn per image on the CPU: two-means on norms, K-means",
             ours="batched: the exact best split of norms, K-means from one k-means++ start",
             why="speed; the exact split is never worse",
+        ),
+        Deviation(
+            point="teacher pass at lambda = 1",
+            official="over all images",
+            ours="over those that the teacher has not seen at lambda = 1 already",
+            why="the same labels for half the cost",
+        ),
+        Deviation(
+            point="part head's temperature (cpu recipe only)",
+            official="1: logits are bare cosines",
+            ours="0.1",
+            why="at 1 the semantic gradient in the blocks is a ninth of DINO's or less, and the knob moves nothing",
+        ),
+        Deviation(
+            point="controller's learning rate (cpu recipe only)",
+            official="that of all weights",
+            ours="20 times that",
+            why="its maps have two inputs, not hundreds, so that the same rate moves what they give a hundredth as far",
         ),
         Deviation(
             point="images with equal tokens",

@@ -168,6 +168,7 @@ class Solider(Method):
 
         What the teacher has `seen` of them at `lam` (N,) is not computed again where that was 1.
         """
+        # DEVIATION (tinyvision/SOLIDER main_solider.py 356-372): there over all images, whatever was seen.
         if seen is None or lam is None:
             return self.part_map(self.encode(self.encoder, images, torch.ones(len(images), device=images.device)))
         out, rest = self.part_map(seen), (lam < 1).nonzero()[:, 0]
@@ -192,6 +193,11 @@ class Solider(Method):
         """
         config = self.config
         pooled = [intact.pooled, *([self.encode(self.student, small, lam).pooled] if len(small) else [])]
+        if config.head_norm and min(len(vectors) for vectors in pooled) < 2:
+            raise MethodError(
+                "Batch norm in the head needs two crops of a size in a batch, but there is one.",
+                "Raise the batch size, or set head_norm=false.",
+            )
         frozen = step.index < config.freeze_last_layer * step.total
         # Each size of crop on its own: batch norm would see their difference first, which the teacher never sees.
         outputs = torch.cat([self.head(vectors, frozen=frozen) for vectors in pooled])
@@ -252,6 +258,10 @@ class Solider(Method):
         if hidden.any():
             log["erased_accuracy"] = right[: len(rows)][hidden].mean()
         return loss, {"semantic_loss": loss.detach(), **log}
+
+    def diagnostics(self) -> dict[str, float]:
+        """How far the saved encoder's knob moves features; see `Controller.reach`."""
+        return {"lambda_reach": self.encoder.controller.reach()} if self.semantic else {}
 
     @torch.no_grad()
     def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

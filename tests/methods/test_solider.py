@@ -25,6 +25,7 @@ from hcbench.methods.solider.card import CARD, Config, paper_lr
 from hcbench.methods.solider.labels import PartLabels, part_labels
 from hcbench.methods.solider.method import SEMANTIC, Solider, erase_part
 from hcbench.methods.solider.networks import ControlledSwin, ControlledVit, Controller, controlled
+from hcbench.methods.solider.spread import koleo
 
 SIZE = (32, 16)
 SMALL = {"head_hidden": 16, "head_bottleneck": 8, "head_outputs": 12, "local_crops": 1, "center_momentum": 0.5}
@@ -112,6 +113,17 @@ def test_controller_is_the_affine_map_of_the_paper():
         w = F.softplus(controller.scale[0].weight @ s + controller.scale[0].bias)
         expected = x[image] * w + controller.shift[0].weight @ s + controller.shift[0].bias
         torch.testing.assert_close(out[image], expected)
+
+
+@torch.no_grad()
+def test_reach_of_the_controller():
+    controller = Controller([6, 4], start="identity", dead=[4])
+    assert controller.reach() == 0
+    controller.shift[1].weight[:, 0] = 3.0  # 4 of the 20 numbers that lambda may change
+    assert controller.reach() == pytest.approx((4 * 9 / 20) ** 0.5)
+    controller.scale[2].weight.fill_(5.0)  # nothing reads it
+    assert controller.reach() == pytest.approx((4 * 9 / 20) ** 0.5)
+    assert make().diagnostics() == {"lambda_reach": 0.0}
 
 
 @torch.no_grad()
@@ -347,6 +359,19 @@ def test_head_with_batch_norm_takes_statistics_of_each_size_of_crop(centering):
     assert torch.isfinite(out.loss)
     assert method.head.mlp[1].weight.grad is not None
     assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in method.part_head.modules())
+    lonely = {**views_of(method, lam=(1.0,)), "images": torch.zeros(2, 3, *SIZE), "locals": torch.zeros(1, 3, 16, 8)}
+    with pytest.raises(MethodError, match="there is one"):
+        only(method.objectives(lonely, FIRST))
+
+
+def test_koleo_is_added_for_each_global_crop():
+    method, plain = make(koleo=0.5), make()
+    found, expected = (only(m.objectives(views_of(m), FIRST)) for m in (method, plain))
+    first, second = method.student(views_of(method)["images"], **{"lambda": 0.0}).pooled.chunk(2)
+    spread = (koleo(first) + koleo(second)) / 2
+    torch.testing.assert_close(found.parts["koleo"], spread.detach())
+    torch.testing.assert_close(found.loss, expected.loss + 0.5 * spread)
+    assert "koleo" not in expected.parts
 
 
 def test_last_layer_rests_at_first():
@@ -419,10 +444,15 @@ def test_resuming_in_the_second_stage_gives_the_same_numbers():
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), again.parameters(), strict=True))
 
 
-def test_the_loop_trains_both_stages_and_resumes_exactly(tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"head_norm": True, "centering": "sinkhorn", "koleo": 0.5, "restart": True, "controller_lr": 20.0}],
+    ids=["official", "short"],
+)
+def test_the_loop_trains_both_stages_and_resumes_exactly(tmp_path, settings):
     images = batch(24).images.numpy()
     view = Samples(name="noise", fingerprint="noise", images=images, ids=np.array([f"n{i}" for i in range(24)]))
-    settings = {"groups_per_batch": 4, "images_per_group": 2, "height": 32, "width": 16, "precision": "fp32"}
+    shape = {"groups_per_batch": 4, "images_per_group": 2, "height": 32, "width": 16, "precision": "fp32"}
     cell = Cell(
         method="solider",
         budget="24",
@@ -431,13 +461,13 @@ def test_the_loop_trains_both_stages_and_resumes_exactly(tmp_path):
         seed=0,
         backbone="vit-mini8",
         corpus=CorpusConfig(name="noise"),
-        pretrain=PretrainConfig(**settings, log_every=1),
+        pretrain=PretrainConfig(**shape, log_every=1),
         method_config={},
         fingerprint="cell",
     )
 
     def build():
-        method = make(dino_fraction=0.5, teacher_momentum=0.5)
+        method = make(dino_fraction=0.5, teacher_momentum=0.5, **settings)
         # Noise shows no parts; keeping every view gives every step something to learn.
         plain = method.labels
         method.labels = lambda tokens, *_: dataclasses.replace(plain(tokens), kept=torch.ones(len(tokens), dtype=bool))
@@ -515,6 +545,7 @@ def test_errors():
         {"local_crops": -1},
         {"controller_start": "zero"},
         {"controller_lr": 0.0},
+        {"koleo": -0.1},
         {"centering": "median"},
     ):
         with pytest.raises(ConfigError, match=next(iter(setting))):
