@@ -43,7 +43,7 @@ from hcbench.methods.parts.multicrop import crop_views, half_size, multicrop
 from hcbench.methods.solider.card import CARD, Config
 from hcbench.methods.solider.figures import label_grid
 from hcbench.methods.solider.labels import PartLabels, part_labels
-from hcbench.methods.solider.networks import KNOB, STARTS, StageFeatures, controlled
+from hcbench.methods.solider.networks import KNOB, STARTS, ControlledEncoder, StageFeatures, controlled
 from hcbench.methods.solider.spread import koleo
 from hcbench.methods.solider.targets import CENTERINGS, log_targets
 
@@ -93,7 +93,7 @@ class Solider(Method):
 
     def param_groups(self) -> tuple[OptimiserSpec, ...]:
         """One optimiser; the controller has a learning rate of its own."""
-        controller = self.student.controller if self.semantic else nn.Identity()
+        controller = self.student.controller if isinstance(self.student, ControlledEncoder) else nn.Identity()
         own = {id(p) for p in controller.parameters()}
         groups = [replace(g, params=[p for p in g.params if id(p) not in own]) for g in split_decay(self)]
         factor = self.config.controller_lr
@@ -261,7 +261,7 @@ class Solider(Method):
 
     def diagnostics(self) -> dict[str, float]:
         """How far the saved encoder's knob moves features; see `Controller.reach`."""
-        return {"lambda_reach": self.encoder.controller.reach()} if self.semantic else {}
+        return {"lambda_reach": self.encoder.controller.reach()} if isinstance(self.encoder, ControlledEncoder) else {}
 
     @torch.no_grad()
     def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:

@@ -67,7 +67,7 @@ class Controller(nn.Module):
     @torch.no_grad()
     def reach(self) -> float:
         """How far lambda moves features: root mean square of what scales and shifts change from lambda 0 to 1."""
-        ends = torch.eye(2, device=self.scale[0].weight.device)
+        ends = torch.eye(2, device=next(self.parameters()).device)
         pairs = zip(self.scale[: self.entries], self.shift[: self.entries], strict=True)
         changes = [torch.cat([F.softplus(scale(ends)), shift(ends)], dim=1).diff(dim=0) for scale, shift in pairs]
         return float(torch.cat(changes, dim=1).square().mean().sqrt())
