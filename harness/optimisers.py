@@ -30,7 +30,8 @@ def schedule(done: int, total: int, warmup: float) -> float:
 class Optimisers:
     """All optimisers of a method by name.
 
-    An optimiser that is only stepped in some stages has its schedule over the steps of those stages.
+    An optimiser that is only stepped in some stages has its schedule over the steps of those stages; one that restarts
+    has a schedule of its own in each.
 
     Args:
         specs: What the method names.
@@ -87,6 +88,8 @@ class Optimisers:
         spec = self.specs[name]
         if not spec.scheduled:
             return 1.0
+        if spec.restarts:
+            return schedule(step.stage_index, self.stage_steps[step.stage], self.config.warmup)
         active = [s for s in self.stage_steps if not spec.stages or s in spec.stages]
         before = sum(self.stage_steps[s] for s in active[: active.index(step.stage)])
         total = sum(self.stage_steps[s] for s in active)

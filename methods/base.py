@@ -47,6 +47,7 @@ class OptimiserSpec:
         lr: Base learning rate; None takes the recipe's.
         betas: None takes the recipe's.
         scheduled: Whether warm-up and decay of the recipe apply.
+        restarts: Whether they begin anew with every stage, as where a paper's stages are runs of their own.
         stages: Names of the stages in which the optimiser is stepped; empty = all.
     """
 
@@ -56,6 +57,7 @@ class OptimiserSpec:
     lr: float | None = None
     betas: tuple[float, float] | None = None
     scheduled: bool = True
+    restarts: bool = False
     stages: tuple[str, ...] = ()
 
 

@@ -57,7 +57,7 @@ def project_per_view(projector: nn.Module, features: Tensor, views: int) -> Tens
 
 
 class DinoHead(nn.Module):
-    """DINO's head: an MLP without batch norm, then cosines with the rows of a prototype matrix.
+    """DINO's head: an MLP, by default without batch norm, then cosines with the rows of a prototype matrix.
 
     A weight-normalised last layer whose gain is fixed at 1 (DINO vision_transformer.py, DINOHead) is a linear map
     with unit rows: it is written as that, with one parameter less.
@@ -68,14 +68,18 @@ class DinoHead(nn.Module):
         bottleneck: Width of the vectors that are compared with prototypes.
         outputs: Prototypes.
         layers: Layers of the MLP, at least 1.
+        norm: Batch norm after every hidden layer (DINO's use_bn_in_head); the vectors (N, D) are then one batch.
     """
 
-    def __init__(self, dim: int, *, hidden: int, bottleneck: int, outputs: int, layers: int = 3) -> None:
+    def __init__(
+        self, dim: int, *, hidden: int, bottleneck: int, outputs: int, layers: int = 3, norm: bool = False
+    ) -> None:
         super().__init__()
         widths = [dim, *[hidden] * (layers - 1), bottleneck]
         modules: list[nn.Module] = []
         for width_in, width_out in itertools.pairwise(widths):
-            modules += [nn.GELU()] if modules else []
+            if modules:
+                modules += [nn.BatchNorm1d(width_in), nn.GELU()] if norm else [nn.GELU()]
             modules.append(nn.Linear(width_in, width_out))
         self.mlp = nn.Sequential(*modules)
         for module in self.mlp:

@@ -15,9 +15,11 @@ class Config:
     Attributes:
         semantic_loss: Weight of the semantic loss; 0 leaves out the controller, the part head and the second stage.
         dino_fraction: Share of images seen before the semantic loss begins; 0 trains with it from the start.
+        restart: Whether warm-up and decay of the learning rate begin anew with the semantic loss.
         parts: Body parts K that an image is clustered into.
         lambda_share: Probability that an image is trained with lambda = 1 instead of 0.
         default_lambda: Lambda of the saved encoder where none is given.
+        controller_lr: Factor on the learning rate of the controller.
         controller_start: "official" or "identity", see `networks.Controller`; "auto" is the released one on a Swin
             and the identity on a ViT.
         label_tokens: Tokens that pseudo labels are made of, at the least: a Swin whose last map is coarser gives an
@@ -28,10 +30,13 @@ class Config:
         head_hidden: Width of the heads' hidden layers.
         head_bottleneck: Width of the vectors that are compared with prototypes.
         head_outputs: Prototypes of the DINO head.
+        head_norm: Batch norm in the DINO head, which shows what differs between images from the first step on.
         freeze_last_layer: Share of the run in which the prototypes of the DINO head rest.
         local_crops: Small crops of each image, at half the height and width.
         student_temp: Softmax temperature of the student.
         teacher_temp: Softmax temperature of the teacher.
+        centering: What keeps the teacher's outputs apart, "mean" or "sinkhorn"; see `targets.py`.
+        koleo: Weight of the KoLeo loss on the student's global crops, which keeps images apart; see `spread.py`.
         center_momentum: Of the teacher's centre.
         teacher_momentum: Of the teacher's weights at the start of a stage; 1 at its end.
         augmentation: Name of a multi-crop of `hcbench.methods.parts.multicrop`.
@@ -41,9 +46,11 @@ class Config:
 
     semantic_loss: float = 1.0  # main_solider.py --semantic_loss
     dino_fraction: float = 10 / 11  # run_dino.sh: 100 epochs; resume_solider.sh: 10
+    restart: bool = False  # resume_solider.sh begins anew, at a tenth of the rate
     parts: int = 3  # main_solider.py --partnum
     lambda_share: float = 0.5  # main_solider.py 373
     default_lambda: float = 0.0  # swin_transformer.py: semantic_weight
+    controller_lr: float = 1.0  # main_solider.py: one rate for all
     controller_start: str = "auto"  # ours
     label_tokens: int = 32  # ours; 256x128 pixels have 8x4 tokens of a Swin
     kmeans_steps: int = 10  # ours; scikit-learn runs until centres rest
@@ -52,10 +59,13 @@ class Config:
     head_hidden: int = 2048  # vision_transformer.py: DINOHead
     head_bottleneck: int = 256  # vision_transformer.py: DINOHead
     head_outputs: int = 65536  # main_solider.py --out_dim
+    head_norm: bool = False  # main_solider.py --use_bn_in_head
     freeze_last_layer: float = 0.01  # main_solider.py --freeze_last_layer: 1 epoch of 100
     local_crops: int = 8  # main_solider.py --local_crops_number
     student_temp: float = 0.1  # main_solider.py: DINOLoss
     teacher_temp: float = 0.04  # main_solider.py --teacher_temp, no warm-up
+    centering: str = "mean"  # DINOv2: "sinkhorn"
+    koleo: float = 0.0  # DINOv2: 0.1
     center_momentum: float = 0.9  # main_solider.py: DINOLoss
     teacher_momentum: float = 0.996  # main_solider.py --momentum_teacher
     augmentation: str = "people"  # the recipe's; paper: "dino"
@@ -96,6 +106,14 @@ DINO_DEVIATIONS = (
         official="hue, grey and solarisation",
         ours="the recipe's brightness, contrast and saturation (paper recipe: official)",
         why="clothing colour tells people apart; hue jitter removes it",
+    ),
+    Deviation(
+        point="short runs (cpu recipe only)",
+        official="a moving mean is taken off the teacher's outputs; no batch norm in the head; temperatures .1 and .04",
+        ours="prototypes share every batch alike (SwAV, DINOv2); batch norm in the head (DINO's own option), of each "
+        "size of crop apart; KoLeo (DINOv2); lower temperatures",
+        why="a moving mean lets a teacher that moves fast collapse, and one that moves slowly says nothing in a few "
+        "hundred steps (docs/default-recipe.md)",
     ),
     Deviation(
         point="last layer of the head",
@@ -139,7 +157,8 @@ CARD = MethodCard(
         Deviation(
             point="second stage",
             official="a run of its own, at a tenth of the learning rate; warm-up, centre and frozen layer begin again",
-            ours="goes on inside one budget: learning rate and centre go on, the momentum begins again",
+            ours="goes on inside one budget: centre and learning rate go on (restart=true: the learning rate begins "
+            "again, in full), the momentum begins again",
             why="both stages count against images seen",
         ),
         Deviation(
@@ -153,6 +172,24 @@ CARD = MethodCard(
             official="scikit-learn per image on the CPU: two-means on norms, K-means",
             ours="batched: the exact best split of norms, K-means from one k-means++ start",
             why="speed; the exact split is never worse",
+        ),
+        Deviation(
+            point="teacher pass at lambda = 1",
+            official="over all images",
+            ours="over those that the teacher has not seen at lambda = 1 already",
+            why="the same labels for half the cost",
+        ),
+        Deviation(
+            point="part head's temperature (cpu recipe only)",
+            official="1: logits are bare cosines",
+            ours="0.1",
+            why="at 1 the semantic gradient in the blocks is a ninth of DINO's or less, and the knob moves nothing",
+        ),
+        Deviation(
+            point="controller's learning rate (cpu recipe only)",
+            official="that of all weights",
+            ours="20 times that",
+            why="its maps have two inputs, not hundreds, so that the same rate moves what they give a hundredth as far",
         ),
         Deviation(
             point="images with equal tokens",

@@ -13,6 +13,7 @@ Shapes: B images, 2B global crops (crop-major), n kept ones of them, h x w token
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +22,18 @@ from torch import Tensor, nn
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment, augmentation
 from hcbench.errors import ConfigError, MethodError
-from hcbench.methods.base import Batch, Context, Figure, Method, Objective, Stage, Step, Views
+from hcbench.methods.base import (
+    Batch,
+    Context,
+    Figure,
+    Method,
+    Objective,
+    OptimiserSpec,
+    Stage,
+    Step,
+    Views,
+    split_decay,
+)
 from hcbench.methods.card import MethodCard
 from hcbench.methods.parts import diagnostics, losses
 from hcbench.methods.parts.backbones import VitEncoder
@@ -32,7 +44,9 @@ from hcbench.methods.parts.multicrop import crop_views, half_size, multicrop
 from hcbench.methods.solider.card import CARD, Config
 from hcbench.methods.solider.figures import label_figure
 from hcbench.methods.solider.labels import PartLabels, part_labels
-from hcbench.methods.solider.networks import KNOB, STARTS, StageFeatures, controlled
+from hcbench.methods.solider.networks import KNOB, STARTS, ControlledEncoder, StageFeatures, controlled
+from hcbench.methods.solider.spread import koleo
+from hcbench.methods.solider.targets import CENTERINGS, log_targets
 
 SEMANTIC = "solider"
 """Name of the stage with the semantic loss."""
@@ -56,7 +70,7 @@ class Solider(Method):
             encoder = controlled(encoder, default_lambda=config.default_lambda, start=config.controller_start)
         super().__init__(config, frozen_copy(encoder), context)
         self.student = encoder
-        self.head = _head(config, encoder.dim, config.head_outputs)
+        self.head = _head(config, encoder.dim, config.head_outputs, norm=config.head_norm)
         self.teacher_head = frozen_copy(self.head)
         self.register_buffer("center", torch.zeros(config.head_outputs))
         if self.semantic:
@@ -78,6 +92,19 @@ class Solider(Method):
         stages = (Stage("dino", first), Stage(SEMANTIC, 1 - first))
         return tuple(stage for stage in stages if stage.share > 0)
 
+    def param_groups(self) -> tuple[OptimiserSpec, ...]:
+        """One optimiser; the controller has a learning rate of its own."""
+        controller = self.student.controller if isinstance(self.student, ControlledEncoder) else nn.Identity()
+        own = {id(p) for p in controller.parameters()}
+        groups = [replace(g, params=[p for p in g.params if id(p) not in own]) for g in split_decay(self)]
+        factor = self.config.controller_lr
+        # Weight decay pulls by the learning rate, and is to pull as it does elsewhere.
+        groups += [
+            replace(g, lr_factor=factor, weight_decay_factor=g.weight_decay_factor / factor)
+            for g in split_decay(controller)
+        ]
+        return (OptimiserSpec(name="main", groups=groups, restarts=self.config.restart),)
+
     def views(self, batch: Batch, generator: torch.Generator) -> Views:
         """Crops of each image, its lambda, and the number of the part that this step erases."""
         full, small = crop_views(
@@ -94,40 +121,21 @@ class Solider(Method):
 
     def objectives(self, views: Views, step: Step) -> Iterator[Objective]:
         """The weighted sum of both losses."""
-        full, small = views["images"], views["locals"]
+        full = views["images"]
         # As released, the controller is there from the start, at lambda = 0.
         lam = views["lambda"] if step.stage == SEMANTIC else torch.zeros_like(views["lambda"])
-        labels = self.labels(full) if step.stage == SEMANTIC else None
         with torch.no_grad():
-            targets = self.teacher_head(self.encode(self.encoder, full, lam).pooled)
+            seen = self.encode(self.encoder, full, lam)
+            answers = self.teacher_head(seen.pooled)
         intact = self.encode(self.student, full, lam)
-        pooled = [intact.pooled]
-        if len(small):
-            pooled.append(self.encode(self.student, small, lam).pooled)
-        outputs = self.head(torch.cat(pooled), frozen=step.index < self.config.freeze_last_layer * step.total)
-        loss = losses.dino(
-            outputs,
-            targets,
-            self.center,
-            ncrops=2 + self.config.local_crops,
-            student_temp=self.config.student_temp,
-            teacher_temp=self.config.teacher_temp,
-        )
-        teacher = self._of_teacher(targets)
-        parts: dict[str, Any] = {
-            "dino_loss": loss.detach(),
-            # The loss tends to the entropy of its targets, which moves, not to 0.
-            "dino_above_floor": loss.detach() - teacher["teacher_entropy"],
-            "momentum": self.momentum(step),
-            "mean_lambda": lam.mean(),
-            "feature_variance": diagnostics.feature_variance(intact.pooled),
-            **teacher,
-        }
-        self.center.copy_(losses.update_center(self.center, targets.float(), momentum=self.config.center_momentum))
-        if labels is not None:
+        loss, parts = self._dino_loss(intact, views["locals"], lam, answers, step)
+        if self.config.koleo:
+            spread = torch.stack([koleo(crop) for crop in intact.pooled.chunk(2)]).mean()
+            loss, parts = loss + self.config.koleo * spread, {**parts, "koleo": spread.detach()}
+        if step.stage == SEMANTIC:
+            labels = self.labels(self.semantic_map(full, seen, lam.repeat(2)))
             semantic, log = self._semantic_loss(full, intact, labels, lam.repeat(2), views["part"])
-            loss = loss + self.config.semantic_loss * semantic
-            parts |= log
+            loss, parts = loss + self.config.semantic_loss * semantic, {**parts, **log}
         yield Objective("main", loss, parts)
 
     def after_step(self, step: Step) -> None:
@@ -156,10 +164,69 @@ class Solider(Method):
         return features.grid
 
     @torch.no_grad()
-    def labels(self, images: Tensor, generator: torch.Generator = torch.default_generator) -> PartLabels:
-        """Pseudo labels of normalised images (N, 3, H, W) from the teacher at lambda = 1."""
-        features = self.encode(self.encoder, images, torch.ones(len(images), device=images.device))
-        return part_labels(self.part_map(features), self.config.parts, generator, steps=self.config.kmeans_steps)
+    def semantic_map(self, images: Tensor, seen: Features | None = None, lam: Tensor | None = None) -> Tensor:
+        """The teacher's map (N, C, h, w) of normalised images (N, 3, H, W) at lambda = 1.
+
+        What the teacher has `seen` of them at `lam` (N,) is not computed again where that was 1.
+        """
+        # DEVIATION (tinyvision/SOLIDER main_solider.py 356-372): there over all images, whatever was seen.
+        if seen is None or lam is None:
+            return self.part_map(self.encode(self.encoder, images, torch.ones(len(images), device=images.device)))
+        out, rest = self.part_map(seen), (lam < 1).nonzero()[:, 0]
+        return out.index_copy(0, rest, self.semantic_map(images[rest])) if len(rest) else out
+
+    @torch.no_grad()
+    def labels(self, tokens: Tensor, generator: torch.Generator = torch.default_generator) -> PartLabels:
+        """Pseudo labels of the map (N, C, h, w) that `semantic_map` gives."""
+        return part_labels(tokens, self.config.parts, generator, steps=self.config.kmeans_steps)
+
+    def _dino_loss(
+        self, intact: Features, small: Tensor, lam: Tensor, answers: Tensor, step: Step
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """Self-distillation; the centre moves on.
+
+        Args:
+            intact: The student's features of the global crops.
+            small: Local crops (c * B, 3, h, w).
+            lam: float (B,).
+            answers: Outputs of the teacher's head for the global crops (2B, prototypes).
+            step: Where the loop stands.
+        """
+        config = self.config
+        pooled = [intact.pooled, *([self.encode(self.student, small, lam).pooled] if len(small) else [])]
+        if config.head_norm and min(len(vectors) for vectors in pooled) < 2:
+            raise MethodError(
+                "Batch norm in the head needs two crops of a size in a batch, but there is one.",
+                "Raise the batch size, or set head_norm=false.",
+            )
+        frozen = step.index < config.freeze_last_layer * step.total
+        # Each size of crop on its own: batch norm would see their difference first, which the teacher never sees.
+        outputs = torch.cat([self.head(vectors, frozen=frozen) for vectors in pooled])
+        targets = log_targets(answers, self.center, temperature=config.teacher_temp, centering=config.centering)
+        self.center.copy_(losses.update_center(self.center, answers.float(), momentum=config.center_momentum))
+        # The targets are ready: the softmax of their logarithms gives them back.
+        loss = losses.dino(
+            outputs,
+            targets,
+            torch.zeros_like(self.center),
+            ncrops=2 + config.local_crops,
+            student_temp=config.student_temp,
+            teacher_temp=1.0,
+        )
+        entropy = torch.special.entr(targets.exp()).sum(dim=1).mean()
+        return loss, {
+            "dino_loss": loss.detach(),
+            # The loss tends to the entropy of its targets, which moves, not to 0.
+            "dino_above_floor": loss.detach() - entropy,
+            "momentum": self.momentum(step),
+            "mean_lambda": lam.mean(),
+            "feature_variance": diagnostics.feature_variance(intact.pooled),
+            # What tells collapse: the entropy of targets, prototypes that a batch uses, the norm of the centre.
+            "teacher_entropy": entropy,
+            "prototypes_in_use": float(len(targets.argmax(dim=1).unique())),
+            "prototypes_rows": float(len(targets)),
+            "center_norm": self.center.norm(),
+        }
 
     def _semantic_loss(
         self, full: Tensor, intact: Features, labels: PartLabels, lam: Tensor, part: int
@@ -193,15 +260,9 @@ class Solider(Method):
             log["erased_accuracy"] = right[: len(rows)][hidden].mean()
         return loss, {"semantic_loss": loss.detach(), **log}
 
-    def _of_teacher(self, targets: Tensor) -> dict[str, Any]:
-        """What tells collapse: entropy of the teacher's targets, prototypes that a batch uses, norm of the centre."""
-        logits = (targets.float() - self.center) / self.config.teacher_temp
-        return {
-            "teacher_entropy": torch.special.entr(logits.softmax(dim=1)).sum(dim=1).mean(),
-            "prototypes_in_use": float(len(logits.argmax(dim=1).unique())),
-            "prototypes_rows": float(len(logits)),
-            "center_norm": self.center.norm(),
-        }
+    def diagnostics(self) -> dict[str, float]:
+        """How far the saved encoder's knob moves features; see `Controller.reach`."""
+        return {"lambda_reach": self.encoder.controller.reach()} if isinstance(self.encoder, ControlledEncoder) else {}
 
     @torch.no_grad()
     def figures(self, batch: Batch, generator: torch.Generator) -> dict[str, Figure]:
@@ -210,7 +271,7 @@ class Solider(Method):
             return {}
         images = batch.images[:_MOST_PICTURES]
         pixels = augment(images, augmentation("none"), generator, size=self.context.input_size).images
-        labels = self.labels(pixels, generator)
+        labels = self.labels(self.semantic_map(pixels), generator)
         mean, std = (torch.tensor(x, device=pixels.device)[:, None, None] for x in (IMAGENET_MEAN, IMAGENET_STD))
         shown = ((pixels * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
         return {"pseudo_labels": label_figure(shown, labels.maps, labels.kept)}
@@ -259,8 +320,8 @@ def _unit(encoder: Encoder) -> tuple[int, int]:
     return tuple(patch.patch_size) if patch is not None else (1, 1)
 
 
-def _head(config: Config, dim: int, outputs: int) -> DinoHead:
-    return DinoHead(dim, hidden=config.head_hidden, bottleneck=config.head_bottleneck, outputs=outputs)
+def _head(config: Config, dim: int, outputs: int, *, norm: bool = False) -> DinoHead:
+    return DinoHead(dim, hidden=config.head_hidden, bottleneck=config.head_bottleneck, outputs=outputs, norm=norm)
 
 
 def _check(config: Config, name: str) -> None:
@@ -277,6 +338,9 @@ def _check(config: Config, name: str) -> None:
         require(field, 0 <= getattr(config, field) <= 1, "Use a number from 0 to 1.")
     for field in ("student_temp", "teacher_temp", "part_temperature"):
         require(field, getattr(config, field) > 0, "Use a number above 0.")
+    require("koleo", config.koleo >= 0, "Use a weight of at least 0; 0 leaves it out.")
+    require("controller_lr", config.controller_lr > 0, "Use a factor above 0.")
+    require("centering", config.centering in CENTERINGS, f"Use one of: {', '.join(CENTERINGS)}.")
     require("local_crops", config.local_crops >= 0, "Use a count of at least 0.")
     starts = ("auto", *STARTS)
     require("controller_start", config.controller_start in starts, f"Use one of: {', '.join(starts)}.")

@@ -49,7 +49,7 @@ class Controller(nn.Module):
 
     def __init__(self, widths: Sequence[int], *, start: str, dead: Sequence[int] = ()) -> None:
         super().__init__()
-        everywhere = (*widths, *dead)
+        everywhere, self.entries = (*widths, *dead), len(widths)
         # softplus of this bias is 1.
         scale, shift = ([_pair_map(width, start, bias) for width in everywhere] for bias in (math.log(math.e - 1), 0.0))
         for layer in (*scale[len(widths) :], *shift[len(widths) :]):
@@ -63,6 +63,14 @@ class Controller(nn.Module):
         places = (len(x), *[1] * (x.ndim - 2), -1)
         out: Tensor = x * scale.view(places) + shift.view(places)
         return out
+
+    @torch.no_grad()
+    def reach(self) -> float:
+        """How far lambda moves features: root mean square of what scales and shifts change from lambda 0 to 1."""
+        ends = torch.eye(2, device=next(self.parameters()).device)
+        pairs = zip(self.scale[: self.entries], self.shift[: self.entries], strict=True)
+        changes = [torch.cat([F.softplus(scale(ends)), shift(ends)], dim=1).diff(dim=0) for scale, shift in pairs]
+        return float(torch.cat(changes, dim=1).square().mean().sqrt())
 
 
 def _pair_map(width: int, start: str, identity_bias: float) -> nn.Linear:

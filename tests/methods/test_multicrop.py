@@ -141,6 +141,17 @@ def test_dino_head_equals_a_weight_normalised_layer():
     torch.testing.assert_close(got, expected)
 
 
+def test_batch_norm_shows_the_head_what_differs_between_images():
+    torch.manual_seed(0)
+    plain, normed = (DinoHead(6, hidden=64, bottleneck=16, outputs=32, norm=norm) for norm in (False, True))
+    kinds = [type(m) for m in normed.mlp]
+    assert kinds == [nn.Linear, nn.BatchNorm1d, nn.GELU, nn.Linear, nn.BatchNorm1d, nn.GELU, nn.Linear]
+    # Nearly the same vector 40 times, as a network with random weights gives for 40 images.
+    x = torch.randn(6) + 0.05 * torch.randn(40, 6)
+    used = [len(head(x).argmax(dim=1).unique()) for head in (plain, normed)]
+    assert used[0] <= 4 < 10 < used[1]
+
+
 def test_frozen_prototypes_get_no_gradient_but_pass_it_on():
     head = DinoHead(6, hidden=8, bottleneck=5, outputs=7)
     x = torch.randn(9, 6)

@@ -25,6 +25,7 @@ from hcbench.methods.solider.card import CARD, Config, paper_lr
 from hcbench.methods.solider.labels import PartLabels, part_labels
 from hcbench.methods.solider.method import SEMANTIC, Solider, erase_part
 from hcbench.methods.solider.networks import ControlledSwin, ControlledVit, Controller, controlled
+from hcbench.methods.solider.spread import koleo
 
 SIZE = (32, 16)
 SMALL = {"head_hidden": 16, "head_bottleneck": 8, "head_outputs": 12, "local_crops": 1, "center_momentum": 0.5}
@@ -55,7 +56,7 @@ def labelled(method, kept=(True,) * 10):
     kept = torch.tensor(kept)
     bands = torch.arange(4).repeat_interleave(2).view(1, 4, 2).repeat(len(kept), 1, 1)
     found = PartLabels(bands * kept[:, None, None], kept, torch.full((len(kept),), 0.75))
-    method.labels = lambda images, generator=None: found
+    method.labels = lambda tokens, generator=None: found
     return found
 
 
@@ -112,6 +113,17 @@ def test_controller_is_the_affine_map_of_the_paper():
         w = F.softplus(controller.scale[0].weight @ s + controller.scale[0].bias)
         expected = x[image] * w + controller.shift[0].weight @ s + controller.shift[0].bias
         torch.testing.assert_close(out[image], expected)
+
+
+@torch.no_grad()
+def test_reach_of_the_controller():
+    controller = Controller([6, 4], start="identity", dead=[4])
+    assert controller.reach() == 0
+    controller.shift[1].weight[:, 0] = 3.0  # 4 of the 20 numbers that lambda may change
+    assert controller.reach() == pytest.approx((4 * 9 / 20) ** 0.5)
+    controller.scale[2].weight.fill_(5.0)  # nothing reads it
+    assert controller.reach() == pytest.approx((4 * 9 / 20) ** 0.5)
+    assert make().diagnostics() == {"lambda_reach": 0.0}
 
 
 @torch.no_grad()
@@ -257,6 +269,21 @@ def test_without_lambda_the_loss_is_dinos():
     assert out.parts["semantic_loss"] == 0
 
 
+def test_the_teachers_map_at_lambda_one_takes_what_was_seen_there():
+    method = make(controller_start="official")
+    images, lam = views_of(method)["images"], torch.tensor([1.0, 0.0, 1.0, 1.0, 0.0] * 2)
+    passes = []
+    method.encoder.register_forward_hook(lambda module, inputs, out: passes.append(len(inputs[0])))
+    whole = method.semantic_map(images)
+    seen = method.encode(method.encoder, images, lam)
+    torch.testing.assert_close(method.semantic_map(images, seen, lam), whole, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(seen.grid[1], whole[1], atol=1e-4)
+    assert passes == [10, 10, 4]
+    at_one = method.encode(method.encoder, images, torch.ones(10))
+    assert torch.equal(method.semantic_map(images, at_one, torch.ones(10)), whole)
+    assert passes[3:] == [10]
+
+
 def test_no_view_kept_is_a_finite_step():
     method = make()
     labelled(method, (False,) * 10)
@@ -270,13 +297,13 @@ def test_no_view_kept_is_a_finite_step():
 def test_low_precision_stops_before_cosines_and_labels():
     method = make()
     views, exact = views_of(method), make()
-    labels = exact.labels(views["images"], generator())
+    labels = exact.labels(exact.semantic_map(views["images"]), generator())
     with torch.autocast("cpu", torch.bfloat16):
         out = only(method.objectives(views, STEP))
         assert method.head(torch.randn(3, 96)).dtype == torch.float32
         grid = method.encoder(views["images"]).grid
         assert part_labels(grid, 3, generator()).foreground.dtype == torch.float32
-        assert method.labels(views["images"], generator()).maps.shape == labels.maps.shape
+        assert method.labels(method.semantic_map(views["images"]), generator()).maps.shape == labels.maps.shape
     out.loss.backward()
     assert torch.isfinite(out.loss)
     assert out.loss.dtype == torch.float32
@@ -304,6 +331,47 @@ def test_part_head_changes_only_where_it_is_trained(trained):
     optimised.step()
     after = dict(method.part_head.named_parameters())
     assert all(torch.equal(before[name], after[name]) != trained for name in before)
+
+
+def test_controller_learns_at_a_rate_of_its_own():
+    method = make(controller_lr=20.0)
+    spec = method.param_groups()[0]
+    assert not spec.restarts
+    assert make(restart=True).param_groups()[0].restarts
+    trained = [id(p) for group in spec.groups for p in group.params]
+    assert sorted(trained) == sorted(id(p) for p in method.parameters() if p.requires_grad)
+    controller = {id(p) for p in method.student.controller.parameters()}
+    for group in spec.groups:
+        assert {id(p) in controller for p in group.params} == {group.lr_factor == 20.0}
+        # A weight shrinks by learning rate times decay, which is the same in all groups that decay.
+        assert group.lr_factor * group.weight_decay_factor == pytest.approx(float(group.params[0].squeeze().ndim > 1))
+    assert {g.lr_factor for g in make().param_groups()[0].groups} == {1.0}
+
+
+@pytest.mark.parametrize("centering", ["mean", "sinkhorn"])
+def test_head_with_batch_norm_takes_statistics_of_each_size_of_crop(centering):
+    method = make(head_norm=True, centering=centering, freeze_last_layer=0.0)
+    seen = []
+    method.head.mlp[1].register_forward_hook(lambda module, inputs, out: seen.append(len(inputs[0])))
+    out = only(method.objectives(views_of(method), FIRST))
+    out.loss.backward()
+    assert seen == [10, 5]
+    assert torch.isfinite(out.loss)
+    assert method.head.mlp[1].weight.grad is not None
+    assert not any(isinstance(m, torch.nn.BatchNorm1d) for m in method.part_head.modules())
+    lonely = {**views_of(method, lam=(1.0,)), "images": torch.zeros(2, 3, *SIZE), "locals": torch.zeros(1, 3, 16, 8)}
+    with pytest.raises(MethodError, match="there is one"):
+        only(method.objectives(lonely, FIRST))
+
+
+def test_koleo_is_added_for_each_global_crop():
+    method, plain = make(koleo=0.5), make()
+    found, expected = (only(m.objectives(views_of(m), FIRST)) for m in (method, plain))
+    first, second = method.student(views_of(method)["images"], **{"lambda": 0.0}).pooled.chunk(2)
+    spread = (koleo(first) + koleo(second)) / 2
+    torch.testing.assert_close(found.parts["koleo"], spread.detach())
+    torch.testing.assert_close(found.loss, expected.loss + 0.5 * spread)
+    assert "koleo" not in expected.parts
 
 
 def test_last_layer_rests_at_first():
@@ -376,10 +444,15 @@ def test_resuming_in_the_second_stage_gives_the_same_numbers():
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), again.parameters(), strict=True))
 
 
-def test_the_loop_trains_both_stages_and_resumes_exactly(tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"head_norm": True, "centering": "sinkhorn", "koleo": 0.5, "restart": True, "controller_lr": 20.0}],
+    ids=["official", "short"],
+)
+def test_the_loop_trains_both_stages_and_resumes_exactly(tmp_path, settings):
     images = batch(24).images.numpy()
     view = Samples(name="noise", fingerprint="noise", images=images, ids=np.array([f"n{i}" for i in range(24)]))
-    settings = {"groups_per_batch": 4, "images_per_group": 2, "height": 32, "width": 16, "precision": "fp32"}
+    shape = {"groups_per_batch": 4, "images_per_group": 2, "height": 32, "width": 16, "precision": "fp32"}
     cell = Cell(
         method="solider",
         budget="24",
@@ -388,16 +461,16 @@ def test_the_loop_trains_both_stages_and_resumes_exactly(tmp_path):
         seed=0,
         backbone="vit-mini8",
         corpus=CorpusConfig(name="noise"),
-        pretrain=PretrainConfig(**settings, log_every=1),
+        pretrain=PretrainConfig(**shape, log_every=1),
         method_config={},
         fingerprint="cell",
     )
 
     def build():
-        method = make(dino_fraction=0.5, teacher_momentum=0.5)
+        method = make(dino_fraction=0.5, teacher_momentum=0.5, **settings)
         # Noise shows no parts; keeping every view gives every step something to learn.
         plain = method.labels
-        method.labels = lambda images, *_: dataclasses.replace(plain(images), kept=torch.ones(len(images), dtype=bool))
+        method.labels = lambda tokens, *_: dataclasses.replace(plain(tokens), kept=torch.ones(len(tokens), dtype=bool))
         return method
 
     straight, broken = build(), build()
@@ -472,6 +545,9 @@ def test_errors():
         {"teacher_temp": 0.0},
         {"local_crops": -1},
         {"controller_start": "zero"},
+        {"controller_lr": 0.0},
+        {"koleo": -0.1},
+        {"centering": "median"},
     ):
         with pytest.raises(ConfigError, match=next(iter(setting))):
             make(**setting)
