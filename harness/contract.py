@@ -186,7 +186,7 @@ def _views(subject: Subject) -> str:
         if name not in again or not _same(value, again[name]):
             raise MethodError(f"{name} differs between two calls with the same generator.", hint)
     if any(name not in other or not _same(value, other[name]) for name, value in first.items()):
-        return f"{len(first)} tensors"
+        return ", ".join(first)
     copies = draw(5, 1, batch.images[:1].expand_as(batch.images).contiguous())
     for name, value in copies.items():
         # Copies of one picture differ only where random numbers are used; a few views of each may differ by design.

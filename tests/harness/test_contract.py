@@ -46,8 +46,8 @@ MISTAKES = {
     "graph": ("term.detach() for", "term for", "losses", "holds on to its graph"),
     "detached": ('(views["images"]).pooled', '(views["images"]).pooled.detach()', "gradients",
                  "No gradient reaches the encoder"),
-    "partly": ("self.encoder(views[\"images\"]).pooled", "self.encoder.backbone.patch_embed(views[\"images\"]).mean(1)",
-               "gradients", r"No gradient reaches .*backbone\.cls_token.* parameters\)"),
+    "partly": ("self.encoder(views[\"images\"]).pooled",
+               "self.encoder.backbone.patch_embed(views[\"images\"]).mean((1, 2))", "gradients", r"No gradient reaches .*backbone\.cls_token.* parameters\)"),
     "idle": ("lr: float | None = None", "lr: float | None = 1e-9", "falls", "expected a fall of 3%"),
     "clock": ('pooled = self.encoder(views["images"]).pooled',
               'import numpy\n        pooled = self.encoder(views["images"] * float(numpy.random.rand())).pooled',
@@ -193,3 +193,13 @@ def test_names_choose_what_is_checked(monkeypatch, tmp_path):
     assert names("gcl", "stablerep", "gan-invariance") == ["gan-invariance", "stablerep"]
     assert names() == names("all", plugins=[path]) == list(registry.methods)
     assert "torch" in sys.modules
+
+
+def test_the_run_of_the_page_can_be_planned(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "vicreg.py").write_text(VICREG, encoding="utf-8")
+    command = re.search(r"\$ hcbench run (.*?[^\\])\n", PAGE, re.DOTALL)
+    assert command is not None
+    answer = CliRunner().invoke(app, ["plan", *command[1].replace("\\\n", " ").split()])
+    assert answer.exit_code == 0, answer.output
+    assert "5 cells: 5 missing" in answer.output
