@@ -18,7 +18,8 @@ from hcbench.harness.run import Outcome, RunOutcome
 from hcbench.harness.settings import Matrix
 
 COMMANDS = (
-    ("--help",), ("run", "--help"), ("plan", "--help"), ("check", "--help"), ("list", "methods"), ("list", "benchmarks"),
+    ("--help",), ("run", "--help"), ("plan", "--help"), ("check", "--help"),
+    ("list", "methods"), ("list", "benchmarks"),
     ("list", "backbones"), ("list", "corpora"), ("config", "show"), ("data", "list"),
 )  # fmt: skip
 
