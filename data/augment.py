@@ -16,7 +16,7 @@ pixels but for that clamp. Shapes: B images, H x W source, h x w output.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 from torch import Tensor
@@ -53,6 +53,8 @@ class Augmentation:
         solarise: Probability of inverting every colour channel where it is at least half of its range.
         erase: Probability of erasing one rectangle (to the mean colour).
         erase_area: Least and greatest share of the output area that is erased.
+        downsample: Probability of losing detail first: the source is reduced to a half or a quarter in each direction
+            and enlarged again, bilinear.
     """
 
     name: str
@@ -71,6 +73,7 @@ class Augmentation:
     solarise: float = 0.0
     erase: float = 0.0
     erase_area: tuple[float, float] = (0.02, 0.2)
+    downsample: float = 0.0
 
 
 def _strong(name: str, crop_scale: tuple[float, float], interpolation: str) -> Augmentation:
@@ -147,6 +150,8 @@ AUGMENTATIONS = {
         _strong("hap-strong", (0.8, 1.0), "bicubic"),
         # StableRep `strong`, but for crop ratios around the output's, since people are tall.
         _strong("strong", (0.08, 1.0), "bilinear"),
+        # StableRep `--downsample`: one image in twenty comes from 64 or 128 instead of 256 pixels.
+        replace(_strong("strong-downsample", (0.08, 1.0), "bilinear"), downsample=0.05),
         # StableRep `--weak_aug`: crop only.
         Augmentation(name="weak", crop_scale=(0.5, 1.0)),
         # MAE: RandomResizedCrop scale .2-1, cubic, flip.
@@ -242,6 +247,7 @@ class _Drawn:
         grey: bool (B,).
         erased: int64 (B, 4), rectangle: top, left, height, width in output pixels; height 0 = none.
         solarised: bool (B,).
+        reduction: int64 (B,), by how much the source is reduced first; 1 = not.
     """
 
     boxes: Tensor
@@ -253,6 +259,7 @@ class _Drawn:
     grey: Tensor
     erased: Tensor
     solarised: Tensor
+    reduction: Tensor
 
     def pick(self, chosen: slice) -> _Drawn:
         """The parameters of some of the images."""
@@ -283,7 +290,11 @@ def _draw(
     solarised = torch.zeros(batch, dtype=torch.bool)
     if settings.solarise:
         solarised = torch.rand(batch, generator=generator) < settings.solarise
-    return _Drawn(boxes, flips, sigma, factors.clamp(min=0), angle, order, grey, erased, solarised)
+    reduction = torch.ones(batch, dtype=torch.int64)
+    if settings.downsample:
+        reduced = torch.rand(batch, generator=generator) < settings.downsample
+        reduction = torch.where(reduced, 2 + 2 * torch.randint(2, (batch,), generator=generator), reduction)
+    return _Drawn(boxes, flips, sigma, factors.clamp(min=0), angle, order, grey, erased, solarised, reduction)
 
 
 def _render(images: Tensor, drawn: _Drawn, interpolation: str, out: Tensor) -> None:
@@ -293,6 +304,7 @@ def _render(images: Tensor, drawn: _Drawn, interpolation: str, out: Tensor) -> N
     device = images.device
     rows = _resample_matrices(drawn.boxes[:, 0], drawn.boxes[:, 2], source_h, height, interpolation)
     columns = _resample_matrices(drawn.boxes[:, 1], drawn.boxes[:, 3], source_w, width, interpolation)
+    rows, columns = _reduce(rows, drawn.reduction), _reduce(columns, drawn.reduction)
     columns = torch.where(drawn.flips[:, None, None], columns.flip(1), columns)
     rows, columns = _blur(rows, drawn.sigma).to(device), _blur(columns, drawn.sigma).to(device)
 
@@ -373,6 +385,19 @@ def _cubic(distance: Tensor) -> Tensor:
     near = (1.5 * distance - 2.5) * distance * distance + 1
     far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
     return torch.where(distance <= 1, near, torch.where(distance < 2, far, torch.zeros(())))
+
+
+def _reduce(matrices: Tensor, reduction: Tensor) -> Tensor:
+    """Let the resampling (b, n, N) read a source that was reduced (b,) times and enlarged again."""
+    size = matrices.shape[2]
+    for factor in (2, 4):
+        chosen = (reduction == factor).nonzero()[:, 0]
+        if len(chosen):
+            small, start = max(1, size // factor), torch.zeros(1)
+            down = _resample_matrices(start, torch.tensor([float(size)]), size, small, "bilinear")
+            up = _resample_matrices(start, torch.tensor([float(small)]), small, size, "bilinear")
+            matrices = matrices.index_copy(0, chosen, matrices[chosen] @ (up @ down))
+    return matrices
 
 
 def _blur(matrices: Tensor, sigma: Tensor) -> Tensor:

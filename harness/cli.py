@@ -370,6 +370,38 @@ def ui(
     os.execv(sys.executable, [*command, "--backend-store-uri", address])  # in our place: signals reach it alone
 
 
+@app.command()
+def check(
+    method: Annotated[
+        str | None,
+        typer.Argument(metavar="[METHOD]", help="Methods by comma, or all. Default: those of --plugin, else all."),
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", metavar="KEY=VALUE", help="One setting, for example stablerep.bn=global; may be repeated."
+        ),
+    ] = None,
+    backbone: Annotated[
+        str | None, typer.Option("--backbone", metavar="NAME", help="The network; see `hcbench list backbones`.")
+    ] = None,
+    plugin: PluginOption = None,
+) -> None:
+    """Try whether methods keep what they promise the training loop: seconds per method, one line per promise.
+
+    For example:
+
+    hcbench check stablerep
+
+    hcbench check --plugin my_method.py --set my-method.temperature=0.2
+    """
+    from hcbench.harness.contract_screen import check_methods, chosen
+
+    registry = open_registry(plugin)
+    cards = chosen(registry, _words(method), plugin or ())
+    raise typer.Exit(FINE if check_methods(_console(), registry, cards, sets or (), backbone) else SOME_FAILED)
+
+
 @list_app.command("methods")
 def list_methods(plugin: PluginOption = None) -> None:
     """Pre-training methods and what each learns from."""

@@ -47,7 +47,7 @@ def flops_per_image(method: Method, view: Samples, cell: Cell, device: torch.dev
     loop = Loop(method, view, cell, device, LossLog(cell.pretrain.log_every))
     for units, step in loop.remaining():
         if step.stage not in loop.meter.flops_per_image:
-            loop.do(units, step)
+            loop.take_step(units, step)
     loop.meter.close()
     units_of = {plan.name: sum(plan.batches) for plan in loop.plans if plan.batches}
     flops = loop.meter.flops_per_image

@@ -267,7 +267,7 @@ class _Planner:
             corpus=replace(corpus, layout=corpus.layout or card.layout),
             pretrain=pretrain,
             method_config=config,
-            skip=_skip(card, backbone, corpus, facts),
+            skip=skip_reason(card, backbone, corpus, facts),
             roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
             profile=self.resolved.run.profile,
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
@@ -326,7 +326,7 @@ class _Planner:
         return tuple(evaluations)
 
 
-def _skip(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: CorpusFacts) -> str:
+def skip_reason(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: CorpusFacts) -> str:
     """Why a method cannot run on a corpus and a backbone; empty where it can."""
     family = backbone_family(backbone)
     if "any" not in card.backbones and family not in card.backbones:

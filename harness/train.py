@@ -30,7 +30,7 @@ from hcbench.harness.optimisers import Optimisers
 from hcbench.harness.outcomes import Interrupted
 from hcbench.harness.sampler import Sampler, plan_stages
 from hcbench.harness.settings import Cell
-from hcbench.methods.base import Batch, Method, Objective, Step
+from hcbench.methods.base import Batch, Method, Objective, Step, Views
 from hcbench.methods.parts.encoder import encode_all
 
 logger = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ def train(
     loop.resume(folder / STATE)
     saved = reported = time.monotonic()
     for units, step in loop.remaining():
-        loop.do(units, step)
+        loop.take_step(units, step)
         if (now := time.monotonic()) - reported > 0.5 or loop.done == loop.total:
             reported = now
             report(*loop.progress())
@@ -145,15 +145,13 @@ class Loop:
                     )
                 index += 1
 
-    def do(self, units: int, step: Step) -> None:
-        """One step: its batch, its views, its objectives one after the other."""
+    def take_step(self, units: int, step: Step) -> None:
+        """One step: a batch of `units`, its views, every objective in turn."""
         step = self.begin_passes(units, step)
         torch.manual_seed(name_seed("step", self.cell.seed, step.index))
         batch = self.batch(units, step)
         with self.meter.operations(step.stage, len(batch.images)):
-            generator = torch.Generator().manual_seed(name_seed("views", self.cell.seed, step.index))
-            with torch.no_grad():
-                views = self.method.views(batch, generator)
+            views = self.views(batch, step)
             for objective in self.under_precision(self.method.objectives(views, step)):
                 self.minimise(objective, step)
             self.method.after_step(step)
@@ -178,6 +176,13 @@ class Loop:
             indices = self.sampler.take(units, step.index)
             batch = make_batch(self.view, indices, self.method.card.needs, seed=self.cell.seed, step=step.index)
             return batch.to(self.device)
+
+    def views(self, batch: Batch, step: Step) -> Views:
+        """The method's views of a batch; their random numbers depend on the seed and the step alone."""
+        with torch.no_grad():
+            return self.method.views(
+                batch, torch.Generator().manual_seed(name_seed("views", self.cell.seed, step.index))
+            )
 
     def under_precision(self, objectives: Iterator[Objective]) -> Iterator[Objective]:
         """Compute each objective in the cell's precision; its backward pass runs outside."""

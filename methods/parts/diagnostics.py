@@ -16,6 +16,9 @@ RANK_LOW = 4.0
 PROTOTYPES_LOW = 0.05
 """Fewer prototypes in use than this share of a batch's rows mean that a teacher tells images apart no more."""
 
+COLLAPSE = ("variance", "uniformity", "alignment", "effective_rank", "prototypes_in_use")
+"""How names of logged numbers end that tell a collapse while it happens."""
+
 
 @torch.no_grad()
 def effective_rank(features: Tensor) -> float:

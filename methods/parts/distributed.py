@@ -14,6 +14,11 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """The number of this process among them; 0 without a process group."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
 class _Gather(torch.autograd.Function):
     """All-gather along the batch; the backward pass sums every process's gradient of the local part."""
 

@@ -12,6 +12,7 @@ Shapes: B images = G groups x m, group-major as the loop hands them over; V = m 
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator
 from typing import ClassVar
@@ -24,6 +25,7 @@ from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import Batch, Context, Method, Objective, Step, Views
 from hcbench.methods.card import MethodCard
 from hcbench.methods.parts import diagnostics
+from hcbench.methods.parts.distributed import rank
 from hcbench.methods.parts.encoder import Encoder, Features
 from hcbench.methods.parts.heads import Projector, project_per_view
 from hcbench.methods.parts.losses import image_text_terms, multi_positive_contrastive
@@ -94,7 +96,8 @@ class StableRep(Method):
         """What makes two images of the batch positives, int64 (B,)."""
         m = self.images_per_group
         if self.config.labels == "position":
-            return torch.arange(len(batch.images)) // m
+            # Official: arange(B) + B * rank, so that places of two processes are no positives.
+            return torch.arange(len(batch.images)) // m + rank() * (len(batch.images) // m)
         if m == 1 or batch.group is None:
             return batch.indices
         return merge_equal_captions(batch.group, batch.captions)
@@ -163,18 +166,23 @@ def view_major(images: int, images_per_group: int) -> Tensor:
 
 
 def merge_equal_captions(group: Tensor, captions: tuple[str, ...] | None) -> Tensor:
-    """Group ids (B,), the same for two groups that hold one and the same caption.
+    """Labels (B,), the same for two groups that hold one and the same caption, in whatever process they are.
 
-    A group whose images have different captions (noise, or a layout that fixes none) keeps its own id.
+    They are the number of the caption (below 0, a hash); a group whose images have different captions (noise, or a
+    layout that fixes none) keeps its own id.
     """
     if captions is None:
         return group
     held: dict[int, set[str]] = {}
     for number, caption in zip(group.tolist(), captions, strict=True):
         held.setdefault(number, set()).add(caption)
-    first: dict[str, int] = {}
-    merged = {n: first.setdefault(next(iter(texts)), n) if len(texts) == 1 else n for n, texts in held.items()}
-    return torch.tensor([merged[n] for n in group.tolist()], device=group.device)
+    labels = {n: _number_of(next(iter(texts))) if len(texts) == 1 else n for n, texts in held.items()}
+    return torch.tensor([labels[n] for n in group.tolist()], device=group.device)
+
+
+def _number_of(caption: str) -> int:
+    """A number below 0, the same in every process."""
+    return -1 - int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=7).digest(), "little")
 
 
 def _check(config: Config) -> None:

@@ -261,3 +261,24 @@ def test_settings_cannot_be_changed():
 def test_unknown_interpolation_is_an_error():
     with pytest.raises(ConfigError, match="nearest"):
         run(noise(), interpolation="nearest")
+
+
+def test_downsampling_loses_detail_but_not_size_or_colour():
+    """Every image comes from a half or a quarter of its pixels; the same draw without it differs in nothing else."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (40, 3, 32, 16), dtype=torch.uint8, generator=generator)
+    sharp = augment(images, Augmentation(name="sharp"), torch.Generator().manual_seed(1)).images
+    soft = augment(images, Augmentation(name="soft", downsample=1.0), torch.Generator().manual_seed(1)).images
+    expected = []
+    for factor in (2, 4):
+        small = F.interpolate(images.float(), (32 // factor, 16 // factor), mode="bilinear", antialias=True)
+        large = F.interpolate(small, (32, 16), mode="bilinear")
+        expected.append(torch.stack([normalise(x) for x in large]))
+    errors = torch.stack([(soft - other).abs().flatten(1).amax(dim=1) for other in (*expected, sharp)])
+    assert (errors[:2].amin(dim=0) < 1e-4).all(), "one of both reductions"
+    assert (errors[:2] < 1e-4).any(dim=1).all(), "both occur"
+    assert (errors[2] > 0.1).all()
+    some = augment(images, Augmentation(name="some", downsample=0.3), torch.Generator().manual_seed(1)).images
+    untouched = (some == sharp).flatten(1).all(dim=1)
+    assert 0 < untouched.sum() < 40
+    assert AUGMENTATIONS["strong-downsample"].downsample == 0.05

@@ -18,8 +18,9 @@ from hcbench.harness.run import Outcome, RunOutcome
 from hcbench.harness.settings import Matrix
 
 COMMANDS = (
-    ("--help",), ("run", "--help"), ("plan", "--help"), ("evaluate", "--help"), ("tune", "--help"), ("list", "methods"),
-    ("list", "benchmarks"), ("list", "backbones"), ("list", "corpora"), ("config", "show"), ("data", "list"),
+    ("--help",), ("run", "--help"), ("plan", "--help"), ("evaluate", "--help"), ("tune", "--help"), ("check", "--help"),
+    ("list", "methods"), ("list", "benchmarks"), ("list", "backbones"), ("list", "corpora"), ("config", "show"),
+    ("data", "list"),
 )  # fmt: skip
 
 
