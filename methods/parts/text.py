@@ -113,7 +113,7 @@ class TextTower(nn.Module):
         """Hidden states (B, L, D) and what they are pooled to (B, D), by pieces of texts of similar length.
 
         Captions differ by half in their length, and padding costs as much as words do. Nothing sees the padding, so
-        the pieces change no number but its rounding; what stands in the place of padding is 0.
+        the pieces change no number but its rounding. What stands in the place of padding means nothing.
         """
         lengths = attention_mask.sum(dim=1)
         if input_ids.device.type != "cpu" or len(lengths) <= _PIECE:  # an accelerator has its own threads to fill
