@@ -347,6 +347,8 @@ def _figures(subject: Subject) -> str:
 
 def _checkpoint(subject: Subject) -> str:
     encoder = subject.first.method.encoder if subject.card.trains else subject.build().encoder
+    if encoder.oracle:
+        raise Skipped("it has no features: its predictions are the truth")
     features = encode_all(encoder.eval(), subject.view.images).pooled
     if features.shape != (len(subject.view), encoder.dim) or not torch.isfinite(features).all():
         raise MethodError(

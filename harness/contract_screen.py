@@ -6,7 +6,8 @@ import logging
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,8 +55,6 @@ def check_methods(
     from hcbench.harness.contract import card_problem, examine
     from hcbench.harness.subject import Subject, trial_cell
 
-    if not logger.isEnabledFor(logging.DEBUG):
-        logging.getLogger("hcbench.methods").setLevel(logging.ERROR)  # so few pictures give cause for warnings
     # A card that is broken would break the settings of all.
     problems = {name: problem for name, card in registry.methods.items() if (problem := card_problem(card))}
     sound = replace(registry, methods={name: card for name, card in registry.methods.items() if name not in problems})
@@ -71,10 +70,24 @@ def check_methods(
         with tempfile.TemporaryDirectory(prefix="hcbench-check-") as folder:
             subject = Subject(card, cells[card.name], Path(folder))
             console.print(Text(f"  {subject.setting}", style="dim"), soft_wrap=True)
-            for outcome in examine(subject):
-                several.append(outcome)
-                _show(console, outcome)
+            with _quiet_methods():
+                for outcome in examine(subject):
+                    several.append(outcome)
+                    _show(console, outcome)
     return _conclude(console, outcomes)
+
+
+@contextmanager
+def _quiet_methods() -> Iterator[None]:
+    """Without the methods' warnings, for which so few pictures give cause; `--debug` shows them."""
+    methods = logging.getLogger("hcbench.methods")
+    level = methods.level
+    if not logger.isEnabledFor(logging.DEBUG):
+        methods.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        methods.setLevel(level)
 
 
 def _show(console: Console, outcome: Outcome) -> None:

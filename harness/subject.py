@@ -27,6 +27,7 @@ from hcbench.harness.backbones import backbone_family
 from hcbench.harness.config import Override, resolve
 from hcbench.harness.corpora import PEOPLE, corpus_facts
 from hcbench.harness.corpus_view import people_spec
+from hcbench.harness.given import given_to
 from hcbench.harness.ledger import Meter
 from hcbench.harness.losslog import LossLog
 from hcbench.harness.plan import skip_reason
@@ -256,7 +257,7 @@ def trial_cell(card: MethodCard, registry: Registry, sets: Iterable[str] = (), b
     if corpus.name != PEOPLE:
         raise ConfigError(f"corpus.name is {corpus.name!r}.", "Checks run on the embedded corpus, people.")
     backbone_family(resolved.run.backbones[0])
-    return Cell(
+    cell = Cell(
         method=card.name,
         budget="check",
         budget_images=GROUPS * GROUP_SIZE,
@@ -269,6 +270,7 @@ def trial_cell(card: MethodCard, registry: Registry, sets: Iterable[str] = (), b
         fingerprint="check",
         skip=skip_reason(card, resolved.run.backbones[0], corpus, corpus_facts(corpus, resolved.pretrains[0], {})),
     )
+    return given_to(cell, {})
 
 
 def _stir(seed: int) -> None:

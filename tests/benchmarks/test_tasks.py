@@ -105,7 +105,7 @@ def test_another_head_seed_gives_other_heads(module, told):
 
 
 def test_inputs_hold_no_labels():
-    assert {field.name for field in dataclasses.fields(Inputs)} == {"features", "captions"}
+    assert {field.name for field in dataclasses.fields(Inputs)} == {"features", "captions", "embedded"}
     assert {field.name for field in dataclasses.fields(FeatureTable)} == {"pooled", "grid", "tokens"}
 
 
