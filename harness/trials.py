@@ -8,7 +8,6 @@ done here, and the same command finds the rest.
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,7 +62,7 @@ class TrialStore:
 
     def __init__(self, path: Path, study: str) -> None:
         self._path = path
-        with self._told() as optuna, _logging_kept():
+        with self._told() as optuna:
             storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
             self._study: Study = optuna.create_study(
                 storage=storage, study_name=study, direction="maximize", load_if_exists=True
@@ -135,18 +134,3 @@ class TrialStore:
             ) from error
         finally:
             optuna.logging.set_verbosity(before)
-
-
-@contextlib.contextmanager
-def _logging_kept() -> Iterator[None]:
-    """Undo what alembic, which makes Optuna's tables, does to logging: it replaces handlers and mutes loggers."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
-    loggers = [one for one in root.manager.loggerDict.values() if isinstance(one, logging.Logger) and not one.disabled]
-    try:
-        yield
-    finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
-        for one in loggers:
-            one.disabled = False
