@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 _SCALE = 1.25
 """Room around a box, as the field's top-down pose estimators leave it (HRNet, mmpose, ViTPose)."""
-_PIXELS_VERSION = 1
+_PIXELS_VERSION = 2
 """Changes with every edit that changes pixels."""
 _TELL_EVERY_S = 10.0
 
@@ -117,8 +117,10 @@ def cut(image: Image.Image, center: Single, size: Single, height: int, width: in
     low = center.astype(np.float64) + 0.5 - size.astype(np.float64) / 2
     high = low + size
     margin = np.ceil(np.maximum(size / np.array([width, height]), 1)) + 1  # the filter's reach beyond the window
-    left, top = (int(v) for v in np.floor(low - margin))
-    right, bottom = (int(v) for v in np.ceil(high + margin))
+    # Black is what the window sees outside the image; the filter's reach beyond a window inside it sees nothing.
+    left, top = (int(v) for v in np.where(low >= 0, np.maximum(np.floor(low - margin), 0), np.floor(low - margin)))
+    reach = np.ceil(high + margin)
+    right, bottom = (int(v) for v in np.where(high <= image.size, np.minimum(reach, image.size), reach))
     patch = image.crop((left, top, right, bottom))
     box = (low[0] - left, low[1] - top, high[0] - left, high[1] - top)
     resized = patch.resize((width, height), Image.Resampling.BILINEAR, box=box)
@@ -140,6 +142,33 @@ def read_image(path: Path) -> Image.Image:
         raise DataError(
             f"{path} cannot be decoded: {error}.", "The file is damaged or incomplete: copy it again from its source."
         ) from error
+
+
+def whole_images(folder: Path, files: Sequence[str], height: int, width: int) -> CropPlan:
+    """A plan that resizes whole images to one size, whatever their aspect: datasets whose images are crops already.
+
+    Raises:
+        DataError: An image is missing or is none; the first are named.
+    """
+
+    def size(file: str) -> tuple[int, int] | str:
+        try:
+            with Image.open(folder / file) as image:
+                return image.size
+        except (OSError, SyntaxError) as error:
+            return f"{file}: {error}."
+
+    unique = sorted(set(files))
+    found = dict(zip(unique, in_threads(size, unique, f"sizes of {folder.name}"), strict=True))
+    broken = [told for told in found.values() if isinstance(told, str)]
+    if broken:
+        raise DataError(
+            f"{len(broken)} of {len(unique)} images in {folder} cannot be opened: {' '.join(broken[:3])}",
+            "They are missing or damaged: copy them again from their source.",
+        )
+    sizes: Single = np.array([found[file] for file in files], np.float32).reshape(-1, 2)
+    middle = (sizes - np.float32(1)) / np.float32(2)
+    return CropPlan(folder=folder, files=files, center=middle, size=sizes, height=height, width=width)
 
 
 def cached_crops(plan: CropPlan, cache: Path) -> tuple[NDArray[np.uint8], str]:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hcbench.data.crops import crop_windows, cut, to_crop, to_original
+from hcbench.data.crops import cached_crops, crop_windows, cut, to_crop, to_original, whole_images
+from hcbench.errors import DataError
 
 
 def test_geometry_goes_there_and_back(rng: np.random.Generator) -> None:
@@ -54,3 +55,21 @@ def test_outside_of_the_image_is_black() -> None:
     crop = cut(image, np.array([-0.5, 9.5], np.float32), np.array([20, 40], np.float32), 40, 20)
     assert (crop[:, :, :9] == 0).all()
     assert (crop[:, 12:28, 11:] == 200).all()
+
+
+def test_whole_images_are_resized_whatever_their_aspect(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, (h, w) in (("a.png", (16, 8)), ("b.png", (20, 30))):
+        Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)).save(tmp_path / name)
+    crops, _ = cached_crops(whole_images(tmp_path, ["b.png", "a.png"], 16, 8), tmp_path / "cache")
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(crops[1], np.asarray(image).transpose(2, 0, 1))
+    with Image.open(tmp_path / "b.png") as image:
+        expected = np.asarray(image.resize((8, 16), Image.Resampling.BILINEAR)).transpose(2, 0, 1)
+    assert np.abs(crops[0].astype(int) - expected).max() <= 1
+
+
+def test_images_that_are_none_are_named(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    with pytest.raises(DataError, match=r"2 of 2 images .* cannot be opened: a\.png"):
+        whole_images(tmp_path, ["a.png", "missing.png"], 16, 8)
