@@ -21,6 +21,7 @@ from hcbench.harness.registry import Registry
 from hcbench.harness.settings import CorpusConfig, PretrainConfig, RunConfig
 from hcbench.harness.typed import parse_value, split_sweep
 from hcbench.harness.yaml_file import read_yaml
+from hcbench.methods.rules import check_config
 
 SECTIONS: Mapping[str, type[Any]] = {
     "run": RunConfig,
@@ -134,6 +135,9 @@ def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
     sections: dict[str, tuple[Any, ...]] = {
         section: _variants(section, kind, values) for section, kind in classes.items()
     }
+    for name, card in registry.methods.items():
+        for config in sections[name]:
+            check_config(name, card.rules, config)
     return Resolved(
         run=sections["run"][0],
         corpora=sections["corpus"],

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from hcbench.data.samples import Phrase
 from hcbench.methods.card import MethodCard
 from hcbench.methods.parts.encoder import Encoder
+from hcbench.methods.rules import check_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +191,16 @@ class Method(nn.Module, ABC):
         config: The card's Config, already resolved.
         encoder: The backbone under training; the same kind for every method of a comparison.
         context: Facts of the run.
+
+    Raises:
+        ConfigError: A setting breaks a rule of the card.
     """
 
     card: ClassVar[MethodCard]
 
     def __init__(self, config: Any, encoder: Encoder, context: Context) -> None:
         super().__init__()
+        check_config(self.card.name, self.card.rules, config)
         self.config, self.encoder, self.context = config, encoder, context
 
     @classmethod

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hcbench.methods.rules import Rules
 from hcbench.methods.space import LEARNING_RATE, Space
 
 SUPERVISION = {
@@ -68,6 +69,7 @@ class MethodCard:
             benchmark to the value recommended for it. Users set them as `evaluate.<knob>` or `<method>.<knob>`.
         knobs_with: The setting that must not be 0 for the encoder to have its knobs; empty = it always has them.
         text_tower: The setting with which the encoder keeps a text tower; "always", or empty where none does.
+        rules: What each setting may be; checked when a run is planned and when the method is built.
         space: What `hcbench tune` tries beside the learning rate, which it tries for every method that trains.
     """
 
@@ -93,6 +95,7 @@ class MethodCard:
     knobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     knobs_with: str = ""
     text_tower: str = ""
+    rules: Rules = field(default_factory=dict)
     space: Space = field(default_factory=dict)
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hcbench.methods.card import MethodCard
-from hcbench.methods.solider.card import DINO_DEVIATIONS, Config
+from hcbench.methods.solider.card import DINO_DEVIATIONS, RULES, Config
 
 CARD = MethodCard(
     name="dino",
@@ -16,6 +16,7 @@ CARD = MethodCard(
     supervision="images",
     config=Config,
     implementation="hcbench.methods.dino.method:DINO",
+    rules=RULES,
     defaults={"semantic_loss": 0.0},
     sampling="images",
     licence="Apache-2.0",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Rules, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around, Choice
 
 
@@ -193,6 +194,33 @@ DEVIATIONS = (
     ),
 )
 
+RULES: Rules = {
+    "rotations": OneOf(("paper", "released")),
+    "slices": OneOf(("stripe", "released")),
+    "l3_negatives": OneOf(("f", "released")),
+    "neighbours": OneOf(("original", "released")),
+    "outliers": OneOf(("left-out", "own")),
+    "eps_rule": OneOf(("fixed", "rho")),
+    "eps": Within(0, 1, "()"),
+    "rho": Within(0, 1, "()"),
+    "k1": Within(1),
+    "k2": Within(1),
+    "min_samples": Within(1),
+    "temperature": POSITIVE,
+    "first_temperature": POSITIVE,
+    "memory_keep": SHARE,
+    "negatives": Within(1),
+    "mix_alpha": POSITIVE,
+    "recon_x_w": WEIGHT,
+    "recon_x_cyc_w": WEIGHT,
+    "recon_f_w": WEIGHT,
+    "gan_w": WEIGHT,
+    "r1_w": WEIGHT,
+    "memory_id_w": WEIGHT,
+    "id_w": WEIGHT,
+    "gan_lr": POSITIVE,
+}
+
 CARD = MethodCard(
     name="gan-invariance",
     title="GCL+",
@@ -209,6 +237,7 @@ CARD = MethodCard(
     sampling="images",
     licence="MIT, with files under CC BY-NC-SA 4.0 (NVIDIA) that were not used",
     deviations=DEVIATIONS,
+    rules=RULES,
     space={
         "gan_lr": Around(4.0, when="generation"),
         "id_w": Around(WEIGHT_FACTOR, when="mixup"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.rules import POSITIVE, WEIGHT, OneOf, Rules, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around, Space
 
 
@@ -103,6 +104,19 @@ HAP_DEVIATIONS = (
     ),
 )
 
+RULES: Rules = {
+    "pose_proj": OneOf(("none", "mlp")),
+    "mp_views": OneOf(("per_view", "joint")),
+    "mask": OneOf(("part", "block", "random")),
+    "part_count": OneOf(("per_image", "shrinking")),
+    "mask_ratio": Within(0, 1, "()"),
+    "num_masks": Within(1),
+    "gamma_align": WEIGHT,
+    "gamma_mp": WEIGHT,
+    "align_temperature": POSITIVE,
+    "mp_temperature": POSITIVE,
+}
+
 CARD = MethodCard(
     name="genpoccl",
     title="GenPoCCL",
@@ -116,6 +130,7 @@ CARD = MethodCard(
     config=Config,
     implementation="hcbench.methods.genpoccl.method:GenPoCCL",
     backbones=("vit",),
+    rules=RULES,
     space={**HAP_SPACE, "gamma_mp": Around(WEIGHT_FACTOR)},
     deviations=(
         *HAP_DEVIATIONS,

@@ -187,17 +187,6 @@ def _share_hidden(members: Tensor, masks: list[Mask]) -> float:
 
 
 def _check(config: Config, name: str) -> None:
-    for field, allowed in (
-        ("pose_proj", ("none", "mlp")),
-        ("mp_views", ("per_view", "joint")),
-        ("mask", ("part", "block", "random")),
-        ("part_count", ("per_image", "shrinking")),
-    ):
-        value = getattr(config, field)
-        if value not in allowed:
-            raise ConfigError(f"{name}: {field} is {value!r}.", f"Use one of: {', '.join(allowed)}.")
-    if not 0 < config.mask_ratio < 1:
-        raise ConfigError(f"{name}: mask_ratio is {config.mask_ratio}.", "Use a share between 0 and 1.")
     if config.num_masks < (2 if config.gamma_align else 1):
         raise ConfigError(
             f"{name}: num_masks is {config.num_masks}.", "The instance-level loss needs 2 masked views, MAE needs 1."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hcbench.methods.card import MethodCard
-from hcbench.methods.genpoccl.card import HAP_DEVIATIONS, HAP_SPACE, Config
+from hcbench.methods.genpoccl.card import HAP_DEVIATIONS, HAP_SPACE, RULES, Config
 
 CARD = MethodCard(
     name="hap",
@@ -17,6 +17,7 @@ CARD = MethodCard(
     supervision="structure",
     config=Config,
     implementation="hcbench.methods.hap.method:HAP",
+    rules=RULES,
     defaults={"gamma_mp": 0.0, "group_flip": False},
     sampling="images",
     backbones=("vit",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hcbench.methods.card import Deviation, MethodCard
-from hcbench.methods.genpoccl.card import Config
+from hcbench.methods.genpoccl.card import RULES, Config
 
 CARD = MethodCard(
     name="mae",
@@ -16,6 +16,7 @@ CARD = MethodCard(
     supervision="images",
     config=Config,
     implementation="hcbench.methods.mae.method:MAE",
+    rules=RULES,
     # MAE: one mask of ratio .75 at random (facebookresearch/mae models_mae.py, main_pretrain.py).
     defaults={
         "gamma_align": 0.0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Rules, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around
 
 
@@ -123,6 +124,22 @@ DEVIATIONS = (
     ),
 )
 
+RULES: Rules = {
+    "lambda_tic": WEIGHT,
+    "lambda_iap": WEIGHT,
+    "label_norm": OneOf(("l1", "l2")),
+    "pool": OneOf(("auto", "cls", "mean", "max")),
+    "spread": Within(0, means="0 leaves vectors as they are"),
+    "tic_dist": OneOf(("l2norm", "mse", "l1")),
+    "mse_pool": OneOf(("avg", "max")),
+    "mse_gate": OneOf(("sigmoid", "softmax")),
+    "mask_schedule": OneOf(("sqrt", "linear", "square", "const")),
+    "mask_start": SHARE,
+    "mask_end": SHARE,
+    "text_pool": OneOf(("mean", "pooler")),
+    "text_lr_factor": POSITIVE,
+}
+
 CARD = MethodCard(
     name="plip",
     title="PLIP",
@@ -138,5 +155,6 @@ CARD = MethodCard(
     text_tower="always",
     licence="MIT",
     deviations=DEVIATIONS,
+    rules=RULES,
     space={"lambda_tic": Around(WEIGHT_FACTOR), "lambda_iap": Around(WEIGHT_FACTOR)},
 )

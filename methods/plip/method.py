@@ -23,14 +23,14 @@ from torch import Tensor
 
 from hcbench.data.augment import augment, augmentation, without_colour
 from hcbench.data.samples import Phrase
-from hcbench.errors import ConfigError, MethodError
+from hcbench.errors import MethodError
 from hcbench.methods.base import Batch, Context, Method, Objective, OptimiserSpec, ParamGroup, Step, Views, split_decay
 from hcbench.methods.card import MethodCard
 from hcbench.methods.parts import diagnostics
 from hcbench.methods.parts.backbones import VitEncoder
 from hcbench.methods.parts.encoder import Encoder
 from hcbench.methods.parts.losses import cmpm
-from hcbench.methods.parts.text import IMAGE_POOLS, TEXT_POOLS, ImageProjection, TextSpec, TextTower
+from hcbench.methods.parts.text import ImageProjection, TextSpec, TextTower
 from hcbench.methods.parts.tokenizer import MASK, Tokenizer, Tokens
 from hcbench.methods.plip.card import CARD, Config
 from hcbench.methods.plip.networks import ColourDecoder, PhraseDecoder, Pyramid
@@ -49,7 +49,6 @@ class Plip(Method):
 
     def __init__(self, config: Config, encoder: Encoder, context: Context) -> None:
         super().__init__(config, encoder, context)
-        _check(config)
         self.augmentation = augmentation(config.augmentation)
         self.pyramid = Pyramid(encoder)
         self.tokenizer = Tokenizer.from_words(context.vocabulary, max_tokens=config.text_tokens)
@@ -252,26 +251,3 @@ def colour_distance(predicted: Tensor, colours: Tensor, kind: str) -> Tensor:
         return norms.mean() * math.sqrt(_PAPER_VALUES / difference.shape[1])
     distances = difference.square() if kind == "mse" else difference.abs()
     return distances.mean()
-
-
-def _check(config: Config) -> None:
-    for name, allowed in (
-        ("label_norm", ("l1", "l2")),
-        ("pool", ("auto", *IMAGE_POOLS)),
-        ("tic_dist", ("l2norm", "mse", "l1")),
-        ("mse_pool", ("avg", "max")),
-        ("mse_gate", ("sigmoid", "softmax")),
-        ("mask_schedule", (*_GROWTH, "const")),
-        ("text_pool", TEXT_POOLS),
-    ):
-        value = getattr(config, name)
-        if value not in allowed:
-            raise ConfigError(f"plip: {name} is {value!r}.", f"Use one of: {', '.join(allowed)}.")
-    for name in ("mask_start", "mask_end"):
-        value = getattr(config, name)
-        if not 0 <= value <= 1:
-            raise ConfigError(f"plip: {name} is {value}.", "Use a probability, 0 to 1.")
-    if not config.spread >= 0:
-        raise ConfigError(
-            f"plip: spread is {config.spread}.", "Use a positive number, or 0 to leave vectors as they are."
-        )

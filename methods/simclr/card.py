@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hcbench.methods.card import Deviation, MethodCard
-from hcbench.methods.stablerep.card import Config
+from hcbench.methods.stablerep.card import RULES, Config
 
 CARD = MethodCard(
     name="simclr",
@@ -17,6 +17,7 @@ CARD = MethodCard(
     supervision="images",
     config=Config,
     implementation="hcbench.methods.simclr.method:SimCLR",
+    rules=RULES,
     # SimCLR's default head (2048-2048-128 on ResNet-50) and its temperature .1 for long ImageNet training.
     defaults={"num_crop": 2, "projector": (2048, 128), "bn": "global"},
     sampling="images",

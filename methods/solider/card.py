@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Rules, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around, Range
 
 
@@ -123,6 +124,25 @@ DINO_DEVIATIONS = (
     ),
 )
 
+RULES: Rules = {
+    "semantic_loss": Within(0, means="0 leaves semantics out"),
+    "dino_fraction": Within(0, 1, "[)"),
+    "parts": Within(2),
+    "lambda_share": SHARE,
+    "default_lambda": SHARE,
+    "controller_lr": POSITIVE,
+    "controller_start": OneOf(("auto", "identity", "official")),
+    "part_temperature": POSITIVE,
+    "freeze_last_layer": SHARE,
+    "local_crops": Within(0),
+    "student_temp": POSITIVE,
+    "teacher_temp": POSITIVE,
+    "centering": OneOf(("mean", "sinkhorn")),
+    "koleo": WEIGHT,
+    "center_momentum": SHARE,
+    "teacher_momentum": SHARE,
+}
+
 CARD = MethodCard(
     name="solider",
     title="SOLIDER",
@@ -139,6 +159,7 @@ CARD = MethodCard(
     backbones=("vit", "swin"),
     licence="none stated; DINO, which it builds on: Apache-2.0",
     trained_on=("LUPerson",),
+    rules=RULES,
     space={
         "semantic_loss": Around(WEIGHT_FACTOR),
         "dino_fraction": Range(0.3, 0.95, when="semantic_loss"),

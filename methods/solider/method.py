@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment, augmentation
-from hcbench.errors import ConfigError, MethodError
+from hcbench.errors import MethodError
 from hcbench.methods.base import (
     Batch,
     Context,
@@ -41,12 +41,13 @@ from hcbench.methods.parts.ema import cosine_momentum, follow, frozen_copy
 from hcbench.methods.parts.encoder import Encoder, Features
 from hcbench.methods.parts.heads import DinoHead
 from hcbench.methods.parts.multicrop import crop_views, half_size, multicrop
+from hcbench.methods.rules import check_config
 from hcbench.methods.solider.card import CARD, Config
 from hcbench.methods.solider.figures import label_figure
 from hcbench.methods.solider.labels import PartLabels, part_labels
-from hcbench.methods.solider.networks import KNOB, STARTS, ControlledEncoder, StageFeatures, controlled
+from hcbench.methods.solider.networks import KNOB, ControlledEncoder, StageFeatures, controlled
 from hcbench.methods.solider.spread import koleo
-from hcbench.methods.solider.targets import CENTERINGS, log_targets
+from hcbench.methods.solider.targets import log_targets
 
 SEMANTIC = "solider"
 """Name of the stage with the semantic loss."""
@@ -64,7 +65,7 @@ class Solider(Method):
     center: Tensor
 
     def __init__(self, config: Config, encoder: Encoder, context: Context) -> None:
-        _check(config, self.card.name)
+        check_config(self.card.name, self.card.rules, config)  # the encoder is built by some of them
         self.semantic = config.semantic_loss > 0
         if self.semantic:
             encoder = controlled(encoder, default_lambda=config.default_lambda, start=config.controller_start)
@@ -322,25 +323,3 @@ def _unit(encoder: Encoder) -> tuple[int, int]:
 
 def _head(config: Config, dim: int, outputs: int, *, norm: bool = False) -> DinoHead:
     return DinoHead(dim, hidden=config.head_hidden, bottleneck=config.head_bottleneck, outputs=outputs, norm=norm)
-
-
-def _check(config: Config, name: str) -> None:
-    """Refuse settings outside their range."""
-
-    def require(field: str, fine: bool, hint: str) -> None:
-        if not fine:
-            raise ConfigError(f"{name}: {field} is {getattr(config, field)!r}.", hint)
-
-    require("semantic_loss", config.semantic_loss >= 0, "Use a weight of at least 0; 0 leaves semantics out.")
-    require("dino_fraction", 0 <= config.dino_fraction < 1, "Use a share from 0 to below 1.")
-    require("parts", config.parts >= 2, "Use at least 2 parts.")
-    for field in ("lambda_share", "default_lambda", "freeze_last_layer", "center_momentum", "teacher_momentum"):
-        require(field, 0 <= getattr(config, field) <= 1, "Use a number from 0 to 1.")
-    for field in ("student_temp", "teacher_temp", "part_temperature"):
-        require(field, getattr(config, field) > 0, "Use a number above 0.")
-    require("koleo", config.koleo >= 0, "Use a weight of at least 0; 0 leaves it out.")
-    require("controller_lr", config.controller_lr > 0, "Use a factor above 0.")
-    require("centering", config.centering in CENTERINGS, f"Use one of: {', '.join(CENTERINGS)}.")
-    require("local_crops", config.local_crops >= 0, "Use a count of at least 0.")
-    starts = ("auto", *STARTS)
-    require("controller_start", config.controller_start in starts, f"Use one of: {', '.join(starts)}.")

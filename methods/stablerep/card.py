@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.rules import POSITIVE, WEIGHT, OneOf, Rules, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around
 
 
@@ -101,6 +102,14 @@ DEVIATIONS = (
     ),
 )
 
+RULES: Rules = {
+    "bn": OneOf(("per_view", "global")),
+    "labels": OneOf(("caption", "position")),
+    "num_crop": Within(1),
+    "temperature": POSITIVE,
+    "text_weight": WEIGHT,
+}
+
 CARD = MethodCard(
     name="stablerep",
     title="StableRep",
@@ -116,5 +125,6 @@ CARD = MethodCard(
     text_tower="language",
     licence="Apache-2.0",
     deviations=DEVIATIONS,
+    rules=RULES,
     space={"text_weight": Around(WEIGHT_FACTOR, when="language")},
 )

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from hcbench.data.augment import augment, augmentation
-from hcbench.errors import ConfigError, MethodError
+from hcbench.errors import MethodError
 from hcbench.methods.base import Batch, Context, Method, Objective, Step, Views
 from hcbench.methods.card import MethodCard
 from hcbench.methods.parts import diagnostics
@@ -45,7 +45,6 @@ class StableRep(Method):
 
     def __init__(self, config: Config, encoder: Encoder, context: Context) -> None:
         super().__init__(config, encoder, context)
-        _check(config)
         self.augmentation = augmentation(config.augmentation)
         self.projector = Projector(encoder.dim, config.projector)
         self.images_per_group = context.images_per_group
@@ -183,12 +182,3 @@ def merge_equal_captions(group: Tensor, captions: tuple[str, ...] | None) -> Ten
 def _number_of(caption: str) -> int:
     """A number below 0, the same in every process."""
     return -1 - int.from_bytes(hashlib.blake2b(caption.encode(), digest_size=7).digest(), "little")
-
-
-def _check(config: Config) -> None:
-    for name, allowed in (("bn", ("per_view", "global")), ("labels", ("caption", "position"))):
-        value = getattr(config, name)
-        if value not in allowed:
-            raise ConfigError(f"stablerep: {name} is {value!r}.", f"Use one of: {', '.join(allowed)}.")
-    if config.num_crop < 1:
-        raise ConfigError(f"stablerep: num_crop is {config.num_crop}.", "Use at least 1.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
+from hcbench.methods.rules import WEIGHT, Within
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,6 +43,7 @@ CARD = MethodCard(
     supervision="labels",
     config=Config,
     implementation="hcbench.methods.supervised.method:Supervised",
+    rules={"identity_weight": WEIGHT, "attribute_weight": WEIGHT, "label_smoothing": Within(0, 1, "[)")},
     sampling="images",
     deviations=(
         Deviation(

@@ -129,13 +129,8 @@ def _classifier(dim: int, classes: int) -> nn.Linear:
 
 def _check(config: Config, context: Context) -> None:
     weights = {"identity_weight": config.identity_weight, "attribute_weight": config.attribute_weight}
-    for name, value in weights.items():
-        if value < 0:
-            raise ConfigError(f"supervised: {name} is {value}.", "Use 0 (without) or more.")
     if not any(weights.values()):
         raise ConfigError("supervised: both weights are 0: nothing is learned.", "Raise one of them.")
-    if not 0 <= config.label_smoothing < 1:
-        raise ConfigError(f"supervised: label_smoothing is {config.label_smoothing}.", "Use at least 0 and below 1.")
     for weight, labels, known in (
         ("identity_weight", "identity", context.identities),
         ("attribute_weight", "attribute", context.positive_shares),
