@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ from hcbench.data.samples import Int, Samples
 from hcbench.harness.losslog import LossLog
 from hcbench.methods.base import Method
 from hcbench.methods.parts import diagnostics
+from hcbench.methods.parts.clustering import agreement
 from hcbench.methods.parts.encoder import encode_all
 
 MOST_IMAGES = 2_000
@@ -33,6 +35,10 @@ def diagnose(method: Method, view: Samples, losses: LossLog, seed: int) -> Diagn
     values = diagnostics.describe(features)
     if view.group is not None:
         values["alignment"] = float(diagnostics.alignment(features, torch.from_numpy(view.group[picked])))
+    given = method.pseudo_labels()
+    if given is not None and view.identity is not None:
+        found = agreement(given.cpu().numpy(), view.identity)
+        values |= {} if math.isnan(found) else {"label_agreement": found}
     values |= method.diagnostics()
     return Diagnosis(values, tuple(_warnings(values, losses)))
 

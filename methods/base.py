@@ -239,6 +239,13 @@ class Method(nn.Module, ABC):
         """The indices (int64, CPU) of the view that this pass may draw; all of them by default."""
         return indices
 
+    def pseudo_labels(self) -> Tensor | None:
+        """Labels that the method gave the images of the view, int64 (N,), -1 = none; None where it gives none.
+
+        At the end of training they are held against identities where those are known. The method never sees these.
+        """
+        return None
+
     def diagnostics(self) -> dict[str, float]:
         """Extra numbers for the log at the end of training."""
         return {}

@@ -21,7 +21,6 @@ than the encoder's input and normalised alike; generated ones are resampled to t
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import ClassVar
@@ -30,7 +29,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcbench.data.augment import augment, augmentation
+from hcbench.data.augment import augment
+from hcbench.data.augmentations import augmentation
 from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import (
     Batch,
@@ -51,7 +51,7 @@ from hcbench.methods.gan_invariance import figures, losses
 from hcbench.methods.gan_invariance.card import CARD, Config
 from hcbench.methods.gan_invariance.contrast import ClusterContrast
 from hcbench.methods.gan_invariance.painting import Generated, Identity, Painter, resized
-from hcbench.methods.parts import clustering, diagnostics
+from hcbench.methods.parts import diagnostics
 from hcbench.methods.parts.encoder import Encoder
 from hcbench.methods.parts.heads import Projector
 from hcbench.methods.parts.losses import multi_positive_contrastive
@@ -165,7 +165,6 @@ class GanInvariance(Method):
             "images": torch.cat(images),
             "real": real,
             "indices": batch.indices,
-            "identity": batch.identity,
             "subjects": subjects,
             "yaw": yaw.to(real),
         }
@@ -199,7 +198,7 @@ class GanInvariance(Method):
         labels = self.contrast.memory.labels[indices].repeat(2)
         loss = multi_positive_contrastive(self.projector(vector), labels, temperature=self.config.first_temperature)
         self._seen = (indices, F.normalize(vector.detach().float(), dim=1).unflatten(0, (2, -1)).sum(dim=0))
-        yield Objective("encoder", loss, self._log({"pairs": loss}, vector, views))
+        yield Objective("encoder", loss, self._log({"pairs": loss}, vector))
 
     def _generation(self, views: Views) -> Iterator[Objective]:
         """Stage 2: D, then E_str and G."""
@@ -224,7 +223,7 @@ class GanInvariance(Method):
         readers = [p for p in (*self.encoder.parameters(), *self.neck.parameters()) if p.requires_grad]
         gradients = torch.autograd.grad(loss, [*painters, *readers], allow_unused=True)
         yield Objective("generator", losses.carry(loss, painters, gradients[: len(painters)]), parts)
-        log = self._log(terms, real, views)
+        log = self._log(terms, real)
         yield Objective("encoder", losses.carry(loss, readers, gradients[len(painters) :]), log)
 
     def _generate(self, views: Views, *, joint: bool) -> Generated:
@@ -247,19 +246,19 @@ class GanInvariance(Method):
         """A row per image: itself, painted again, from every side, there and back, with another's looks."""
         return figures.sheets(self, batch, generator) if self.config.generation else {}
 
+    def pseudo_labels(self) -> Tensor:
+        """Clusters of the last pass."""
+        return self.contrast.memory.labels
+
     def diagnostics(self) -> dict[str, float]:
         """Number and sizes of the clusters of the last pass."""
         return self.contrast.numbers()
 
-    def _log(self, terms: dict[str, Tensor], vector: Tensor, views: Views) -> dict[str, Tensor | float]:
+    def _log(self, terms: dict[str, Tensor], vector: Tensor) -> dict[str, Tensor | float]:
         """Losses, and what the clusters are like."""
         parts: dict[str, Tensor | float] = {name: term.detach() for name, term in terms.items()}
         parts |= self.diagnostics()
         parts["feature_variance"] = diagnostics.feature_variance(vector)
-        if views["identity"] is not None:
-            labels = self.contrast.memory.labels[views["indices"]].cpu().numpy()
-            found = clustering.agreement(labels, views["identity"].cpu().numpy())
-            parts |= {} if math.isnan(found) else {"label_agreement": found}
         return parts
 
 

@@ -19,7 +19,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from hcbench.data.augment import augment, augmentation
+from hcbench.data.augment import augment
+from hcbench.data.augmentations import augmentation
 from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import Batch, Context, Method, Objective, Step, Views
 from hcbench.methods.card import MethodCard

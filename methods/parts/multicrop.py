@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from hcbench.data.augment import Augmentation, augment, augmentation
+from hcbench.data.augment import augment
+from hcbench.data.augmentations import Augmentation, augmentation
 from hcbench.errors import ConfigError, did_you_mean
 
 MULTICROPS = {

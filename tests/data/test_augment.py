@@ -6,15 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hcbench.data.augment import (
-    AUGMENTATIONS,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Augmentation,
-    augment,
-    augmentation,
-    normalise,
-)
+from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment, normalise
+from hcbench.data.augmentations import AUGMENTATIONS, Augmentation, augmentation
 from hcbench.data.samples import COCO_FLIP
 from hcbench.errors import ConfigError
 
