@@ -7,6 +7,7 @@ persons is for validation. `test` is `query` and `gallery` in one, with `slices[
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, digest, image_problems, make_report, skipped_junk
+from hcbench.data.loading import check_cache, check_split, digest, image_problems, make_report, skipped_junk, some
 from hcbench.data.market_files import FOLDERS, NameRule, PersonFiles, read_folder
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
@@ -124,15 +125,27 @@ def load_split(
 def verify_set(found: ReidSet, root: Path, notes: Sequence[str] = (), problems: Sequence[str] = ()) -> Report:
     """Counts held against the card's, every image decoded, and whether train, query and gallery fit together."""
     files = (*found.train.files, *found.query.files, *found.gallery.files)
-    skipped = found.train.skipped + found.query.skipped + found.gallery.skipped
+    more_problems, more_notes = contradictions(found)
     return make_report(
         found.card,
         root,
         found.layout,
         counts(found),
-        problems=(*image_problems(found.base, files), *_contradictions(found), *problems),
-        notes=(*notes, *_lonely_queries(found), *skipped_junk(skipped)),
+        problems=(*image_problems(found.base, files), *more_problems, *problems),
+        notes=(*notes, *more_notes),
     )
+
+
+def contradictions(found: ReidSet) -> tuple[list[str], list[str]]:
+    """What tables alone tell: problems (persons of training in the test) and notes (queries without a match, junk)."""
+    test = set(found.query.pids.tolist()) | set(found.gallery.pids.tolist())
+    shared = sorted(set(found.train.pids.tolist()) & test) if not found.test_offset else []
+    problems = [f"{len(shared)} persons are in training and test, the first is {shared[0]}"] if shared else []
+    times = Counter((*found.train.files, *found.query.files, *found.gallery.files))
+    twice = sorted(file for file, count in times.items() if count > 1)
+    problems += [f"{len(twice)} images are listed twice: {some(twice)}"] if twice else []
+    skipped = found.train.skipped + found.query.skipped + found.gallery.skipped
+    return problems, [*_lonely_queries(found), *skipped_junk(skipped)]
 
 
 def counts(found: ReidSet) -> dict[str, dict[str, int]]:
@@ -196,16 +209,6 @@ def _test(found: ReidSet, split: str) -> _Part:
 def _scored(found: ReidSet) -> PersonFiles:
     """The gallery without what does not count."""
     return found.gallery if found.dropped is None else found.gallery.take(found.gallery.pids != found.dropped)
-
-
-def _contradictions(found: ReidSet) -> list[str]:
-    """What no copy of a set can be: persons of training in the test, an image twice."""
-    problems = []
-    test = set(found.query.pids.tolist()) | set(found.gallery.pids.tolist())
-    shared = sorted(set(found.train.pids.tolist()) & test) if not found.test_offset else []
-    if shared:
-        problems.append(f"{len(shared)} persons are in training and test, the first is {shared[0]}")
-    return problems
 
 
 def _lonely_queries(found: ReidSet) -> list[str]:
