@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from image_tree import colours, expected_colours, write_images, write_junk
 from scipy.io import savemat
 
+from hcbench.benchmarks.metrics.reid import rank_metrics
 from hcbench.data import market1501
 from hcbench.data.market_attributes import BINARY, NAMES
 from hcbench.data.market_files import FOLDERS
@@ -217,3 +219,24 @@ def test_a_file_that_is_no_mat_is_refused(root, tmp_path):
     savemat(root / "market_attribute.mat", {"other": 1})
     with pytest.raises(DataError, match="holds other"):
         load(root, "test", tmp_path)
+
+
+def test_a_set_like_the_golden_one_scores_as_it_does(tmp_path):
+    """Files named after the golden persons and cameras: -1 is dropped and 0000 kept exactly as the protocol has it."""
+    golden = np.load(Path(__file__).parents[1] / "golden" / "reid_junk.npz")
+
+    def names(folder, part):
+        rows = zip(golden[f"{part}_pids"].tolist(), golden[f"{part}_camids"].tolist(), strict=True)
+        people = [(f"{pid:04d}" if pid >= 0 else "-1", camera + 1) for pid, camera in rows]
+        return [f"{folder}/{pid}_c{camera}s1_{row:06d}_01.jpg" for row, (pid, camera) in enumerate(people)]
+
+    base = tmp_path / "Market"
+    write_images(base, [*TRAIN, *names("query", "q"), *names("bounding_box_test", "g")], size=(2, 4))
+    test = market1501.load(base, "test", height=4, width=2, cache=tmp_path / "cache")
+    is_query, row = test.slices["query"], np.array([int(name[-13:-7]) for name in test.ids])
+    distance = golden["distmat"][row[is_query]][:, row[~is_query]]
+    people, cameras = test.identity, test.camera
+    found = rank_metrics(distance, people[is_query], people[~is_query], cameras[is_query], cameras[~is_query])
+    np.testing.assert_allclose(found.mAP, golden["expected_junk_removed_mAP"], atol=1e-12)
+    np.testing.assert_allclose(found.ap, golden["expected_junk_removed_AP_per_query"][row[is_query]], atol=1e-12)
+    np.testing.assert_allclose(found.cmc[0], golden["expected_junk_removed_cmc1"], atol=1e-12)
