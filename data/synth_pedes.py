@@ -134,6 +134,15 @@ def records(root: Path) -> Iterator[Record]:
         raise DataError(f"{base} holds no folder that {_FILE} names.", f"Expected:\n{CARD.tree}")
 
 
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The json, which decides what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or is not SYNTH-PEDES.
+    """
+    return (_find(root) / _FILE,)
+
+
 def verify(root: Path) -> Report:
     """Read the whole json and decode some of the images, evenly spread. Nothing is written.
 

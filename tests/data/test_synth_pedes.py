@@ -60,6 +60,10 @@ def test_rows_of_a_manifest_are_below_the_root(root):
     assert batch["captions"][1] == ["a", "b", "c"]
 
 
+def test_the_json_is_what_decides(root):
+    assert synth_pedes.annotation_files(root) == (root / "SYNTH-PEDES" / "synthpedes_dataset.json",)
+
+
 def test_verify(root, monkeypatch):
     report = synth_pedes.verify(root)
     assert report.level == "subset"
