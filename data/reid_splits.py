@@ -102,6 +102,11 @@ def load_split(
     check_cache(found.base, cache)
     training = split in ("train", "val", "trainval")
     part = _training(found, split) if training else _test(found, split)
+    if part.rows is not None and not part.rows.any():
+        raise DataError(
+            f"{found.base} leaves no image for {split}: it has {len(np.unique(found.train.pids))} training persons.",
+            "Every tenth is for validation where the owners set none aside; use a larger copy, or another split.",
+        )
     people, ids = part.people, np.array(part.people.files)
     if len(np.unique(ids)) < len(ids):
         raise DataError(f"{found.title}: an image is listed twice.", "Check the dataset with `hcbench data verify`.")

@@ -170,6 +170,14 @@ def test_what_is_wrong_is_explained(root, tmp_path):
         load(root, "train", tmp_path)
 
 
+def test_too_few_persons_leave_nothing_to_validate_on(root, tmp_path):
+    for name in TRAIN[:6]:
+        (root / name).unlink()
+    assert len(load(root, "train", tmp_path)) == 18
+    with pytest.raises(DataError, match=r"leaves no image for val: it has 9 training persons"):
+        load(root, "val", tmp_path)
+
+
 def test_a_damaged_image_is_named(root, tmp_path):
     (root / TRAIN[3]).write_bytes(b"")
     with pytest.raises(DataError, match=TRAIN[3]):
