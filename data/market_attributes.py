@@ -67,7 +67,7 @@ class PersonAttributes:
 
     def notes(self) -> list[str]:
         """What `verify` tells: how many persons there are, constant columns, persons without a colour."""
-        notes = []
+        notes = [f"{FILE}: 1 means " + ", ".join(f"{told} ({name})" for name, told in POSITIVE.items())]
         for part, table in self._tables.items():
             rows = np.stack(list(table.values()))
             constant = [name for name, column in zip(NAMES, rows.T, strict=True) if len(np.unique(column)) == 1]

@@ -200,6 +200,7 @@ def test_attributes_are_read_by_name(root, tmp_path, place):
     assert (trainval.attributes[:, NAMES.index("gender")] == 0).all()
     notes = "\n".join(market1501.verify(root).notes)
     assert "3 persons in test" in notes
+    assert "1 means female (gender)" in notes
     assert "downpurple" in notes
     assert "not exactly one upper and one lower colour in test: 0003" in notes
 
