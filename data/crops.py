@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 import PIL
@@ -135,12 +135,25 @@ def read_image(path: Path) -> Image.Image:
     Raises:
         DataError: The file cannot be decoded; the message names it.
     """
+    return decode_image(path, str(path))
+
+
+def decode_image(source: Path | BinaryIO, name: str) -> Image.Image:
+    """Decode an image as `read_image` does, from a path or from bytes in memory.
+
+    Args:
+        source: The path, or a stream.
+        name: What an error message calls it.
+
+    Raises:
+        DataError: It cannot be decoded.
+    """
     try:
-        with Image.open(path) as image:
+        with Image.open(source) as image:
             return image.convert("RGB")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
-            f"{path} cannot be decoded: {error}.", "The file is damaged or incomplete: copy it again from its source."
+            f"{name} cannot be decoded: {error}.", "The file is damaged or incomplete: copy it again from its source."
         ) from error
 
 

@@ -1,0 +1,114 @@
+"""Any folder of images, as a corpus for pre-training; its sub-folders may be groups or persons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcbench.data import pretraining
+from hcbench.data.card import DatasetCard, Report
+from hcbench.data.decoded import Files
+from hcbench.data.file_index import index_images, list_images
+from hcbench.data.loading import check_cache, check_split, skipped_junk, some
+from hcbench.data.pretraining import batched, lazy_samples, numbered, path_column, source_problems
+from hcbench.data.samples import Samples
+from hcbench.errors import DataError, did_you_mean
+
+SPLITS = pretraining.SPLITS
+Folders = Literal["ignore", "group", "identity"]
+"""What a sub-folder means: nothing; images that share something (a caption, a pose); images of one person."""
+FOLDERS: tuple[Folders, ...] = ("ignore", "group", "identity")
+
+CARD = DatasetCard(
+    name="image-folder",
+    title="a folder of images",
+    homepage="",
+    terms="Yours: check what the images' owners allow.",
+    obtain="Point to a folder of jpg, png or bmp files.",
+    tree="""\
+ROOT/
+  *.jpg  or  <sub-folder>/*.jpg           sub-folders may be groups or persons, at any depth""",
+    counts={"train": {}},
+    fields=frozenset({"images", "group", "identity"}),
+)
+
+
+def load(
+    root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path, folders: Folders = "ignore"
+) -> Samples:
+    """All images in and below a folder, decoded when they are asked for.
+
+    Args:
+        root: The folder.
+        split: `train`.
+        height: Height of the images, pixels; whole images are resized, whatever their aspect.
+        width: Width of the images, pixels.
+        cache: Folder outside of `root` that keeps the listing.
+        folders: What sub-folders mean. As `group` or `identity`, images in one folder belong together, and numbers
+            follow the sorted paths of the folders.
+
+    Returns:
+        Samples sorted by path; `group` is known unless folders are ignored, `identity` where they are persons.
+
+    Raises:
+        DataError: There is no image, or one lies in no sub-folder though these have a meaning.
+        CacheError: The cache folder cannot be written.
+    """
+    check_split(CARD, split, SPLITS)
+    if folders not in FOLDERS:
+        raise DataError(f"Sub-folders cannot mean {folders!r}.", did_you_mean(folders, FOLDERS))
+    check_cache(root, cache)
+    entries = index_images(root, cache)
+    group = None if folders == "ignore" else _folder_numbers(entries.names, root)
+    return lazy_samples(
+        f"{root.resolve().name} {split}", Files(root, entries.names), entries.names, (height, width), entries.sizes,
+        group=group, identity=group if folders == "identity" else None,
+    )  # fmt: skip
+
+
+def index(root: Path, split: str) -> Iterator[Mapping[str, Sequence[Any]]]:
+    """Rows of a manifest in batches: paths alone.
+
+    Raises:
+        DataError: There is no such folder or split.
+    """
+    check_split(CARD, split, SPLITS)
+    for part in batched(sorted(name for name, _ in list_images(root).entries)):
+        yield path_column(root, root, part)
+
+
+def verify(root: Path) -> Report:
+    """Count images and sub-folders and decode some of the images, evenly spread. Nothing is written.
+
+    Raises:
+        DataError: The root is no folder.
+    """
+    listed = list_images(root)
+    names = np.array(sorted(name for name, _ in listed.entries), np.str_)
+    problems, notes = source_problems(Files(root, names)) if len(names) else (["there is no image"], [])
+    found = {"images": len(names), "sub-folders": len({str(name).rpartition("/")[0] for name in names} - {""})}
+    return Report(
+        dataset=CARD.name,
+        root=root,
+        level="mismatch" if problems else "exact",
+        layout="",
+        found={"train": found},
+        expected={},
+        problems=tuple(problems),
+        notes=(*notes, *skipped_junk(listed.junk)),
+    )
+
+
+def _folder_numbers(names: NDArray[np.str_], root: Path) -> NDArray[np.int64]:
+    folders = [str(name).rpartition("/")[0] for name in names]
+    bare = [str(name) for name, folder in zip(names, folders, strict=True) if not folder]
+    if bare:
+        raise DataError(
+            f"{len(bare)} of {len(names)} images of {root} lie in no sub-folder: {some(bare)}.",
+            "Move them into folders, or take folders for nothing (folders='ignore').",
+        )
+    return numbered(folders)

@@ -1,0 +1,95 @@
+"""Market-1501: re-identification across six cameras of a market, with attributes where their file is there."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from hcbench.data import reid_splits
+from hcbench.data.card import DatasetCard, Report
+from hcbench.data.market_attributes import FILE, find_attributes
+from hcbench.data.market_files import MARKET
+from hcbench.data.reid_splits import ReidSet, load_split, read_market_like, verify_set
+from hcbench.data.samples import Samples
+from hcbench.errors import DataError
+
+SPLITS = reid_splits.SPLITS
+DROPPED = -1
+"""Detections that are neither a person of the test nor anybody else: dropped, as keeping them costs 7 points of R1."""
+DISTRACTOR = 0
+"""Persons of no query: they stay in the gallery and match nobody."""
+
+CARD = DatasetCard(
+    name="market1501",
+    title="Market-1501",
+    homepage="https://zheng-lab.cecs.anu.edu.au/Project/project_reid.html",
+    terms="Free for academic, non-commercial use (not verified: read the terms of the project page).",
+    obtain="Ask on the project page, or of a colleague who has Market-1501-v15.09.15.zip; official links move.\n"
+    "Attributes (optional): market_attribute.mat of https://github.com/vana77/Market-1501_Attribute",
+    tree="""\
+ROOT/                                     with or without a folder Market-1501-v15.09.15 around it
+  bounding_box_train/0002_c1s1_000451_03.jpg ...
+  query/0001_c1s1_001051_00.jpg ...
+  bounding_box_test/0001_c1s1_001051_03.jpg ...     0000_* match nobody, -1_* do not count
+  market_attribute.mat                    (optional)
+gt_bbox/, gt_query/ and the 500k distractors are not looked at.""",
+    counts={
+        "trainval": {"images": 12_936, "identities": 751},
+        "query": {"images": 3_368, "identities": 750},
+        "gallery": {
+            "files": 19_732,
+            "persons' images": 13_115,
+            "distractors": 2_798,
+            "dropped": 3_819,
+            "images": 15_913,
+        },
+    },
+    sister_sets={
+        "PRW": "cut from the same videos, with other identity numbers: never train on one and test on the other",
+        "CUHK-PEDES": "holds images of Market-1501",
+    },
+    fields=reid_splits.FIELDS | {"attributes"},
+)
+
+
+def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
+    """One split of Market-1501.
+
+    Args:
+        root: The folder of `CARD.tree`.
+        split: One of `SPLITS` (see `hcbench.data.reid_splits`).
+        height: Height of the images, pixels.
+        width: Width of the images, pixels.
+        cache: Folder outside of `root` that keeps the decoded pixels.
+
+    Returns:
+        Samples sorted by file name. `ids` are `query/0001_c1s1_001051_00.jpg`; cameras are 0..5; files of person -1
+        are left out, person 0 has the identity -1. Where `market_attribute.mat` is there, `attributes` are those of
+        the person, 30 columns (`market_attributes.NAMES`), -1 for distractors.
+
+    Raises:
+        DataError: The folder, a name, an image or the mat is not as it should be.
+        CacheError: The cache folder cannot be written.
+    """
+    found = _read(root)
+    return load_split(found, split, height, width, cache, find_attributes(found.base, root))
+
+
+def verify(root: Path) -> Report:
+    """Check a copy: names, every image's decoding, the counts of each split, and the attributes where they are there.
+
+    Reads every image once. Nothing is written.
+
+    Raises:
+        DataError: The root is no folder, is not Market-1501, or holds names that are none of its.
+    """
+    found = _read(root)
+    try:
+        attributes = find_attributes(found.base, root)
+    except DataError as error:
+        return verify_set(found, root, problems=[error.message])
+    return verify_set(found, root, notes=attributes.notes() if attributes else [f"no {FILE}: no attributes"])
+
+
+def _read(root: Path) -> ReidSet:
+    return replace(read_market_like(root, CARD, (MARKET,)), dropped=DROPPED, distractor=DISTRACTOR)

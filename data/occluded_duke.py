@@ -1,0 +1,60 @@
+"""Occluded-Duke: DukeMTMC-reID split anew, so that every query is occluded (Miao et al., 2019)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hcbench.data import duke_files, reid_splits
+from hcbench.data.card import DatasetCard, Report
+from hcbench.data.reid_splits import load_split, verify_set
+from hcbench.data.samples import Samples
+
+SPLITS = reid_splits.SPLITS
+WITHDRAWN = True
+"""Its images are those of DukeMTMC-reID: only those who name it get it."""
+
+CARD = DatasetCard(
+    name="occluded-duke",
+    title="Occluded-Duke",
+    homepage="https://github.com/lightas/Occluded-DukeMTMC-Dataset",
+    terms=duke_files.NOTICE,
+    obtain="The authors publish lists of names alone, to part a copy of DukeMTMC-reID, which is no longer given out.",
+    tree=duke_files.tree("Occluded_Duke"),
+    counts=duke_files.OCCLUDED_COUNTS,
+    sister_sets={"DukeMTMC-reID": "the same images, split otherwise: its training images are in this test"},
+    fields=reid_splits.FIELDS,
+)
+
+
+def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
+    """One split of Occluded-Duke; logs that its source was withdrawn.
+
+    Args:
+        root: The folder of `CARD.tree`.
+        split: One of `SPLITS` (see `hcbench.data.reid_splits`).
+        height: Height of the images, pixels.
+        width: Width of the images, pixels.
+        cache: Folder outside of `root` that keeps the decoded pixels.
+
+    Returns:
+        Samples sorted by file name; cameras are 0..7.
+
+    Raises:
+        DataError: The folder, a name or an image is not as it should be.
+        CacheError: The cache folder cannot be written.
+    """
+    return load_split(duke_files.read(root, CARD), split, height, width, cache)
+
+
+def verify(root: Path) -> Report:
+    """Check a copy: names, every image's decoding, counts, and that no person is queried whom the gallery lacks.
+
+    Raises:
+        DataError: The root is no folder, or is not in the form of Occluded-Duke.
+    """
+    found = duke_files.read(root, CARD)
+    problems = duke_files.twin_problem(found, duke_files.DUKE_COUNTS, "DukeMTMC-reID")
+    absent = sorted(set(found.query.pids.tolist()) - set(found.gallery.pids.tolist()))
+    if absent:
+        problems.append(f"{len(absent)} persons of query are not in the gallery, the first is {absent[0]:04d}")
+    return verify_set(found, root, notes=[duke_files.NOTICE], problems=problems)
