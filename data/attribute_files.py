@@ -1,0 +1,352 @@
+"""The mat files of pedestrian attribute sets: names, labels and splits, each checked before it is used.
+
+PA-100K, PETA and RAP nest them differently; here are the parts that they share, and the way from a table of rows to
+`Samples`. A mat holds no code, unlike the pickles that much of the field's code makes of it: those are never opened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcbench.data.card import Counts, DatasetCard, Report
+from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.listing import find_base
+from hcbench.data.person_images import check_request, folder_notes, image_problems, report, sealed, some
+from hcbench.data.samples import Int, Samples
+from hcbench.errors import DataError
+
+SPLITS = ("train", "val", "test")
+PARTITIONS = 5
+"""Random partitions that PETA and RAP come with; results of the field are those of the first, or the mean of all."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """All rows of an attribute dataset, whatever split they are in.
+
+    Attributes:
+        base: The dataset's own folder.
+        images: Folder that `files` are relative to.
+        folder: Its name in `ids`, the same for every layout.
+        layout: Which of the accepted layouts was recognised.
+        files: M file names.
+        names: A attribute names, as the mat has them.
+        labels: int8 (M, A) of 0 and 1.
+        rows: Rows of each of `SPLITS`, int64, from 0.
+        persons: int64 (M,), the person in each row, -1 where nobody knows; None where the mat names no persons.
+        slices: Labels of rows for slices of results, each (M,).
+        notes: What `verify` and a log should say.
+    """
+
+    base: Path
+    images: Path
+    folder: str
+    layout: str
+    files: tuple[str, ...]
+    names: tuple[str, ...]
+    labels: NDArray[np.int8]
+    rows: Mapping[str, Int]
+    persons: Int | None = None
+    slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def find(root: Path, card: DatasetCard, layouts: Iterable[Sequence[str]]) -> tuple[Path, Sequence[str]]:
+    """`find_base`, with a word on pickles where there is nothing else.
+
+    Raises:
+        DataError: The root is no folder, or holds no layout.
+    """
+    layouts = [tuple(layout) for layout in layouts]
+    try:
+        return find_base(root, card, layouts)
+    except DataError as error:
+        pickles = sorted(path.name for deep in ("*.pkl", "*/*.pkl") for path in root.glob(deep))
+        if not pickles:
+            raise
+        raise DataError(
+            f"{error.message} {some(pickles)} is a pickle, which can run any code when opened: hcbench opens none.",
+            f"Take the original mat file. {error.hint}",
+        ) from error
+
+
+def read_mat(path: Path, variables: Sequence[str]) -> dict[str, Any]:
+    """The variables of a mat file: structs as dicts in the order of their fields, cells as lists or arrays.
+
+    Raises:
+        DataError: The file is no mat file that scipy reads, or lacks a variable.
+    """
+    from scipy.io import loadmat
+    from scipy.io.matlab import MatReadError
+
+    try:
+        content: dict[str, Any] = loadmat(path, variable_names=list(variables), simplify_cells=True)
+    except NotImplementedError as error:
+        raise DataError(
+            f"{path} is a mat file of version 7.3, which the official one is not.",
+            "Take the official file, or save it again in MATLAB with `save -v7`.",
+        ) from error
+    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, MatReadError) as error:
+        raise DataError(f"{path} cannot be read as a mat file: {error}.", "Copy it again from its source.") from error
+    absent = [name for name in variables if name not in content]
+    if absent:
+        raise DataError(
+            f"{path} has no variable {', '.join(absent)}; it has {_variables(path)}.",
+            "Take the dataset's own mat file.",
+        )
+    return {name: content[name] for name in variables}
+
+
+def need(struct: Any, fields: Sequence[str], where: str) -> list[Any]:
+    """Values of these fields of a struct.
+
+    Raises:
+        DataError: It is no struct, or lacks one of them.
+    """
+    found = tuple(struct) if isinstance(struct, Mapping) else ()
+    absent = [name for name in fields if name not in found]
+    if absent:
+        what = f"has the fields {', '.join(found)}" if found else "is no struct"
+        raise DataError(
+            f"{where} {what}; expected also {', '.join(absent)}.",
+            "This is the mat file of another dataset or version: take this one's own.",
+        )
+    return [struct[name] for name in fields]
+
+
+def texts(value: Any, count: int | None, where: str) -> tuple[str, ...]:
+    """A cell array of texts, of any shape.
+
+    Raises:
+        DataError: It holds something else, or another number of them than `count`.
+    """
+    flat = [value] if isinstance(value, str) else list(np.asarray(value, object).ravel())
+    strange = [item for item in flat if not isinstance(item, str)]
+    if strange:
+        raise DataError(f"{where} holds {strange[0]!r:.60}, no text.", "Expected a cell array of texts.")
+    if count is not None and len(flat) != count:
+        raise DataError(f"{where} holds {len(flat):,} texts instead of {count:,}.", "Take the official mat file.")
+    return tuple(item.strip() for item in flat)
+
+
+def names_of(value: Any, count: int, where: str) -> tuple[str, ...]:
+    """Attribute names, each once.
+
+    Raises:
+        DataError: They are no texts, of another number, or not unique.
+    """
+    names = texts(value, count, where)
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{where} names {some(twice)} more than once.", "Results are told apart by these names.")
+    return names
+
+
+def matrix(value: Any, columns: int, where: str) -> NDArray[np.float64]:
+    """A matrix with so many columns, float64 (M, columns); a single row comes back from scipy without its first axis.
+
+    Raises:
+        DataError: It is no matrix of numbers, or has another shape.
+    """
+    array = np.asarray(value)
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{where} holds no numbers.", "Take the official mat file.")
+    array = np.atleast_2d(array)
+    if array.ndim != 2 or array.shape[1] != columns:
+        shape = " x ".join(map(str, array.shape))
+        raise DataError(f"{where} has the shape {shape}, not N x {columns}.", "Take the official mat file.")
+    return array.astype(np.float64)
+
+
+def binary(values: NDArray[np.float64], names: Sequence[str], where: str) -> NDArray[np.int8]:
+    """Labels as int8 of 0 and 1.
+
+    Raises:
+        DataError: There is another value; the first attribute that has it is named.
+    """
+    strange = (values != 0) & (values != 1)
+    if strange.any():
+        row, column = (int(index) for index in np.argwhere(strange)[0])
+        raise DataError(
+            f"{where} has the label {values[row, column]:g} for {names[column]} in row {row + 1}.",
+            "Expected 0 and 1: take the official mat file.",
+        )
+    return values.astype(np.int8)
+
+
+def rows_of(value: Any, total: int, where: str) -> Int:
+    """Row numbers of a mat, counted from 1, as int64 from 0.
+
+    Raises:
+        DataError: One is no whole number of 1..total.
+    """
+    given = np.atleast_1d(np.asarray(value)).ravel()
+    if given.dtype.kind not in "biuf" or (given != given.astype(np.int64)).any():
+        raise DataError(f"{where} holds no row numbers.", "Expected whole numbers from 1.")
+    if given.size and (given.min() < 1 or given.max() > total):
+        raise DataError(
+            f"{where} has rows from {given.min():g} to {given.max():g}; there are rows 1 to {total:,}.",
+            "MATLAB counts from 1: the file was changed or is of another dataset.",
+        )
+    return given.astype(np.int64) - 1
+
+
+def partition(value: Any, number: int, splits: Sequence[str], total: int, where: str) -> dict[str, Int]:
+    """Rows of each split of one random partition.
+
+    Args:
+        value: The partitions: structs whose fields, in their order, are the splits.
+        number: Which partition, from 1.
+        splits: Names of the splits.
+        total: How many rows there are.
+        where: For the error's words.
+
+    Raises:
+        DataError: There is no such partition, or it is not made of so many splits.
+    """
+    several = [value] if isinstance(value, Mapping) else list(value) if isinstance(value, (list, np.ndarray)) else []
+    if not 1 <= number <= len(several):
+        raise DataError(f"{where} has no partition {number}; it has {len(several)}.", f"Expected {PARTITIONS} of them.")
+    one = several[number - 1]
+    if not isinstance(one, Mapping) or len(one) != len(splits):
+        what = f"the fields {', '.join(one)}" if isinstance(one, Mapping) else "no fields"
+        raise DataError(f"{where}: partition {number} has {what}.", f"Expected the rows of {', '.join(splits)}.")
+    return {
+        split: rows_of(rows, total, f"{where}: {split} of partition {number}")
+        for split, rows in zip(splits, one.values(), strict=True)
+    }
+
+
+def read_zero_shot(path: Path, total: int) -> dict[str, Int]:
+    """Row numbers of a split by persons, from a json of `train_idx`, `val_idx`, `test_idx`, each counted from 0.
+
+    Raises:
+        DataError: There is no such file, or it holds something else.
+    """
+    keys = {split: f"{split}_idx" for split in SPLITS}
+    expected = f"Expected an object of {', '.join(keys.values())}: lists of row numbers, counted from 0."
+    try:
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as json: {error}.", expected) from error
+    if not isinstance(content, Mapping) or not set(keys.values()) <= content.keys():
+        raise DataError(
+            f"{path} holds {', '.join(content) if isinstance(content, Mapping) else 'no object'}.", expected
+        )
+    found = {}
+    for split, key in keys.items():
+        given = content[key]
+        if not isinstance(given, list) or any(type(row) is not int or not 0 <= row < total for row in given):
+            raise DataError(f"{path}: {key} is no list of row numbers from 0 to {total - 1:,}.", expected)
+        found[split] = np.array(given, np.int64)
+    return found
+
+
+def load_split(card: DatasetCard, table: Table, split: str, *, height: int, width: int, cache: Path) -> Samples:
+    """Images of one split with their labels, sorted by file; each loader's `load` says what the fields hold.
+
+    Raises:
+        DataError: The split is unknown or empty, splits share rows, or an image is not as it should be.
+        CacheError: The cache folder cannot be written.
+    """
+    check_request(card, SPLITS, split, table.base, cache)
+    _check_disjoint(card, table)
+    rows = np.array(sorted(table.rows[split], key=lambda row: table.files[row]), np.int64)
+    if not rows.size:
+        raise DataError(f"{card.title} at {table.base} has no image of {split}.", "Take the official mat file.")
+    for note in table.notes:
+        log.info("%s: %s", card.name, note)
+    files = [table.files[row] for row in rows]
+    crops, pixels = cached_crops(whole_images(table.images, files, height, width), cache)
+    return sealed(
+        Samples(
+            name=f"{card.name} {split}",
+            fingerprint=pixels,
+            images=crops,
+            ids=np.array([f"{table.folder}/{file}" for file in files]),
+            identity=None if table.persons is None else table.persons[rows],
+            attributes=table.labels[rows],
+            attribute_names=table.names,
+            slices={name: values[rows] for name, values in table.slices.items()},
+        )
+    )
+
+
+def verify_table(
+    card: DatasetCard, root: Path, table: Table, *, problems: Sequence[str] = (), notes: Sequence[str] = ()
+) -> Report:
+    """Check images and counts of a table that was read. Reads every image; nothing is written."""
+    try:
+        _check_disjoint(card, table)
+    except DataError as error:
+        problems = [*problems, error.message]
+    return report(
+        card,
+        root,
+        table.layout,
+        _counts(card, table),
+        problems=[*problems, *image_problems(table.images, table.files)],
+        notes=[*table.notes, *notes, *_constant(table), *folder_notes(table.images, table.files)],
+    )
+
+
+def shared_persons(table: Table, split: str = "test") -> NDArray[np.bool_]:
+    """Which rows of a split show a person who is also in train, bool (rows of the split,)."""
+    if table.persons is None:
+        raise ValueError("This table names no persons.")
+    trained = table.persons[table.rows["train"]]
+    own = table.persons[table.rows[split]]
+    return np.isin(own, trained) & (own >= 0)
+
+
+def _check_disjoint(card: DatasetCard, table: Table) -> None:
+    rows = np.concatenate([table.rows[split] for split in SPLITS])
+    unique, times = np.unique(rows, return_counts=True)
+    if unique.size < rows.size:
+        names = [table.files[row] for row in unique[times > 1]]
+        raise DataError(
+            f"{len(names)} images of {card.title} are in a split twice or in two of them: {some(names)}.",
+            "Splits share no image: take the official mat file.",
+        )
+    if len(set(table.files)) < len(table.files):
+        raise DataError(f"{card.title} lists an image file more than once.", "Take the official mat file.")
+
+
+def _counts(card: DatasetCard, table: Table) -> Counts:
+    """Images, attributes and persons of each of the card's splits, where "train + val" means both."""
+    found: dict[str, dict[str, int]] = {}
+    for name in card.counts:
+        rows = np.concatenate([table.rows[split] for split in name.split(" + ")])
+        found[name] = {"images": rows.size, "attributes": len(table.names) if rows.size else 0}
+        if table.persons is not None:
+            known = table.persons[rows]
+            found[name]["persons"] = np.unique(known[known >= 0]).size
+    return found
+
+
+def _constant(table: Table) -> list[str]:
+    """Attributes that a split shows always or never, so that its mA is not defined."""
+    notes = []
+    for split in SPLITS:
+        labels = table.labels[table.rows[split]]
+        constant = [name for name, column in zip(table.names, labels.T, strict=True) if np.unique(column).size == 1]
+        if constant:
+            notes.append(f"{split}: the same label in every image, so no mA: {some(constant)}")
+    return notes
+
+
+def _variables(path: Path) -> str:
+    from scipy.io import whosmat
+
+    return ", ".join(name for name, _, _ in whosmat(path)) or "none"
