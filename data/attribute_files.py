@@ -28,6 +28,14 @@ SPLITS = ("train", "val", "test")
 PARTITIONS = 5
 """Random partitions that PETA and RAP come with; results of the field are those of the first, or the mean of all."""
 
+ZERO_SHOT_FILE = "zero_shot.json"
+ZERO_SHOT_HELP = """\
+The row numbers of the split by persons are given as pickles alone (index_*_split_id50_img300_ratio0.03_0.pkl of
+https://github.com/valencebond/Rethinking_of_PAR). A pickle can run any code when it is opened, so hcbench opens none.
+Where you trust the file, turn it into zero_shot.json and lay that beside the folder of images:
+  python -c "import json, pickle, sys; found = pickle.load(open(sys.argv[1], 'rb')); json.dump({key: list(map(int, \
+found[key])) for key in ('train_idx', 'val_idx', 'test_idx')}, open('zero_shot.json', 'w'))" INDEX.pkl"""
+
 log = logging.getLogger(__name__)
 
 
@@ -47,6 +55,7 @@ class Table:
         persons: int64 (M,), the person in each row, -1 where nobody knows; None where the mat names no persons.
         slices: Labels of rows for slices of results, each (M,).
         notes: What `verify` and a log should say.
+        variant: What tells this choice of splits from the usual one, for the samples' name.
     """
 
     base: Path
@@ -60,6 +69,7 @@ class Table:
     persons: Int | None = None
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    variant: str = ""
 
 
 def find(root: Path, card: DatasetCard, layouts: Iterable[Sequence[str]]) -> tuple[Path, Sequence[str]]:
@@ -229,13 +239,17 @@ def partition(value: Any, number: int, splits: Sequence[str], total: int, where:
 
 
 def read_zero_shot(path: Path, total: int) -> dict[str, Int]:
-    """Row numbers of a split by persons, from a json of `train_idx`, `val_idx`, `test_idx`, each counted from 0.
+    """Row numbers of the field's splits by persons: a json of `train_idx`, `val_idx`, `test_idx`, counted from 0.
+
+    Their owners give pickles, which are not opened here; `ZERO_SHOT_HELP` says how to make the json of one.
 
     Raises:
         DataError: There is no such file, or it holds something else.
     """
     keys = {split: f"{split}_idx" for split in SPLITS}
     expected = f"Expected an object of {', '.join(keys.values())}: lists of row numbers, counted from 0."
+    if not path.is_file():
+        raise DataError(f"There is no {path}.", ZERO_SHOT_HELP)
     try:
         content = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
@@ -271,14 +285,14 @@ def load_split(card: DatasetCard, table: Table, split: str, *, height: int, widt
     crops, pixels = cached_crops(whole_images(table.images, files, height, width), cache)
     return sealed(
         Samples(
-            name=f"{card.name} {split}",
+            name=f"{card.name} {split}{table.variant}",
             fingerprint=pixels,
             images=crops,
             ids=np.array([f"{table.folder}/{file}" for file in files]),
             identity=None if table.persons is None else table.persons[rows],
             attributes=table.labels[rows],
             attribute_names=table.names,
-            slices={name: values[rows] for name, values in table.slices.items()},
+            slices={name: values[rows] for name, values in _slices(table, split).items()},
         )
     )
 
@@ -301,13 +315,32 @@ def verify_table(
     )
 
 
-def shared_persons(table: Table, split: str = "test") -> NDArray[np.bool_]:
-    """Which rows of a split show a person who is also in train, bool (rows of the split,)."""
+def person_in_train(table: Table) -> NDArray[np.bool_]:
+    """Which rows, of whatever split, show a person who is in train, bool (M,); a table without persons knows none."""
     if table.persons is None:
-        raise ValueError("This table names no persons.")
-    trained = table.persons[table.rows["train"]]
-    own = table.persons[table.rows[split]]
-    return np.isin(own, trained) & (own >= 0)
+        return np.zeros(len(table.files), np.bool_)
+    return np.isin(table.persons, table.persons[table.rows["train"]]) & (table.persons >= 0)
+
+
+def variant(partition: int) -> str:
+    """What the samples' name says of a partition: nothing of the first, which the field uses."""
+    return f", partition {partition}" if partition != 1 else ""
+
+
+def person_problems(table: Table) -> list[str]:
+    """Persons who are in two splits of a table that is split by persons."""
+    persons = np.empty(0, np.int64) if table.persons is None else table.persons
+    own = [np.unique(persons[table.rows[split]]) for split in SPLITS]
+    shared = np.flatnonzero(np.bincount(np.concatenate(own)) > 1)
+    return (
+        [f"{shared.size} persons are in two splits: {some([str(person) for person in shared])}"] if shared.size else []
+    )
+
+
+def _slices(table: Table, split: str) -> dict[str, NDArray[Any]]:
+    """Slices of results; outside of train, where persons are known, also who has been seen in training."""
+    further = {"person_in_train": person_in_train(table)} if table.persons is not None and split != "train" else {}
+    return {**table.slices, **further}
 
 
 def _check_disjoint(card: DatasetCard, table: Table) -> None:
