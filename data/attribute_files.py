@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,11 +19,14 @@ from numpy.typing import NDArray
 from hcbench.data.card import Counts, DatasetCard, Report
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.listing import find_base
-from hcbench.data.person_images import check_request, folder_notes, image_problems, report, sealed, some
+from hcbench.data.loading import check_cache, check_split, image_problems, some
+from hcbench.data.mat_files import read_mat
+from hcbench.data.person_splits import PARTS, folder_notes, report, sealed
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "trainval", "test", "all")
+_BASIC = PARTS["all"]
 PARTITIONS = 5
 """Random partitions that PETA and RAP come with; results of the field are those of the first, or the mean of all."""
 
@@ -51,7 +53,7 @@ class Table:
         files: M file names.
         names: A attribute names, as the mat has them.
         labels: int8 (M, A) of 0 and 1.
-        rows: Rows of each of `SPLITS`, int64, from 0.
+        rows: Rows of train, val and test, int64, from 0.
         persons: int64 (M,), the person in each row, -1 where nobody knows; None where the mat names no persons.
         slices: Labels of rows for slices of results, each (M,).
         notes: What `verify` and a log should say.
@@ -91,31 +93,28 @@ def find(root: Path, card: DatasetCard, layouts: Iterable[Sequence[str]]) -> tup
         ) from error
 
 
-def read_mat(path: Path, variables: Sequence[str]) -> dict[str, Any]:
-    """The variables of a mat file: structs as dicts in the order of their fields, cells as lists or arrays.
+def read_plain(path: Path, variables: Sequence[str]) -> dict[str, Any]:
+    """The variables of a mat file without MATLAB's nesting, as `plain` gives them.
 
     Raises:
-        DataError: The file is no mat file that scipy reads, or lacks a variable.
+        DataError: The file is no mat file that can be read, or lacks a variable.
     """
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
+    return {name: plain(value) for name, value in read_mat(path, variables).items()}
 
-    try:
-        content: dict[str, Any] = loadmat(path, variable_names=list(variables), simplify_cells=True)
-    except NotImplementedError as error:
-        raise DataError(
-            f"{path} is a mat file of version 7.3, which the official one is not.",
-            "Take the official file, or save it again in MATLAB with `save -v7`.",
-        ) from error
-    except (OSError, EOFError, ValueError, TypeError, KeyError, IndexError, zlib.error, MatReadError) as error:
-        raise DataError(f"{path} cannot be read as a mat file: {error}.", "Copy it again from its source.") from error
-    absent = [name for name in variables if name not in content]
-    if absent:
-        raise DataError(
-            f"{path} has no variable {', '.join(absent)}; it has {_variables(path)}.",
-            "Take the dataset's own mat file.",
-        )
-    return {name: content[name] for name in variables}
+
+def plain(value: NDArray[Any]) -> Any:
+    """What scipy makes of a variable, unwrapped: a struct as a dict in the order of its fields, several as a list.
+
+    A cell array becomes a flat list, a text a str, and a matrix stays one.
+    """
+    if value.dtype.names:
+        several = [{name: plain(record[name]) for name in value.dtype.names} for record in value.ravel()]
+        return several[0] if len(several) == 1 else several
+    if value.dtype == object:
+        return [plain(np.asarray(item)) for item in value.ravel()]
+    if value.dtype.kind == "U" and value.size <= 1:
+        return str(value.item()) if value.size else ""
+    return value
 
 
 def need(struct: Any, fields: Sequence[str], where: str) -> list[Any]:
@@ -136,12 +135,13 @@ def need(struct: Any, fields: Sequence[str], where: str) -> list[Any]:
 
 
 def texts(value: Any, count: int | None, where: str) -> tuple[str, ...]:
-    """A cell array of texts, of any shape.
+    """A cell array of texts; cells around each of them do not matter.
 
     Raises:
         DataError: It holds something else, or another number of them than `count`.
     """
-    flat = [value] if isinstance(value, str) else list(np.asarray(value, object).ravel())
+    several = value if isinstance(value, list) else [value]
+    flat = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in several]
     strange = [item for item in flat if not isinstance(item, str)]
     if strange:
         raise DataError(f"{where} holds {strange[0]!r:.60}, no text.", "Expected a cell array of texts.")
@@ -164,15 +164,14 @@ def names_of(value: Any, count: int, where: str) -> tuple[str, ...]:
 
 
 def matrix(value: Any, columns: int, where: str) -> NDArray[np.float64]:
-    """A matrix with so many columns, float64 (M, columns); a single row comes back from scipy without its first axis.
+    """A matrix with so many columns, float64 (M, columns).
 
     Raises:
         DataError: It is no matrix of numbers, or has another shape.
     """
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf":
         raise DataError(f"{where} holds no numbers.", "Take the official mat file.")
-    array = np.atleast_2d(array)
+    array: NDArray[Any] = value
     if array.ndim != 2 or array.shape[1] != columns:
         shape = " x ".join(map(str, array.shape))
         raise DataError(f"{where} has the shape {shape}, not N x {columns}.", "Take the official mat file.")
@@ -201,9 +200,9 @@ def rows_of(value: Any, total: int, where: str) -> Int:
     Raises:
         DataError: One is no whole number of 1..total.
     """
-    given = np.atleast_1d(np.asarray(value)).ravel()
-    if given.dtype.kind not in "biuf" or (given != given.astype(np.int64)).any():
+    if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or (value != np.floor(value)).any():
         raise DataError(f"{where} holds no row numbers.", "Expected whole numbers from 1.")
+    given = value.ravel()
     if given.size and (given.min() < 1 or given.max() > total):
         raise DataError(
             f"{where} has rows from {given.min():g} to {given.max():g}; there are rows 1 to {total:,}.",
@@ -225,7 +224,7 @@ def partition(value: Any, number: int, splits: Sequence[str], total: int, where:
     Raises:
         DataError: There is no such partition, or it is not made of so many splits.
     """
-    several = [value] if isinstance(value, Mapping) else list(value) if isinstance(value, (list, np.ndarray)) else []
+    several = value if isinstance(value, list) else [value] if isinstance(value, Mapping) else []
     if not 1 <= number <= len(several):
         raise DataError(f"{where} has no partition {number}; it has {len(several)}.", f"Expected {PARTITIONS} of them.")
     one = several[number - 1]
@@ -246,7 +245,7 @@ def read_zero_shot(path: Path, total: int) -> dict[str, Int]:
     Raises:
         DataError: There is no such file, or it holds something else.
     """
-    keys = {split: f"{split}_idx" for split in SPLITS}
+    keys = {split: f"{split}_idx" for split in _BASIC}
     expected = f"Expected an object of {', '.join(keys.values())}: lists of row numbers, counted from 0."
     if not path.is_file():
         raise DataError(f"There is no {path}.", ZERO_SHOT_HELP)
@@ -274,9 +273,10 @@ def load_split(card: DatasetCard, table: Table, split: str, *, height: int, widt
         DataError: The split is unknown or empty, splits share rows, or an image is not as it should be.
         CacheError: The cache folder cannot be written.
     """
-    check_request(card, SPLITS, split, table.base, cache)
+    check_split(card, split, SPLITS)
+    check_cache(table.base, cache)
     _check_disjoint(card, table)
-    rows = np.array(sorted(table.rows[split], key=lambda row: table.files[row]), np.int64)
+    rows = np.array(sorted(_rows(table, split), key=lambda row: table.files[row]), np.int64)
     if not rows.size:
         raise DataError(f"{card.title} at {table.base} has no image of {split}.", "Take the official mat file.")
     for note in table.notes:
@@ -330,7 +330,7 @@ def variant(partition: int) -> str:
 def person_problems(table: Table) -> list[str]:
     """Persons who are in two splits of a table that is split by persons."""
     persons = np.empty(0, np.int64) if table.persons is None else table.persons
-    own = [np.unique(persons[table.rows[split]]) for split in SPLITS]
+    own = [np.unique(persons[table.rows[split]]) for split in _BASIC]
     shared = np.flatnonzero(np.bincount(np.concatenate(own)) > 1)
     return (
         [f"{shared.size} persons are in two splits: {some([str(person) for person in shared])}"] if shared.size else []
@@ -338,13 +338,14 @@ def person_problems(table: Table) -> list[str]:
 
 
 def _slices(table: Table, split: str) -> dict[str, NDArray[Any]]:
-    """Slices of results; outside of train, where persons are known, also who has been seen in training."""
-    further = {"person_in_train": person_in_train(table)} if table.persons is not None and split != "train" else {}
+    """Slices of results; for val and test, where persons are known, also who has been seen in training."""
+    scored = table.persons is not None and split in ("val", "test")
+    further = {"person_in_train": person_in_train(table)} if scored else {}
     return {**table.slices, **further}
 
 
 def _check_disjoint(card: DatasetCard, table: Table) -> None:
-    rows = np.concatenate([table.rows[split] for split in SPLITS])
+    rows = _rows(table, "all")
     unique, times = np.unique(rows, return_counts=True)
     if unique.size < rows.size:
         names = [table.files[row] for row in unique[times > 1]]
@@ -357,10 +358,10 @@ def _check_disjoint(card: DatasetCard, table: Table) -> None:
 
 
 def _counts(card: DatasetCard, table: Table) -> Counts:
-    """Images, attributes and persons of each of the card's splits, where "train + val" means both."""
+    """Images, attributes and persons of each of the card's splits."""
     found: dict[str, dict[str, int]] = {}
     for name in card.counts:
-        rows = np.concatenate([table.rows[split] for split in name.split(" + ")])
+        rows = _rows(table, name)
         found[name] = {"images": rows.size, "attributes": len(table.names) if rows.size else 0}
         if table.persons is not None:
             known = table.persons[rows]
@@ -371,7 +372,7 @@ def _counts(card: DatasetCard, table: Table) -> Counts:
 def _constant(table: Table) -> list[str]:
     """Attributes that a split shows always or never, so that its mA is not defined."""
     notes = []
-    for split in SPLITS:
+    for split in _BASIC:
         labels = table.labels[table.rows[split]]
         constant = [name for name, column in zip(table.names, labels.T, strict=True) if np.unique(column).size == 1]
         if constant:
@@ -379,7 +380,5 @@ def _constant(table: Table) -> list[str]:
     return notes
 
 
-def _variables(path: Path) -> str:
-    from scipy.io import whosmat
-
-    return ", ".join(name for name, _, _ in whosmat(path)) or "none"
+def _rows(table: Table, split: str) -> Int:
+    return np.concatenate([table.rows[part] for part in PARTS[split]])

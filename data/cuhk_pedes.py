@@ -61,15 +61,24 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         cache: Folder outside of `root` that keeps the resized pixels.
 
     Returns:
-        Samples sorted by file. `ids` are paths like `imgs/cam_a/000_45.bmp`; `identity` is 0..N-1 in train, in the
-        order of the raw ids, and the raw id (from 1) in val and test. Captions stand as they are in the file, without
-        blank ones; an image may have more than two, or, which is logged, none.
+        Samples sorted by file. `ids` are paths like `imgs/cam_a/000_45.bmp`; `identity` is 0..N-1 in train and
+        trainval, in the order of the raw ids, and the raw id (from 1) in val and test. Captions stand as they are in
+        the file, without blank ones; an image may have more than two, or, which is logged, none.
 
     Raises:
         DataError: The folder, the json or an image is not as it should be.
         CacheError: The cache folder cannot be written.
     """
     return files.load_split(_FORMAT, root, split, height=height, width=width, cache=cache)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The json that decides what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    return files.annotation_files(_FORMAT, root)
 
 
 def verify(root: Path) -> Report:

@@ -20,10 +20,10 @@ ROOT/                                     with or without folders around it
   ICFG-PEDES.json                         or: ICFG_PEDES.json; a list of {"split", "file_path", "id", "captions"}
   imgs/train/<person>/*.jpg  imgs/test/<person>/*.jpg     MSMT17's folders: the json alone tells the split""",
     counts={
-        "train + val": {"images": 34_674, "identities": 3_102, "captions": 34_674},
+        "trainval": {"images": 34_674, "identities": 3_102, "captions": 34_674},
         "test": {"images": 19_848, "identities": 1_000, "captions": 19_848},
     },
-    unverified=frozenset({"train + val identities"}),
+    unverified=frozenset({"trainval identities"}),
     sister_sets={
         "MSMT17": "all images are its images, test images included: who pre-trains on it has seen them",
         "RSTPReid": "images of MSMT17, too",
@@ -44,7 +44,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     """Whole images, resized, with persons, cameras and captions.
 
     There is no official `val`: it is every tenth person of the official train (the 10th, 20th ... of the sorted ids),
-    with all of that person's images. `train` is what remains; `test` is the official one.
+    with all of that person's images. `train` is what remains, `trainval` the official train, `test` the official one.
 
     Args:
         root: Folder with the layout of `CARD.tree`.
@@ -54,15 +54,24 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         cache: Folder outside of `root` that keeps the resized pixels.
 
     Returns:
-        Samples sorted by file. `ids` are paths like `imgs/train/0000/0000_000_01_0303morning_0008_0.jpg`; `identity`
-        is 0..N-1 in train, in the order of the raw ids, and the raw id (from 0) in val and test; `camera` is that of
-        the file's name, counted from 0.
+        Samples sorted by file. `ids` are paths like `imgs/train/0000/0000_000_01_0303morning_0008_0.jpg`; `identity` is
+        0..N-1 in train and trainval, in the order of the raw ids, and the raw id (from 0) in val and test; `camera` is
+        that of the file's name, counted from 0.
 
     Raises:
         DataError: The folder, the json or an image is not as it should be.
         CacheError: The cache folder cannot be written.
     """
     return files.load_split(_FORMAT, root, split, height=height, width=width, cache=cache)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The json that decides what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    return files.annotation_files(_FORMAT, root)
 
 
 def verify(root: Path) -> Report:

@@ -8,7 +8,7 @@ import numpy as np
 
 from hcbench.data import attribute_files as files
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_images import report
+from hcbench.data.person_splits import PARTS, report
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
@@ -60,6 +60,16 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     return files.load_split(CARD, _read(base, *layout), split, height=height, width=width, cache=cache)
 
 
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The files that decide what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    base, layout = files.find(root, CARD, _LAYOUTS)
+    return (base / layout[0],)
+
+
 def verify(root: Path) -> Report:
     """Check a copy: layout, mat, every image, the counts of each split. Reads every image; nothing is written.
 
@@ -77,12 +87,12 @@ def verify(root: Path) -> Report:
 def _read(base: Path, annotation: str, images: str) -> files.Table:
     """The lists of the three splits, one below the other."""
     path = base / annotation
-    wanted = ["attributes"] + [f"{split}_{what}" for split in SPLITS for what in ("images_name", "label")]
-    mat = files.read_mat(path, wanted)
+    wanted = ["attributes"] + [f"{split}_{what}" for split in PARTS["all"] for what in ("images_name", "label")]
+    mat = files.read_plain(path, wanted)
     names = files.names_of(mat["attributes"], _ATTRIBUTES, f"{path}: attributes")
     listed: list[str] = []
     labels, rows = [], {}
-    for split in SPLITS:
+    for split in PARTS["all"]:
         where = f"{path}: {split}_label"
         values = files.matrix(mat[f"{split}_label"], _ATTRIBUTES, where)
         rows[split] = np.arange(len(listed), len(listed) + len(values))

@@ -14,7 +14,7 @@ import numpy as np
 
 from hcbench.data import attribute_files as files
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_images import report
+from hcbench.data.person_splits import PARTS, report
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 
@@ -34,7 +34,7 @@ ROOT/                                     with or without folders around it
         "train": {"images": 9_500, "attributes": 35},
         "val": {"images": 1_900, "attributes": 35},
         "test": {"images": 7_600, "attributes": 35},
-        "train + val + test": {"images": 19_000, "attributes": 35, "persons": 8_699},
+        "all": {"images": 19_000, "attributes": 35, "persons": 8_699},
     },
     sister_sets={
         "PETA": "its own random partitions: the same persons are in train and test; peta-persons and peta-zs mend that",
@@ -77,6 +77,15 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     return files.load_split(CARD, table, split, height=height, width=width, cache=cache)
 
 
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The files that decide what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    return (find(root) / LAYOUT[0],)
+
+
 def verify(root: Path) -> Report:
     """Check a copy: layout, mat, every image, the counts of each split, all partitions, and the leak of persons.
 
@@ -114,7 +123,7 @@ def random_rows(table: files.Table, struct: Any, partition: int) -> dict[str, In
     """
     path = table.base / LAYOUT[0]
     (parts,) = files.need(struct, ("partion_attribute",), f"{path}: peta")  # the mat spells it so
-    return files.partition(parts, partition, SPLITS, len(table.files), f"{path}: partion_attribute")
+    return files.partition(parts, partition, PARTS["all"], len(table.files), f"{path}: partion_attribute")
 
 
 def read(base: Path) -> tuple[files.Table, Any]:
@@ -124,7 +133,7 @@ def read(base: Path) -> tuple[files.Table, Any]:
         DataError: The mat is not as it should be.
     """
     path = base / LAYOUT[0]
-    struct = files.read_mat(path, ["peta"])["peta"]
+    struct = files.read_plain(path, ["peta"])["peta"]
     data, attribute, selected = files.need(struct, ("data", "attribute", "selected_attribute"), f"{path}: peta")
     values = files.matrix(data, _LABELS + _ATTRIBUTES, f"{path}: data")
     every = files.names_of(attribute, _ATTRIBUTES, f"{path}: attribute")

@@ -13,16 +13,20 @@ import numpy as np
 from hcbench.data import attribute_files as files
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_images import report
+from hcbench.data.person_splits import report
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 
-CARD: DatasetCard = replace(
-    peta.CARD,
+CARD = DatasetCard(
     name="peta-persons",
     title="PETA by persons (hcbench's own split)",
-    counts={"train + val + test": peta.CARD.counts["train + val + test"]},
+    counts={"all": peta.CARD.counts["all"]},
     sister_sets={**peta.CARD.sister_sets, "PETA": "the same images, split otherwise"},
+    homepage=peta.CARD.homepage,
+    terms=peta.CARD.terms,
+    obtain=peta.CARD.obtain,
+    tree=peta.CARD.tree,
+    fields=peta.CARD.fields,
 )
 SPLITS = files.SPLITS
 
@@ -36,6 +40,15 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     Fields, arguments and errors are those of `peta.load`, but for the partition.
     """
     return files.load_split(CARD, _read(peta.find(root)), split, height=height, width=width, cache=cache)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The files that decide what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    return peta.annotation_files(root)
 
 
 def verify(root: Path) -> Report:

@@ -8,12 +8,11 @@ from pathlib import Path
 from hcbench.data import attribute_files as files
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_images import report
+from hcbench.data.person_splits import report
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
-CARD: DatasetCard = replace(
-    peta.CARD,
+CARD = DatasetCard(
     name="peta-zs",
     title="PETAzs",
     obtain=f"{peta.CARD.obtain}\n{files.ZERO_SHOT_HELP}",
@@ -22,10 +21,13 @@ CARD: DatasetCard = replace(
         "train": {"images": 11_241, "attributes": 35},
         "val": {"images": 3_826, "attributes": 35},
         "test": {"images": 3_933, "attributes": 35},
-        "train + val + test": peta.CARD.counts["train + val + test"],
+        "all": peta.CARD.counts["all"],
     },
     unverified=frozenset({"train images", "val images", "test images"}),
     sister_sets={**peta.CARD.sister_sets, "PETA": "the same images, split otherwise"},
+    homepage=peta.CARD.homepage,
+    terms=peta.CARD.terms,
+    fields=peta.CARD.fields,
 )
 SPLITS = files.SPLITS
 
@@ -36,6 +38,15 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     Fields, arguments and errors are those of `peta.load`, but for the partition.
     """
     return files.load_split(CARD, _read(peta.find(root)), split, height=height, width=width, cache=cache)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The files that decide what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    return (*peta.annotation_files(root), peta.find(root) / files.ZERO_SHOT_FILE)
 
 
 def verify(root: Path) -> Report:

@@ -10,7 +10,7 @@ import numpy as np
 
 from hcbench.data import attribute_files as files
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_images import every_tenth, report
+from hcbench.data.person_splits import every_tenth, report
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 
@@ -25,7 +25,7 @@ ROOT/                                     with or without folders around it
   RAP_annotation/RAP_annotation.mat
   RAP_dataset/*.png""",
     counts={
-        "train + val": {"images": 33_268, "attributes": 51},
+        "trainval": {"images": 33_268, "attributes": 51},
         "test": {"images": 8_317, "attributes": 51},
     },
     sister_sets={"RAPv2": "reported to extend it (not verified)"},
@@ -44,7 +44,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     """Whole images, resized, with attributes, of one of the five random partitions.
 
     The official partitions have no `val`: it is every tenth image of the official training images, sorted by name;
-    `train` is what remains, `test` the official one. The mat tells no persons: images of one person may be in all.
+    `train` is what remains, `trainval` both. The mat tells no persons: images of one person may be in all.
 
     Args:
         root: Folder with the layout of `CARD.tree`.
@@ -66,6 +66,16 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     table, parts = _read(base)
     table = replace(table, rows=_rows(base, table, parts, partition), variant=files.variant(partition))
     return files.load_split(CARD, table, split, height=height, width=width, cache=cache)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The files that decide what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    base, _ = files.find(root, CARD, [LAYOUT])
+    return (base / LAYOUT[0],)
 
 
 def verify(root: Path) -> Report:
@@ -98,7 +108,7 @@ def _rows(base: Path, table: files.Table, parts: Any, number: int) -> dict[str, 
 def _read(base: Path) -> tuple[files.Table, Any]:
     """All rows of the mat, in no split yet, and its partitions."""
     path = base / LAYOUT[0]
-    struct = files.read_mat(path, ["RAP_annotation"])["RAP_annotation"]
+    struct = files.read_plain(path, ["RAP_annotation"])["RAP_annotation"]
     fields = list(struct.values()) if isinstance(struct, dict) else []
     if len(fields) <= _FILES or "selected_attribute" in struct:
         version = " That is RAPv2: give it as rapv2." if fields and "selected_attribute" in struct else ""

@@ -11,8 +11,8 @@ import numpy as np
 from hcbench.data import attribute_files as files
 from hcbench.data import rapv1
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_images import report
-from hcbench.data.samples import Samples
+from hcbench.data.person_splits import PARTS, report
+from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 
 CARD = DatasetCard(
@@ -58,9 +58,18 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     """
     base, _ = files.find(root, CARD, [rapv1.LAYOUT])
     table, parts = read(base)
-    rows = files.partition(parts, partition, SPLITS, len(table.files), f"{base / rapv1.LAYOUT[0]}: partition_attribute")
-    table = replace(table, rows=rows, variant=files.variant(partition))
+    table = replace(table, rows=_rows(table, parts, partition), variant=files.variant(partition))
     return files.load_split(CARD, table, split, height=height, width=width, cache=cache)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The files that decide what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    base, _ = files.find(root, CARD, [rapv1.LAYOUT])
+    return (base / rapv1.LAYOUT[0],)
 
 
 def verify(root: Path) -> Report:
@@ -74,9 +83,7 @@ def verify(root: Path) -> Report:
     base, _ = files.find(root, CARD, [rapv1.LAYOUT])
     try:
         table, parts = read(base)
-        where = f"{base / rapv1.LAYOUT[0]}: partition_attribute"
-        numbers = range(1, files.PARTITIONS + 1)
-        rows = [files.partition(parts, number, SPLITS, len(table.files), where) for number in numbers]
+        rows = [_rows(table, parts, number) for number in range(1, files.PARTITIONS + 1)]
     except DataError as error:
         return report(CARD, root, ", ".join(rapv1.LAYOUT), {}, problems=[error.message])
     return files.verify_table(CARD, root, replace(table, rows=rows[0]))
@@ -89,7 +96,7 @@ def read(base: Path) -> tuple[files.Table, Any]:
         DataError: The mat is not as it should be.
     """
     path = base / rapv1.LAYOUT[0]
-    struct = files.read_mat(path, ["RAP_annotation"])["RAP_annotation"]
+    struct = files.read_plain(path, ["RAP_annotation"])["RAP_annotation"]
     wanted = ("name", "attribute", "data", "selected_attribute", "partition_attribute")
     listed, attribute, data, selected, parts = files.need(struct, wanted, f"{path}: RAP_annotation")
     every = files.names_of(attribute, _ATTRIBUTES, f"{path}: attribute")
@@ -115,3 +122,8 @@ def read(base: Path) -> tuple[files.Table, Any]:
         notes=(share,) if uncertain.any() else (),
     )
     return table, parts
+
+
+def _rows(table: files.Table, parts: Any, number: int) -> dict[str, Int]:
+    where = f"{table.base / rapv1.LAYOUT[0]}: partition_attribute"
+    return files.partition(parts, number, PARTS["all"], len(table.files), where)

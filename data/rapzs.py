@@ -8,12 +8,11 @@ from pathlib import Path
 from hcbench.data import attribute_files as files
 from hcbench.data import rapv1, rapv2
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_images import report
+from hcbench.data.person_splits import report
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
-CARD: DatasetCard = replace(
-    rapv2.CARD,
+CARD = DatasetCard(
     name="rapzs",
     title="RAPzs",
     obtain=f"{rapv2.CARD.obtain}\n{files.ZERO_SHOT_HELP}",
@@ -22,10 +21,13 @@ CARD: DatasetCard = replace(
         "train": {"images": 17_062, "attributes": 53},
         "val": {"images": 4_648, "attributes": 53},
         "test": {"images": 4_928, "attributes": 53},
-        "train + val + test": {"images": 26_638, "attributes": 53},
+        "all": {"images": 26_638, "attributes": 53},
     },
     unverified=frozenset({"train images", "val images", "test images"}),
     sister_sets={"RAPv2": "its images, split otherwise"},
+    homepage=rapv2.CARD.homepage,
+    terms=rapv2.CARD.terms,
+    fields=rapv2.CARD.fields,
 )
 SPLITS = files.SPLITS
 
@@ -40,6 +42,16 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     """
     base, _ = files.find(root, CARD, [rapv1.LAYOUT])
     return files.load_split(CARD, _read(base), split, height=height, width=width, cache=cache)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The files that decide what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    base, _ = files.find(root, CARD, [rapv1.LAYOUT])
+    return (base / rapv1.LAYOUT[0], base / files.ZERO_SHOT_FILE)
 
 
 def verify(root: Path) -> Report:

@@ -59,15 +59,24 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         cache: Folder outside of `root` that keeps the resized pixels.
 
     Returns:
-        Samples sorted by file. `ids` are paths like `imgs/3901_c14_0007.jpg`; `identity` is 0..N-1 in train, in the
-        order of the raw ids, and the raw id (from 0) in val and test; `camera` is that of the file's name, counted
-        from 0.
+        Samples sorted by file. `ids` are paths like `imgs/3901_c14_0007.jpg`; `identity` is 0..N-1 in train and
+        trainval, in the order of the raw ids, and the raw id (from 0) in val and test; `camera` is that of the file's
+        name, counted from 0.
 
     Raises:
         DataError: The folder, the json or an image is not as it should be.
         CacheError: The cache folder cannot be written.
     """
     return files.load_split(_FORMAT, root, split, height=height, width=width, cache=cache)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The json that decides what `load` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    return files.annotation_files(_FORMAT, root)
 
 
 def verify(root: Path) -> Report:

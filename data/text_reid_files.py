@@ -18,20 +18,12 @@ import numpy as np
 from hcbench.data.card import Counts, DatasetCard, Report
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.listing import find_base
-from hcbench.data.person_images import (
-    check_request,
-    every_tenth,
-    folder_notes,
-    image_problems,
-    numbered,
-    report,
-    sealed,
-    some,
-)
+from hcbench.data.loading import check_cache, check_split, image_problems, some
+from hcbench.data.person_splits import PARTS, every_tenth, folder_notes, numbered, report, sealed
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError, did_you_mean
 
-SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "trainval", "test")
 IMAGES = "imgs"
 """Folder that the entries' paths are relative to, in all three sets."""
 WITHOUT_SPLITS = "caption_all.json"
@@ -45,7 +37,7 @@ class Format:
     """How one dataset writes its json.
 
     Attributes:
-        card: Its card; `card.counts` names splits of `SPLITS`, or several joined by " + ".
+        card: Its card; `card.counts` names splits of `SPLITS`.
         annotations: Accepted names of the json, below the dataset's folder.
         image_key: Key of an entry that holds the image's path.
         first_id: The smallest id that may occur.
@@ -58,7 +50,7 @@ class Format:
     annotations: tuple[str, ...]
     image_key: str = "file_path"
     first_id: int = 0
-    splits: tuple[str, ...] = SPLITS
+    splits: tuple[str, ...] = PARTS["all"]
     camera: re.Pattern[str] | None = None
     variants: tuple[tuple[str, Mapping[str, int], str], ...] = ()
 
@@ -95,9 +87,10 @@ def load_split(form: Format, root: Path, split: str, *, height: int, width: int,
         CacheError: The cache folder cannot be written.
     """
     base, annotations = find(form, root)
-    check_request(form.card, SPLITS, split, base, cache)
+    check_split(form.card, split, SPLITS)
+    check_cache(base, cache)
     release = read(form, base, annotations)
-    entries = [entry for entry in release.entries if entry.split == split]
+    entries = [entry for entry in release.entries if entry.split in PARTS[split]]
     if not entries:
         raise DataError(f"{base / annotations} names no image of {split}.", "Take the official json.")
     captions = tuple(tuple(text.strip() for text in entry.captions if text.strip()) for entry in entries)
@@ -113,7 +106,7 @@ def load_split(form: Format, root: Path, split: str, *, height: int, width: int,
             fingerprint=pixels,
             images=crops,
             ids=np.array([f"{IMAGES}/{file}" for file in files]),
-            identity=numbered(identity) if split == "train" else identity,
+            identity=numbered(identity) if split.startswith("train") else identity,
             camera=None if form.camera is None else _cameras(files, form.camera, form.card),
             captions=captions,
         )
@@ -147,6 +140,16 @@ def verify(form: Format, root: Path) -> Report:
         notes=_entry_notes(form, release.entries) + folder_notes(release.images, files),
         variants={split: name for split, counts, name in form.variants if found.get(split) == counts},
     )
+
+
+def annotation_files(form: Format, root: Path) -> tuple[Path, ...]:
+    """The json that decides what `load_split` gives.
+
+    Raises:
+        DataError: The root is no folder, or holds no accepted layout.
+    """
+    base, annotations = find(form, root)
+    return (base / annotations,)
 
 
 def find(form: Format, root: Path) -> tuple[Path, str]:
@@ -254,7 +257,7 @@ def _counts(form: Format, entries: Sequence[Entry]) -> Counts:
             "captions": sum(len(entry.captions) for entry in own),
         }
 
-    return {name: count(name.split(" + ")) for name in form.card.counts}
+    return {name: count(PARTS[name]) for name in form.card.counts}
 
 
 def _entry_notes(form: Format, entries: Sequence[Entry]) -> list[str]:

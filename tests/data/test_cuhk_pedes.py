@@ -82,6 +82,13 @@ def test_val_and_test_keep_their_ids(root: Path, cache: Path) -> None:
     assert test.images.shape == (2, 3, 32, 16)
 
 
+def test_trainval_is_both(root: Path, cache: Path) -> None:
+    both = cuhk_pedes.load(root, "trainval", cache=cache)
+    assert both.identity is not None
+    assert both.identity.tolist() == [3, 1, 0, 0, 2]
+    assert both.ids[0] == "imgs/CUHK01/0004.png"
+
+
 def test_pixels_are_those_of_the_whole_image(root: Path, cache: Path) -> None:
     from hcbench.data.crops import read_image
 
@@ -197,8 +204,10 @@ def test_missing_and_broken_images(root: Path, cache: Path) -> None:
         cuhk_pedes.load(root, "test", cache=cache)
     report = cuhk_pedes.verify(root)
     assert report.level == "mismatch"
-    assert "1 of 7 images are missing in" in report.problems[0]
-    assert "p7.jpg cannot be decoded" in report.problems[1]
+    assert report.problems == (
+        "1 of 7 images are missing: CUHK03/6_1.png",
+        "1 of 7 images cannot be decoded: test_query/p7.jpg",
+    )
     assert report.found["train"]["images"] == 4
 
 
@@ -211,7 +220,7 @@ def test_verify_exact(root: Path) -> None:
     assert report.found == report.expected == COUNTS
     assert report.notes == (
         "1 captions are blank and not used",
-        "1 files of operating systems were skipped",
+        "1 files of operating systems (._*, .DS_Store ...) were left out",
         "1 images are not annotated and not used: cam_a/further.png",
     )
 
@@ -258,6 +267,10 @@ def test_nothing_is_written_into_the_dataset(root: Path, cache: Path) -> None:
     cuhk_pedes.load(root, "train", cache=cache)
     cuhk_pedes.verify(root)
     assert sorted(path for path in root.rglob("*")) == before
+
+
+def test_the_file_that_decides(root: Path) -> None:
+    assert cuhk_pedes.annotation_files(root.parent) == (root / "reid_raw.json",)
 
 
 def test_the_card_adds_up() -> None:

@@ -49,7 +49,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_val_is_every_tenth_person_of_train(root: Path, cache: Path) -> None:
-    train, val, test = (icfg_pedes.load(root, split, cache=cache) for split in icfg_pedes.SPLITS)
+    train, val, test = (icfg_pedes.load(root, split, cache=cache) for split in ("train", "val", "test"))
     assert train.identity is not None
     assert val.identity is not None
     assert test.identity is not None
@@ -107,7 +107,7 @@ def test_verify(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = icfg_pedes.verify(root)
     assert (report.level, report.problems) == ("subset", ())
     counts = {
-        "train + val": {"images": 42, "identities": 21, "captions": 42},
+        "trainval": {"images": 42, "identities": 21, "captions": 42},
         "test": {"images": 3, "identities": 3, "captions": 3},
     }
     assert report.found == counts
@@ -115,7 +115,7 @@ def test_verify(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(icfg_pedes, "_FORMAT", replace(icfg_pedes._FORMAT, card=card))
     exact = icfg_pedes.verify(root)
     assert (exact.level, exact.problems, exact.notes) == ("exact", (), ())
-    counts["train + val"]["identities"] = 20  # not verified: a note
+    counts["trainval"]["identities"] = 20  # not verified: a note
     assert icfg_pedes.verify(root).level == "exact"
-    counts["train + val"]["captions"] = 41
-    assert icfg_pedes.verify(root).problems == ("train + val: 42 captions, more than the official 41",)
+    counts["trainval"]["captions"] = 41
+    assert icfg_pedes.verify(root).problems == ("trainval: 42 captions, more than the official 41",)

@@ -72,7 +72,7 @@ def test_the_mat_is_nested_as_the_official_one(root: Path) -> None:
 
 
 def test_load(root: Path, cache: Path) -> None:
-    train, val, test = (peta.load(root, split, cache=cache) for split in peta.SPLITS)
+    train, val, test = (peta.load(root, split, cache=cache) for split in ("train", "val", "test"))
     assert train.ids.tolist() == [f"images/0000{n}.png" for n in (1, 3, 4)] + ["images/00020.png"]
     assert train.attribute_names == tuple(NAMES[:35])
     np.testing.assert_array_equal(train.attributes, data()[[0, 2, 3, 19], 4:39])
@@ -83,10 +83,11 @@ def test_load(root: Path, cache: Path) -> None:
     assert train.identity.tolist() == [100, 101, 101, 109]  # numbers mean the same person in every split
     assert test.slices["source"].tolist() == [5, 6, 9]
     assert train.known() == peta.CARD.fields
+    assert len(peta.load(root, "all", cache=cache)) == 8
 
 
 def test_who_was_seen_in_training_is_marked(root: Path, cache: Path) -> None:
-    train, val, test = (peta.load(root, split, cache=cache) for split in peta.SPLITS)
+    train, val, test = (peta.load(root, split, cache=cache) for split in ("train", "val", "test"))
     assert test.slices["person_in_train"].tolist() == [False, False, True]
     assert val.slices["person_in_train"].tolist() == [True]
     assert "person_in_train" not in train.slices
@@ -170,7 +171,7 @@ def test_verify(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert (report.level, report.problems) == ("subset", ())
     leak = "share of test images whose person is in train, too, by partition: 33.3 %, 0.0 %, 0.0 %, 0.0 %, 0.0 %"
     assert leak in report.notes
-    assert report.found["train + val + test"] == {"images": 8, "attributes": 35, "persons": 4}
+    assert report.found["all"] == {"images": 8, "attributes": 35, "persons": 4}
     assert any(note.startswith("val: the same label in every image") for note in report.notes)
     monkeypatch.setattr(peta, "CARD", replace(peta.CARD, counts=report.found))
     assert peta.verify(root).level == "exact"
@@ -189,7 +190,7 @@ def test_pickles_are_not_opened(root: Path) -> None:
 
 
 def test_split_by_persons(root: Path, cache: Path) -> None:
-    splits = {split: peta_persons.load(root, split, cache=cache) for split in peta_persons.SPLITS}
+    splits = {split: peta_persons.load(root, split, cache=cache) for split in ("train", "val", "test")}
     persons = {split: set(samples.identity.tolist()) for split, samples in splits.items()}  # type: ignore[union-attr]
     assert persons == {"train": {100, 102, 103, 105, 107}, "val": {109}, "test": {101, 104, 106, 108}}
     assert [len(samples) for samples in splits.values()] == [10, 2, 8]
@@ -197,12 +198,12 @@ def test_split_by_persons(root: Path, cache: Path) -> None:
     assert splits["test"].name == "peta-persons test"
     report = peta_persons.verify(root)
     assert (report.level, report.problems) == ("subset", ())
-    assert report.found == {"train + val + test": {"images": 20, "attributes": 35, "persons": 10}}
+    assert report.found == {"all": {"images": 20, "attributes": 35, "persons": 10}}
 
 
 def test_shares_of_the_split_by_persons() -> None:
     rows = peta_persons.person_rows(np.arange(8699, dtype=np.int64)[::-1])
-    assert [len(rows[split]) for split in peta_persons.SPLITS] == [4350, 869, 3480]
+    assert [len(rows[split]) for split in ("train", "val", "test")] == [4350, 869, 3480]
     assert sorted(np.concatenate(list(rows.values())).tolist()) == list(range(8699))
 
 
@@ -220,7 +221,7 @@ def test_zero_shot(root: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> 
     assert test.name == "peta-zs test"
     report = peta_zs.verify(root)
     assert (report.level, report.problems) == ("subset", ())
-    full = peta_zs.CARD.counts | {"train + val + test": report.found["train + val + test"]}
+    full = peta_zs.CARD.counts | {"all": report.found["all"]}
     monkeypatch.setattr(peta_zs, "CARD", replace(peta_zs.CARD, counts=full))
     report = peta_zs.verify(root)
     assert report.level == "exact"

@@ -66,12 +66,13 @@ def test_the_mat_is_nested_as_the_official_one(root: Path) -> None:
 
 
 def test_load(root: Path, cache: Path) -> None:
-    train, val, test = (rapv1.load(root, split, cache=cache) for split in rapv1.SPLITS)
+    train, val, test = (rapv1.load(root, split, cache=cache) for split in ("train", "val", "test"))
     ordered = sorted(FILES[:12])
     assert val.ids.tolist() == [f"RAP_dataset/{ordered[9]}"]  # the 10th of the sorted training images
     assert train.ids.tolist() == [f"RAP_dataset/{file}" for file in ordered if file != ordered[9]]
     assert test.ids.tolist() == [f"RAP_dataset/{file}" for file in sorted(FILES[12:])]
     assert test.attribute_names == tuple(NAMES[:51])
+    assert rapv1.load(root, "trainval", cache=cache).ids.tolist() == [f"RAP_dataset/{file}" for file in ordered]
     rows = [FILES.index(name.split("/")[1]) for name in train.ids]
     np.testing.assert_array_equal(train.attributes, labels()[rows, :51])
     assert train.known() == rapv1.CARD.fields
@@ -122,7 +123,7 @@ def test_the_mat_of_the_other_version(root: Path, cache: Path) -> None:
 def test_verify(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     report = rapv1.verify(root)
     assert (report.level, report.problems) == ("subset", ())
-    assert report.found == {"train + val": {"images": 12, "attributes": 51}, "test": {"images": 2, "attributes": 51}}
+    assert report.found == {"trainval": {"images": 12, "attributes": 51}, "test": {"images": 2, "attributes": 51}}
     monkeypatch.setattr(rapv1, "CARD", replace(rapv1.CARD, counts=report.found))
     assert rapv1.verify(root).level == "exact"
     write(root, partion=cells([one(TRAIN, TEST)] * 4))

@@ -71,7 +71,7 @@ def test_the_mat_is_nested_as_the_official_one(root: Path) -> None:
 
 def test_load(root: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
-        train, val, test = (rapv2.load(root, split, cache=cache) for split in rapv2.SPLITS)
+        train, val, test = (rapv2.load(root, split, cache=cache) for split in ("train", "val", "test"))
     columns = [number - 1 for number in SELECTED]
     assert test.ids.tolist() == ["RAP_dataset/CAM01.png", "RAP_dataset/CAM05.png"]
     assert test.attribute_names == tuple(NAMES[column] for column in columns)
@@ -92,7 +92,8 @@ def test_load(root: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None
         ({"selected_attribute": np.array([SELECTED[:53]], np.float64)}, "selected_attribute holds 53 columns"),
         ({"name": cells(FILES[:4])}, "name holds 4 texts instead of 8"),
         ({"partition_attribute": cells([one(**PARTS | {"val": [9]})] * 5, across=True)}, "from 9 to 9; there are rows"),
-        ({"partition_attribute": np.zeros((1, 5))}, "partition 1 has no fields"),
+        ({"partition_attribute": np.zeros((1, 5))}, "partition_attribute has no partition 1; it has 0"),
+        ({"partition_attribute": cells([np.zeros(1)] * 5)}, "partition 1 has no fields"),
     ],
 )
 def test_a_wrong_mat(root: Path, cache: Path, changes: dict[str, Any], message: str) -> None:
@@ -135,7 +136,7 @@ def test_rapzs(root: Path, cache: Path) -> None:
     np.testing.assert_array_equal(test.attributes, expected)
     report = rapzs.verify(root)
     assert (report.level, report.problems) == ("subset", ())
-    assert report.found["train + val + test"] == {"images": 5, "attributes": 53}
+    assert report.found["all"] == {"images": 5, "attributes": 53}
 
 
 def test_the_card_adds_up() -> None:

@@ -44,7 +44,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_load(root: Path, cache: Path) -> None:
-    train, val, test = (rstpreid.load(root, split, cache=cache) for split in rstpreid.SPLITS)
+    train, val, test = (rstpreid.load(root, split, cache=cache) for split in ("train", "val", "test"))
     assert test.ids.tolist() == [
         f"imgs/0003_c{camera}_{number:04d}.jpg" for camera, number in ((11, 4), (14, 0), (15, 3), (1, 2), (5, 1))
     ]
