@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data import attribute_files as files
+from hcbench.data import attribute_tables as tables
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.person_splits import PARTS, report
 from hcbench.data.samples import Samples
@@ -29,7 +30,7 @@ ROOT/                                     with or without folders around it
     },
     fields=frozenset({"images", "attributes"}),
 )
-SPLITS = files.SPLITS
+SPLITS = tables.SPLITS
 
 _ATTRIBUTES = 26
 _FOLDER = "data"
@@ -57,7 +58,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         CacheError: The cache folder cannot be written.
     """
     base, layout = files.find(root, CARD, _LAYOUTS)
-    return files.load_split(CARD, _read(base, *layout), split, height=height, width=width, cache=cache)
+    return tables.load_split(CARD, _read(base, *layout), split, height=height, width=width, cache=cache)
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
@@ -81,10 +82,10 @@ def verify(root: Path) -> Report:
         table = _read(base, *layout)
     except DataError as error:
         return report(CARD, root, ", ".join(layout), {}, problems=[error.message])
-    return files.verify_table(CARD, root, table)
+    return tables.verify_table(CARD, root, table)
 
 
-def _read(base: Path, annotation: str, images: str) -> files.Table:
+def _read(base: Path, annotation: str, images: str) -> tables.Table:
     """The lists of the three splits, one below the other."""
     path = base / annotation
     wanted = ["attributes"] + [f"{split}_{what}" for split in PARTS["all"] for what in ("images_name", "label")]
@@ -98,7 +99,7 @@ def _read(base: Path, annotation: str, images: str) -> files.Table:
         rows[split] = np.arange(len(listed), len(listed) + len(values))
         listed += files.texts(mat[f"{split}_images_name"], len(values), f"{path}: {split}_images_name")
         labels.append(files.binary(values, names, where))
-    return files.Table(
+    return tables.Table(
         base=base,
         images=base / images,
         folder=_FOLDER,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hcbench.data import attribute_files as files
+from hcbench.data import attribute_tables as tables
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.person_splits import PARTS, report
 from hcbench.data.samples import Int, Samples
@@ -43,7 +44,7 @@ ROOT/                                     with or without folders around it
     },
     fields=frozenset({"images", "identity", "attributes"}),
 )
-SPLITS = files.SPLITS
+SPLITS = tables.SPLITS
 
 LAYOUT = ("PETA.mat", "images")
 _ATTRIBUTES, _SCORED = 105, 35
@@ -73,8 +74,8 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     """
     base = find(root)
     table, struct = read(base)
-    table = replace(table, rows=random_rows(table, struct, partition), variant=files.variant(partition))
-    return files.load_split(CARD, table, split, height=height, width=width, cache=cache)
+    table = replace(table, rows=random_rows(table, struct, partition), variant=tables.variant(partition))
+    return tables.load_split(CARD, table, split, height=height, width=width, cache=cache)
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
@@ -98,12 +99,12 @@ def verify(root: Path) -> Report:
     try:
         table, struct = read(base)
         numbers = range(1, files.PARTITIONS + 1)
-        tables = [replace(table, rows=random_rows(table, struct, number)) for number in numbers]
+        partitions = [replace(table, rows=random_rows(table, struct, number)) for number in numbers]
     except DataError as error:
         return report(CARD, root, ", ".join(LAYOUT), {}, problems=[error.message])
-    leaks = [f"{100 * files.person_in_train(table)[table.rows['test']].mean():.1f} %" for table in tables]
-    note = f"share of test images whose person is in train, too, by partition: {', '.join(leaks)}"
-    return files.verify_table(CARD, root, tables[0], notes=[note])
+    leaks = ", ".join(f"{100 * tables.share_of_seen(one):.1f} %" for one in partitions)
+    note = f"share of test images whose person is in train, too, by partition: {leaks}"
+    return tables.verify_table(CARD, root, partitions[0], notes=[note])
 
 
 def find(root: Path) -> Path:
@@ -115,7 +116,7 @@ def find(root: Path) -> Path:
     return files.find(root, CARD, [LAYOUT])[0]
 
 
-def random_rows(table: files.Table, struct: Any, partition: int) -> dict[str, Int]:
+def random_rows(table: tables.Table, struct: Any, partition: int) -> dict[str, Int]:
     """Rows of each split of one of the random partitions, 1..5.
 
     Raises:
@@ -126,7 +127,7 @@ def random_rows(table: files.Table, struct: Any, partition: int) -> dict[str, In
     return files.partition(parts, partition, PARTS["all"], len(table.files), f"{path}: partion_attribute")
 
 
-def read(base: Path) -> tuple[files.Table, Any]:
+def read(base: Path) -> tuple[tables.Table, Any]:
     """All rows of the mat, in no split yet, and the mat's struct.
 
     Raises:
@@ -147,7 +148,7 @@ def read(base: Path) -> tuple[files.Table, Any]:
     names = tuple(every[column - _LABELS] for column in columns)
     numbers = np.arange(1, len(values) + 1)
     renumbered = (values[:, 0] != numbers).any()
-    table = files.Table(
+    table = tables.Table(
         base=base,
         images=base / LAYOUT[1],
         folder=LAYOUT[1],

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data import attribute_files as files
+from hcbench.data import attribute_tables as tables
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.person_splits import report
@@ -20,15 +20,17 @@ from hcbench.errors import DataError
 CARD = DatasetCard(
     name="peta-persons",
     title="PETA by persons (hcbench's own split)",
-    counts={"all": peta.CARD.counts["all"]},
-    sister_sets={**peta.CARD.sister_sets, "PETA": "the same images, split otherwise"},
     homepage=peta.CARD.homepage,
     terms=peta.CARD.terms,
     obtain=peta.CARD.obtain,
     tree=peta.CARD.tree,
+    counts={"all": peta.CARD.counts["all"]},
+    sister_sets={**peta.CARD.sister_sets, "PETA": "the same images, split otherwise"},
     fields=peta.CARD.fields,
 )
-SPLITS = files.SPLITS
+SPLITS = tables.SPLITS
+CORPUS_SPLIT = "train"
+"""The split to pre-train on; the card counts no split but `all`, as nobody else has made this one."""
 
 _TEST = (1, 4, 6, 8)
 _VAL = 9
@@ -39,7 +41,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
     Fields, arguments and errors are those of `peta.load`, but for the partition.
     """
-    return files.load_split(CARD, _read(peta.find(root)), split, height=height, width=width, cache=cache)
+    return tables.load_split(CARD, _read(peta.find(root)), split, height=height, width=width, cache=cache)
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
@@ -62,7 +64,7 @@ def verify(root: Path) -> Report:
         table = _read(base)
     except DataError as error:
         return report(CARD, root, ", ".join(peta.LAYOUT), {}, problems=[error.message])
-    return files.verify_table(CARD, root, table, problems=files.person_problems(table))
+    return tables.verify_table(CARD, root, table, problems=tables.person_problems(table))
 
 
 def person_rows(persons: Int) -> dict[str, Int]:
@@ -83,6 +85,6 @@ def person_rows(persons: Int) -> dict[str, Int]:
     }
 
 
-def _read(base: Path) -> files.Table:
+def _read(base: Path) -> tables.Table:
     table, _ = peta.read(base)
     return replace(table, rows=person_rows(np.empty(0, np.int64) if table.persons is None else table.persons))

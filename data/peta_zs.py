@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcbench.data import attribute_files as files
+from hcbench.data import attribute_tables as tables
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.person_splits import report
@@ -15,6 +16,8 @@ from hcbench.errors import DataError
 CARD = DatasetCard(
     name="peta-zs",
     title="PETAzs",
+    homepage=peta.CARD.homepage,
+    terms=peta.CARD.terms,
     obtain=f"{peta.CARD.obtain}\n{files.ZERO_SHOT_HELP}",
     tree=f"{peta.CARD.tree}\n  {files.ZERO_SHOT_FILE}                          row numbers of the split",
     counts={
@@ -25,11 +28,9 @@ CARD = DatasetCard(
     },
     unverified=frozenset({"train images", "val images", "test images"}),
     sister_sets={**peta.CARD.sister_sets, "PETA": "the same images, split otherwise"},
-    homepage=peta.CARD.homepage,
-    terms=peta.CARD.terms,
     fields=peta.CARD.fields,
 )
-SPLITS = files.SPLITS
+SPLITS = tables.SPLITS
 
 
 def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
@@ -37,7 +38,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
     Fields, arguments and errors are those of `peta.load`, but for the partition.
     """
-    return files.load_split(CARD, _read(peta.find(root)), split, height=height, width=width, cache=cache)
+    return tables.load_split(CARD, _read(peta.find(root)), split, height=height, width=width, cache=cache)
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
@@ -62,9 +63,9 @@ def verify(root: Path) -> Report:
         table = _read(base)
     except DataError as error:
         return report(CARD, root, ", ".join(peta.LAYOUT), {}, problems=[error.message])
-    return files.verify_table(CARD, root, table, problems=files.person_problems(table))
+    return tables.verify_table(CARD, root, table, problems=tables.person_problems(table))
 
 
-def _read(base: Path) -> files.Table:
+def _read(base: Path) -> tables.Table:
     table, _ = peta.read(base)
     return replace(table, rows=files.read_zero_shot(base / files.ZERO_SHOT_FILE, len(table.files)))

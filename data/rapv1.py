@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hcbench.data import attribute_files as files
+from hcbench.data import attribute_tables as tables
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.person_splits import every_tenth, report
 from hcbench.data.samples import Int, Samples
@@ -31,7 +32,7 @@ ROOT/                                     with or without folders around it
     sister_sets={"RAPv2": "reported to extend it (not verified)"},
     fields=frozenset({"images", "attributes"}),
 )
-SPLITS = files.SPLITS
+SPLITS = tables.SPLITS
 
 LAYOUT = ("RAP_annotation/RAP_annotation.mat", "RAP_dataset")
 """Of RAPv1 and RAPv2 alike."""
@@ -64,8 +65,8 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     """
     base, _ = files.find(root, CARD, [LAYOUT])
     table, parts = _read(base)
-    table = replace(table, rows=_rows(base, table, parts, partition), variant=files.variant(partition))
-    return files.load_split(CARD, table, split, height=height, width=width, cache=cache)
+    table = replace(table, rows=_rows(base, table, parts, partition), variant=tables.variant(partition))
+    return tables.load_split(CARD, table, split, height=height, width=width, cache=cache)
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
@@ -90,13 +91,13 @@ def verify(root: Path) -> Report:
     try:
         table, parts = _read(base)
         numbers = range(1, files.PARTITIONS + 1)
-        tables = [replace(table, rows=_rows(base, table, parts, number)) for number in numbers]
+        partitions = [replace(table, rows=_rows(base, table, parts, number)) for number in numbers]
     except DataError as error:
         return report(CARD, root, ", ".join(LAYOUT), {}, problems=[error.message])
-    return files.verify_table(CARD, root, tables[0])
+    return tables.verify_table(CARD, root, partitions[0])
 
 
-def _rows(base: Path, table: files.Table, parts: Any, number: int) -> dict[str, Int]:
+def _rows(base: Path, table: tables.Table, parts: Any, number: int) -> dict[str, Int]:
     """Rows of one partition; `val` is carved out of its training rows."""
     total, where = len(table.files), f"{base / LAYOUT[0]}: the partitions"
     rows = files.partition(parts, number, ("train", "test"), total, where)
@@ -105,7 +106,7 @@ def _rows(base: Path, table: files.Table, parts: Any, number: int) -> dict[str, 
     return {"train": ordered[~held_out], "val": ordered[held_out], "test": rows["test"]}
 
 
-def _read(base: Path) -> tuple[files.Table, Any]:
+def _read(base: Path) -> tuple[tables.Table, Any]:
     """All rows of the mat, in no split yet, and its partitions."""
     path = base / LAYOUT[0]
     struct = files.read_plain(path, ["RAP_annotation"])["RAP_annotation"]
@@ -121,7 +122,7 @@ def _read(base: Path) -> tuple[files.Table, Any]:
     every = files.names_of(fields[_NAMES], _ATTRIBUTES, f"{path}: field {_NAMES + 1}, the attribute names")
     where = f"{path}: field {_LABELS + 1}, the labels"
     values = files.matrix(fields[_LABELS], _ATTRIBUTES, where)[:, :_SCORED]
-    table = files.Table(
+    table = tables.Table(
         base=base,
         images=base / LAYOUT[1],
         folder=LAYOUT[1],

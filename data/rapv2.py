@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hcbench.data import attribute_files as files
+from hcbench.data import attribute_tables as tables
 from hcbench.data import rapv1
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.person_splits import PARTS, report
@@ -30,7 +31,7 @@ CARD = DatasetCard(
     sister_sets={"RAPv1": "reported to be a part of it (not verified)", "RAPzs": "a part of its images"},
     fields=frozenset({"images", "attributes"}),
 )
-SPLITS = files.SPLITS
+SPLITS = tables.SPLITS
 
 _ATTRIBUTES, _SCORED = 152, 54
 _UNCERTAIN = 2
@@ -58,8 +59,8 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     """
     base, _ = files.find(root, CARD, [rapv1.LAYOUT])
     table, parts = read(base)
-    table = replace(table, rows=_rows(table, parts, partition), variant=files.variant(partition))
-    return files.load_split(CARD, table, split, height=height, width=width, cache=cache)
+    table = replace(table, rows=_rows(table, parts, partition), variant=tables.variant(partition))
+    return tables.load_split(CARD, table, split, height=height, width=width, cache=cache)
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
@@ -86,10 +87,10 @@ def verify(root: Path) -> Report:
         rows = [_rows(table, parts, number) for number in range(1, files.PARTITIONS + 1)]
     except DataError as error:
         return report(CARD, root, ", ".join(rapv1.LAYOUT), {}, problems=[error.message])
-    return files.verify_table(CARD, root, replace(table, rows=rows[0]))
+    return tables.verify_table(CARD, root, replace(table, rows=rows[0]))
 
 
-def read(base: Path) -> tuple[files.Table, Any]:
+def read(base: Path) -> tuple[tables.Table, Any]:
     """All rows of the mat, in no split yet, and its partitions.
 
     Raises:
@@ -110,7 +111,7 @@ def read(base: Path) -> tuple[files.Table, Any]:
     # published numbers) takes it for absent.
     labels = files.binary(np.where(uncertain, 0, values), names, f"{path}: data")
     share = f"{int(uncertain.sum()):,} of {values.size:,} scored labels are uncertain (2) and count as 0"
-    table = files.Table(
+    table = tables.Table(
         base=base,
         images=base / rapv1.LAYOUT[1],
         folder=rapv1.LAYOUT[1],
@@ -124,6 +125,6 @@ def read(base: Path) -> tuple[files.Table, Any]:
     return table, parts
 
 
-def _rows(table: files.Table, parts: Any, number: int) -> dict[str, Int]:
+def _rows(table: tables.Table, parts: Any, number: int) -> dict[str, Int]:
     where = f"{table.base / rapv1.LAYOUT[0]}: partition_attribute"
     return files.partition(parts, number, PARTS["all"], len(table.files), where)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcbench.data import attribute_files as files
+from hcbench.data import attribute_tables as tables
 from hcbench.data import rapv1, rapv2
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.person_splits import report
@@ -15,6 +16,8 @@ from hcbench.errors import DataError
 CARD = DatasetCard(
     name="rapzs",
     title="RAPzs",
+    homepage=rapv2.CARD.homepage,
+    terms=rapv2.CARD.terms,
     obtain=f"{rapv2.CARD.obtain}\n{files.ZERO_SHOT_HELP}",
     tree=f"{rapv2.CARD.tree}\n  {files.ZERO_SHOT_FILE}                          row numbers of the split",
     counts={
@@ -25,11 +28,9 @@ CARD = DatasetCard(
     },
     unverified=frozenset({"train images", "val images", "test images"}),
     sister_sets={"RAPv2": "its images, split otherwise"},
-    homepage=rapv2.CARD.homepage,
-    terms=rapv2.CARD.terms,
     fields=rapv2.CARD.fields,
 )
-SPLITS = files.SPLITS
+SPLITS = tables.SPLITS
 
 _LEFT_OUT = 4
 """Place of Age46-60, the one scored attribute of RAPv2 that is not scored here."""
@@ -41,7 +42,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     Fields, arguments and errors are those of `rapv2.load`, but for the partition; the attribute Age46-60 is left out.
     """
     base, _ = files.find(root, CARD, [rapv1.LAYOUT])
-    return files.load_split(CARD, _read(base), split, height=height, width=width, cache=cache)
+    return tables.load_split(CARD, _read(base), split, height=height, width=width, cache=cache)
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
@@ -65,10 +66,10 @@ def verify(root: Path) -> Report:
         table = _read(base)
     except DataError as error:
         return report(CARD, root, ", ".join(rapv1.LAYOUT), {}, problems=[error.message])
-    return files.verify_table(CARD, root, table)
+    return tables.verify_table(CARD, root, table)
 
 
-def _read(base: Path) -> files.Table:
+def _read(base: Path) -> tables.Table:
     table, _ = rapv2.read(base)
     kept = [column for column in range(len(table.names)) if column != _LEFT_OUT]
     return replace(
