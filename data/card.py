@@ -24,8 +24,8 @@ class DatasetCard:
         obtain: How to get it, one step per line.
         tree: The expected folders and files below the root, as `hcbench data explain` prints them.
         counts: Official size of every split.
-        unverified: Keys inside `counts` that were not checked against the files: a difference there is a note,
-            a difference elsewhere counts.
+        unverified: Keys inside `counts` that were not checked against the files, of every split ("captions") or of
+            one ("train captions"): a difference there is a note, a difference elsewhere counts.
         checksums: SHA-256 of annotation files by path below the root; empty where the owners publish none.
         sister_sets: Datasets that share images or sources with this one, and how.
         fields: Fields of `Samples` that `load` fills.
@@ -99,7 +99,7 @@ def compare(card: DatasetCard, found: Counts) -> tuple[Level, list[str], list[st
     for split, counts in found.items():
         for what, official in card.counts.get(split, {}).items():
             count = counts.get(what, 0)
-            if what in card.unverified:
+            if what in card.unverified or f"{split} {what}" in card.unverified:
                 if count != official:
                     doubtful.append(f"{split}: {count:,} {what}, {official:,} reported elsewhere (not verified)")
             elif count > official:
