@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcbench.data.coco_files import read_json
 from hcbench.data.mat_files import read_mat, text_cells
 from hcbench.data.skeletons import MPII
 from hcbench.errors import DataError
@@ -70,10 +70,7 @@ def read_persons(path: Path) -> Persons:
     Raises:
         DataError: The file is no json, has other keys, or a row contradicts itself; the row is named.
     """
-    try:
-        rows = json.loads(path.read_bytes())
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as json: {error}.", "Copy the file again from its source.") from error
+    rows = read_json(path)
     if not isinstance(rows, list) or not rows:
         held = "an empty list" if rows == [] else f"a json {type(rows).__name__}"
         raise DataError(f"{path} holds {held}.", "Expected the list of persons that HRNet and mmpose publish for MPII.")
