@@ -287,11 +287,12 @@ def _check_person(
             "Expected 0 (not labelled), 1 (hidden) or 2 (visible): convert the file to COCO's format.",
         )
     image = images.get(person["image_id"])
-    outside = form.strict and image is not None and _outside(keypoints, image)
-    if outside:
-        x, y = keypoints[3 * outside[0] : 3 * outside[0] + 2]
+    if not form.strict or image is None:
+        return
+    for number in _outside(keypoints, image):
+        x, y = keypoints[3 * number : 3 * number + 2]
         raise DataError(
-            f"{what}: keypoint {outside[0]} at ({x:g}, {y:g}) lies outside {image['file_name']} "
+            f"{what}: keypoint {number} at ({x:g}, {y:g}) lies outside {image['file_name']} "
             f"({image['width']} x {image['height']}).",
             "Mend the coordinates, or set its visibility to 0.",
         )

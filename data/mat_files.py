@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,16 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
         raise DataError(
             f"{path} is a mat file of version 7.3 (HDF5), expected version 5 to 7.", "Take the file of the release."
         ) from error
-    except (ValueError, OSError, TypeError, io.matlab.MatReadError) as error:
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        TypeError,
+        KeyError,
+        IndexError,
+        zlib.error,
+        io.matlab.MatReadError,
+    ) as error:
         raise DataError(f"{path} cannot be read as a mat file: {error}.", "Copy it again from its source.") from error
     absent = [name for name in names if name not in found]
     if absent:

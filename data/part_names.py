@@ -1,7 +1,8 @@
 """Names of the part ids of human-parsing data sets, in the order of their label files; no numpy, no torch.
 
 Label images hold these positions as pixel values (255 = counts as nothing) and must be read as indices, never through
-their palette. LIP: Gong et al., Look into Person, CVPR 2017. CIHP: Gong et al., Instance-level Human Parsing, ECCV 2018.
+their palette. LIP: Gong et al., Look into Person, CVPR 2017. CIHP: Gong et al., Instance-level Human Parsing, ECCV
+2018.
 """
 
 from __future__ import annotations
