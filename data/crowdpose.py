@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.coco_files import BOX_AREA, Format, Layout, layout_of_files, read_object
+from hcbench.data.coco_files import BOX_AREA, Format, Layout, layout_of_files
 from hcbench.data.coco_persons import PersonSet, annotation_files_of, load_persons, verify_persons
+from hcbench.data.loading import digest
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import CROWDPOSE
 from hcbench.data.task_splits import TaskSplits
@@ -51,9 +52,7 @@ def _find(root: Path, split: str) -> Layout:
     return layout_of_files(root, CARD, [(file, "images") for file in files])
 
 
-_OWN = PersonSet(
-    card=CARD, splits=SPLITS, find=_find, format=Format(skeleton=CROWDPOSE, area_of_box=BOX_AREA)
-)  # fmt: skip
+_OWN = PersonSet(card=CARD, splits=SPLITS, find=_find, format=Format(skeleton=CROWDPOSE, area_of_box=BOX_AREA))
 
 
 def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
@@ -78,13 +77,13 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         CacheError: The cache folder cannot be written.
     """
     samples = load_persons(_OWN, root, split, height=height, width=width, cache=cache)
-    images = read_object(_find(root, split).annotations)["images"]
-    index = {image["id"]: image.get("crowdIndex") for image in images}
+    listed = samples.coco_truth["images"] if samples.coco_truth else []
+    index = {image["id"]: image.get("crowdIndex") for image in listed}
     if samples.image_id is None or None in index.values():
         return samples
     crowded = np.array([index[int(image)] for image in samples.image_id], np.float64)
     level = np.select([crowded < _EASY, crowded > _HARD], ["easy", "hard"], "medium")
-    return replace(samples, slices={"crowd": level})
+    return replace(samples, slices={"crowd": level}, fingerprint=digest(samples.fingerprint, level))
 
 
 def verify(root: Path) -> Report:
