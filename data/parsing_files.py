@@ -175,7 +175,7 @@ def verify_parsing(own: ParsingSet, root: Path) -> Report:
     notes: list[str] = []
     layouts: list[str] = []
     absent: dict[str, DataError] = {}
-    junk = 0
+    junk: dict[Path, int] = {}  # by folder: some layouts keep all splits in one
     for split in own.splits:
         try:
             pairs = own.find(root, split)
@@ -184,14 +184,14 @@ def verify_parsing(own: ParsingSet, root: Path) -> Report:
             continue
         layouts += [pairs.layout] if pairs.layout not in layouts else []
         found[split] = {"images": len(pairs.images)}
-        junk += pairs.junk
+        junk[pairs.image_folder] = pairs.junk
         problems += [f"{split}: {problem}" for problem in _problems(pairs, own.names)]
         notes += [f"{split}: {pairs.unlisted} images are on no list"] if pairs.unlisted else []
     if len(absent) == len(own.splits):
         raise absent[own.splits[0]]
     notes += [f"{split} was not found: {error.message}" for split, error in absent.items()]
     return make_report(
-        own.card, root, "; ".join(layouts), found, problems=problems, notes=[*notes, *skipped_junk(junk)]
+        own.card, root, "; ".join(layouts), found, problems=problems, notes=[*notes, *skipped_junk(sum(junk.values()))]
     )
 
 

@@ -147,6 +147,9 @@ def test_files_count_from_one(made: Tree, cache: Path) -> None:
     np.testing.assert_allclose(points[0, 3], [0, 0], atol=1e-4)
     expected = np.array([row["joints"] for row in made.rows["val"]]) - 1
     np.testing.assert_allclose(points[:, 1:], expected[:, 1:], atol=1e-4)
+    train = mpii.load(made.root, "train", height=256, width=256, cache=cache)
+    expected = np.array([row["joints"] for row in made.rows["train"]]) - 1
+    np.testing.assert_allclose(originals(train)[:, 1:], expected[:, 1:], atol=1e-4)
     row = made.rows["val"][2]
     middle = np.array(row["center"]) + np.array([0, 15 * row["scale"]]) - 1
     side = 200 * row["scale"]
@@ -245,6 +248,24 @@ def test_files_that_do_not_fit_are_explained(made: Tree, cache: Path, case: str)
     report = mpii.verify(made.root)
     assert report.level == "mismatch"
     assert caught.value.message in report.problems
+
+
+def test_a_truncated_mat_is_told(made: Tree, cache: Path) -> None:
+    io.savemat(made.mat_path, made.mat, do_compression=True)
+    assert len(mpii.load(made.root, "val", cache=cache)) == 4
+    whole = made.mat_path.read_bytes()
+    for size in (0, 100, 300, len(whole) // 2):
+        made.mat_path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match=r"cannot be read as a mat file|has no ") as caught:
+            mpii.load(made.root, "val", cache=cache)
+        assert "mpii_gt_val.mat" in caught.value.message
+
+
+def test_one_image_cannot_be_held_out(made: Tree, cache: Path) -> None:
+    made.rows["train"] = made.rows["train"][:1]
+    made.write_files()
+    with pytest.raises(DataError, match="has 1 images, too few to hold one out"):
+        task_samples(mpii.load, mpii.TASK_SPLITS, made.root, "val", height=64, width=64, cache=cache)
 
 
 def test_missing_and_broken_files(made: Tree, cache: Path) -> None:

@@ -233,7 +233,7 @@ def test_verify(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
     report = module.verify(tree.root)
     assert (report.level, report.problems) == ("subset", ())
     assert report.found == {"train": {"images": 3}, "val": {"images": 2}}
-    assert any("operating systems" in note for note in report.notes)
+    assert any(note.startswith("2 files of operating systems") for note in report.notes)
     full = dataclasses.replace(module.CARD, counts=report.found)
     monkeypatch.setattr(module, "_OWN", dataclasses.replace(module._OWN, card=full))
     assert module.verify(tree.root).level == "exact"
