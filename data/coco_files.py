@@ -1,4 +1,4 @@
-"""The files of COCO keypoints on disk: which layout a folder has, and a json whose every entry was checked."""
+"""Files in the format of COCO keypoints: which layout a folder has, and a json whose every entry was checked."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from hcbench.data.card import DatasetCard
+from hcbench.data.listing import find_base
+from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
 
 SPLITS = ("train2017", "val2017")
@@ -26,6 +31,27 @@ _OUTSIDE_PX = 1.0
 """How far outside its image a keypoint may lie before the file is called wrong: rounding of a border pixel."""
 _IMAGE_KEYS = frozenset({"id", "file_name", "height", "width"})
 _PERSON_KEYS = frozenset({"id", "image_id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints"})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Format:
+    """What the json of a data set differs in from COCO's.
+
+    Attributes:
+        skeleton: The joints of `keypoints`.
+        area_of_box: Share of its box that a person's area is taken for where the json has none; 0 where it must.
+        strict: Whether a joint outside its image makes the file wrong. Of COCO it is known that none lies there; of
+            other sets it is not, and such joints are kept and noted by `verify`.
+    """
+
+    skeleton: Skeleton = COCO
+    area_of_box: float = 0.0
+    strict: bool = False
+
+
+COCO_FORMAT = Format(strict=True)
+BOX_AREA = 0.53
+"""`Format.area_of_box` as mmpose has it: what COCO's persons fill of their boxes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,16 +97,39 @@ def find_layout(root: Path, split: str) -> Layout:
     raise DataError(f"{root} is no COCO keypoint folder for {split}: it holds {content}.", f"Expected:\n{TREE}")
 
 
-def read_truth(layout: Layout, split: str) -> dict[str, Any]:
+def layout_of_files(root: Path, card: DatasetCard, files: Iterable[tuple[str, str]]) -> Layout:
+    """The layout of a split that is one json and one folder of images, with or without folders around them.
+
+    Args:
+        root: What the user named.
+        card: For the error's words.
+        files: Accepted pairs of json and image folder, below the data set's folder; the first that is there counts.
+
+    Raises:
+        DataError: None of them is there.
+    """
+    base, (annotations, images) = find_base(root, card, files)
+    return Layout(
+        name=f"{annotations} and {images}/",
+        base=base,
+        annotations=base / annotations,
+        captions=None,
+        images=base / images,
+        merged=False,
+    )
+
+
+def read_truth(layout: Layout, split: str, form: Format = COCO_FORMAT) -> dict[str, Any]:
     """Read and check the keypoint json and restrict it to one split.
 
     Crowds and persons without keypoints stay, as evaluation needs them; masks (`segmentation`) are left out,
-    since keypoint evaluation never looks at them and they are most of the file.
+    since keypoint evaluation never looks at them and they are most of the file. Where the format allows it, `area` and
+    `iscrowd` are filled in.
 
     Raises:
         DataError: The file is no json, has other keys, or an entry contradicts itself; the entry is named.
     """
-    truth = _read_json(layout.annotations)
+    truth = read_object(layout.annotations)
     where = layout.annotations
     _need(truth, {"images", "annotations", "categories"}, where, "the file")
     for image in truth["images"]:
@@ -95,7 +144,9 @@ def read_truth(layout: Layout, split: str) -> dict[str, Any]:
     images = {image["id"]: image for image in truth["images"] if not layout.merged or image["split"] == split}
     known = {image["id"] for image in truth["images"]}
     for person in truth["annotations"]:
-        _check_person(person, known, images, where)
+        if form.area_of_box:
+            _complete(person, form.area_of_box)
+        _check_person(person, known, images, (where, form))
     _unique(truth["annotations"], where, "annotation")
     kept = [
         {key: value for key, value in person.items() if key != "segmentation"}
@@ -111,7 +162,7 @@ def read_captions(path: Path) -> dict[int, tuple[str, ...]]:
     Raises:
         DataError: The file is no json or has other keys.
     """
-    content = _read_json(path)
+    content = read_object(path)
     _need(content, {"annotations"}, path, "the file")
     captions: dict[int, list[str]] = {}
     for entry in content["annotations"]:
@@ -147,11 +198,40 @@ def _layout_of(base: Path, split: str) -> Layout | None:
     return None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def outside_joints(truth: Mapping[str, Any]) -> list[str]:
+    """A note on labelled joints that lie outside their image; none where there are none."""
+    images = {image["id"]: image for image in truth["images"]}
+    beyond = [
+        (person["id"], images[person["image_id"]]["file_name"], len(outside))
+        for person in truth["annotations"]
+        if (outside := _outside(person["keypoints"], images[person["image_id"]]))
+    ]
+    if not beyond:
+        return []
+    number, name, _ = beyond[0]
+    count = sum(several for *_, several in beyond)
+    return [f"{count} joints lie outside their image, first of annotation {number} on {name}; no head learns them"]
+
+
+def read_json(path: Path) -> Any:
+    """What a json file holds.
+
+    Raises:
+        DataError: It is none, or cannot be read.
+    """
     try:
-        content = json.loads(path.read_bytes())
+        return json.loads(path.read_bytes())
     except (ValueError, OSError) as error:
         raise DataError(f"{path} cannot be read as json: {error}.", "Copy the file again from its source.") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object that a json file in COCO's format holds.
+
+    Raises:
+        DataError: It is none, cannot be read, or holds something else.
+    """
+    content = read_json(path)
     if not isinstance(content, dict):
         raise DataError(f"{path} holds a json {type(content).__name__}.", "Expected an object in the COCO format.")
     return content
@@ -174,32 +254,56 @@ def _unique(entries: Iterable[Mapping[str, Any]], where: Path, what: str) -> Non
         seen.add(entry["id"])
 
 
+def _complete(person: dict[str, Any], area_of_box: float) -> None:
+    """Fill in what some converted files leave out; an annotation that lacks more is told so afterwards."""
+    person.setdefault("iscrowd", 0)
+    if "bbox" in person:
+        person.setdefault("area", area_of_box * float(np.prod(person["bbox"][2:])))
+
+
 def _check_person(
-    person: Mapping[str, Any], known: set[Any], images: Mapping[Any, Mapping[str, Any]], where: Path
+    person: Mapping[str, Any],
+    known: set[Any],
+    images: Mapping[Any, Mapping[str, Any]],
+    rules: tuple[Path, Format],
 ) -> None:
+    where, form = rules
     _need(person, _PERSON_KEYS, where, f"annotation {person.get('id')}")
     what = f"{where}: annotation {person['id']}"
     if person["id"] == 0:
         raise DataError(f"{what}: pycocotools takes id 0 for unmatched.", "Number annotations from 1.")
     if person["image_id"] not in known:
         raise DataError(f"{what} belongs to image {person['image_id']}, which is not listed.", "Mend the json.")
-    keypoints = person["keypoints"]
-    if len(keypoints) != 51 or len(person["bbox"]) != 4:
+    keypoints, joints = person["keypoints"], len(form.skeleton)
+    if len(keypoints) != 3 * joints or len(person["bbox"]) != 4:
         raise DataError(
             f"{what} has {len(keypoints)} keypoint and {len(person['bbox'])} box numbers.",
-            "Expected 51 (17 x 3: x, y, v) and 4 (x, y, width, height).",
+            f"Expected {3 * joints} ({joints} x 3: x, y, v) and 4 (x, y, width, height).",
+        )
+    strange = set(keypoints[2::3]) - {0, 1, 2}
+    if strange:
+        raise DataError(
+            f"{what} has the visibility {sorted(strange)[0]:g}.",
+            "Expected 0 (not labelled), 1 (hidden) or 2 (visible): convert the file to COCO's format.",
         )
     image = images.get(person["image_id"])
-    if image is None:
+    if not form.strict or image is None:
         return
-    for index in range(17):
-        x, y, v = keypoints[3 * index : 3 * index + 3]
-        inside = (
-            -_OUTSIDE_PX <= x <= image["width"] + _OUTSIDE_PX and -_OUTSIDE_PX <= y <= image["height"] + _OUTSIDE_PX
+    for number in _outside(keypoints, image):
+        x, y = keypoints[3 * number : 3 * number + 2]
+        raise DataError(
+            f"{what}: keypoint {number} at ({x:g}, {y:g}) lies outside {image['file_name']} "
+            f"({image['width']} x {image['height']}).",
+            "Mend the coordinates, or set its visibility to 0.",
         )
-        if v > 0 and not inside:
-            raise DataError(
-                f"{what}: keypoint {index} at ({x:g}, {y:g}) lies outside {image['file_name']} "
-                f"({image['width']} x {image['height']}).",
-                "Mend the coordinates, or set its visibility to 0.",
-            )
+
+
+def _outside(keypoints: list[float], image: Mapping[str, Any]) -> list[int]:
+    """Labelled joints that lie outside their image, by number."""
+    right, bottom = image["width"] + _OUTSIDE_PX, image["height"] + _OUTSIDE_PX
+    places = zip(keypoints[0::3], keypoints[1::3], keypoints[2::3], strict=True)
+    return [
+        number
+        for number, (x, y, v) in enumerate(places)
+        if v > 0 and not (-_OUTSIDE_PX <= x <= right and -_OUTSIDE_PX <= y <= bottom)
+    ]

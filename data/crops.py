@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import PIL
@@ -36,6 +36,9 @@ log = logging.getLogger(__name__)
 
 _SCALE = 1.25
 """Room around a box, as the field's top-down pose estimators leave it (HRNet, mmpose, ViTPose)."""
+NO_LABEL = 255
+"""What a label map holds where a pixel counts as nothing."""
+_HALF_WAY = 1e-3
 _PIXELS_VERSION = 2
 """Changes with every edit that changes pixels."""
 _TELL_EVERY_S = 10.0
@@ -202,9 +205,73 @@ def cached_crops(plan: CropPlan, cache: Path) -> tuple[NDArray[np.uint8], str]:
         DataError: An image is missing or cannot be decoded.
         CacheError: The cache folder cannot be written.
     """
-    key = _key(plan)
-    path = cache / f"crops-{key}.npy"
-    shape = (len(plan.files), 3, plan.height, plan.width)
+    kind = _Kind(
+        name="crops",
+        channels=(3,),
+        read=read_image,
+        cut=cut,
+        trouble="images cannot be decoded",
+        hint="The files are damaged or incomplete: copy them again from their source.",
+    )
+    return _cached(plan, cache, kind)
+
+
+def cached_labels(
+    plan: CropPlan, cache: Path, read: Callable[[Path], NDArray[np.uint8]]
+) -> tuple[NDArray[np.uint8], str]:
+    """The same windows of label maps, by the nearest pixel; `NO_LABEL` outside the map. Cached as `cached_crops`.
+
+    Args:
+        plan: What to cut; its files are label maps of the size of their images.
+        cache: Folder of the cache, created where it is missing.
+        read: Reads and checks a label map, uint8 (h, w); a DataError where it is none.
+
+    Returns:
+        uint8 (N, H, W) and its key, 16 hex digits.
+
+    Raises:
+        DataError: A label map is missing or is none.
+        CacheError: The cache folder cannot be written.
+    """
+    kind = _Kind(
+        name="labels",
+        channels=(),
+        read=read,
+        cut=cut_labels,
+        trouble="label maps cannot be used",
+        hint="Take the label maps of the release, which hold one class number per pixel.",
+    )
+    return _cached(plan, cache, kind)
+
+
+def cut_labels(labels: NDArray[np.uint8], center: Single, size: Single, height: int, width: int) -> NDArray[np.uint8]:
+    """Cut one window out of a label map (h, w), each output pixel taking the nearest label: uint8 (height, width)."""
+    grid = np.stack([np.arange(max(height, width))] * 2, axis=1).astype(np.float64)
+    # Half-way between two pixels the later one counts; windows are float32, so half-way is not exact.
+    places = np.floor(to_original(grid, center, size, height, width) + 0.5 + _HALF_WAY).astype(np.int64)
+    columns, rows = places[:width, 0], places[:height, 1]
+    in_x, in_y = (columns >= 0) & (columns < labels.shape[1]), (rows >= 0) & (rows < labels.shape[0])
+    out = np.full((height, width), NO_LABEL, np.uint8)
+    out[np.ix_(in_y, in_x)] = labels[np.ix_(rows[in_y], columns[in_x])]
+    return out
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Kind:
+    """What is cached: how its files are called, its leading dimensions, how one is read and cut, words of errors."""
+
+    name: str
+    channels: tuple[int, ...]
+    read: Callable[[Path], Any]
+    cut: Callable[[Any, Single, Single, int, int], NDArray[np.uint8]]
+    trouble: str
+    hint: str
+
+
+def _cached(plan: CropPlan, cache: Path, kind: _Kind) -> tuple[NDArray[np.uint8], str]:
+    key = _key(plan, kind)
+    path = cache / f"{kind.name}-{key}.npy"
+    shape = (len(plan.files), *kind.channels, plan.height, plan.width)
     crops = _open(path, shape)
     if crops is None:
         try:
@@ -215,7 +282,7 @@ def cached_crops(plan: CropPlan, cache: Path) -> tuple[NDArray[np.uint8], str]:
         os.close(handle)
         temporary = Path(name)
         try:
-            _write(plan, temporary, shape)
+            _write(plan, temporary, shape, kind)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
@@ -225,8 +292,9 @@ def cached_crops(plan: CropPlan, cache: Path) -> tuple[NDArray[np.uint8], str]:
     return crops, key
 
 
-def _key(plan: CropPlan) -> str:
-    digest = hashlib.sha256(f"{decoder()}|{plan.height}x{plan.width}|".encode())
+def _key(plan: CropPlan, kind: _Kind) -> str:
+    before = "labels|" if kind.name == "labels" else ""
+    digest = hashlib.sha256(f"{before}{decoder()}|{plan.height}x{plan.width}|".encode())
     sizes = {file: (plan.folder / file).stat().st_size for file in sorted(set(plan.files))}
     digest.update("\n".join(f"{file} {sizes[file]}" for file in plan.files).encode())
     for array in (plan.center, plan.size):
@@ -249,17 +317,17 @@ def _open(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8] | None:
     return None
 
 
-def _write(plan: CropPlan, path: Path, shape: tuple[int, ...]) -> None:
+def _write(plan: CropPlan, path: Path, shape: tuple[int, ...], kind: _Kind) -> None:
     """Cut every crop into a new file; each image is decoded once, several at a time."""
     crops = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
 
     def one(rows: list[int]) -> str | None:
         try:
-            image = read_image(plan.folder / plan.files[rows[0]])
+            image = kind.read(plan.folder / plan.files[rows[0]])
         except DataError as error:
             return error.message
         for row in rows:
-            crops[row] = cut(image, plan.center[row], plan.size[row], plan.height, plan.width)
+            crops[row] = kind.cut(image, plan.center[row], plan.size[row], plan.height, plan.width)
         return None
 
     by_file = sorted(range(shape[0]), key=lambda row: plan.files[row])
@@ -267,10 +335,7 @@ def _write(plan: CropPlan, path: Path, shape: tuple[int, ...]) -> None:
     broken = [message for message in in_threads(one, jobs, f"images of {plan.folder.name}") if message]
     if broken:
         more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
-        raise DataError(
-            f"{len(broken)} of {len(jobs)} images cannot be decoded: {' '.join(broken[:3])}{more}",
-            "The files are damaged or incomplete: copy them again from their source.",
-        )
+        raise DataError(f"{len(broken)} of {len(jobs)} {kind.trouble}: {' '.join(broken[:3])}{more}", kind.hint)
     crops.flush()
 
 

@@ -10,15 +10,13 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from hcbench.data.skeletons import COCO, Skeleton
+
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
 
-COCO_KEYPOINTS = (
-    "nose", "left_eye", "right_eye", "left_ear", "right_ear", "left_shoulder", "right_shoulder",
-    "left_elbow", "right_elbow", "left_wrist", "right_wrist", "left_hip", "right_hip",
-    "left_knee", "right_knee", "left_ankle", "right_ankle",
-)  # fmt: skip
-COCO_FLIP = (0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15)
+COCO_KEYPOINTS = COCO.joints
+COCO_FLIP = COCO.flip
 """Index of the mirrored keypoint of each keypoint."""
 
 
@@ -50,17 +48,21 @@ class Samples:
         identity: int64 (N,), person; -1 = distractor that matches nobody.
         camera: int64 (N,).
         pose_id: int64 (N,).
-        keypoints: float32 (N, 17, 3), COCO order, x and y in pixels of `images` (pixel centres at
-            integers), v = 0 not labelled, 1 hidden, 2 visible.
+        keypoints: float32 (N, K, 3), the joints of `skeleton` in its order, x and y in pixels of `images` (pixel
+            centres at integers), v = 0 not labelled, 1 hidden, 2 visible.
+        skeleton: Names, mirror images and OKS widths of the K keypoints: COCO's 17 where nothing else is said.
         joints: float32 (N, 17, 3), the joints of `keypoints` in space, orthographic: x and y in pixels of
             `images`, z in pixels towards the camera, the origin of z free; NaN where one is not known.
         area: float32 (N,), person area in square pixels (of the original image where there is one).
         boxes: float32 (N, 4), x, y, w, h of the person, same frame as `area`.
+        box_scores: float32 (N,), confidence of the detector that found `boxes`.
+        head_boxes: float32 (N, 4), x, y, w, h of the head, same frame as `boxes`: what PCKh measures errors by.
         captions: One tuple of captions per image.
         phrases: The phrases of each of `captions`, in order of appearance: per image, per caption, a tuple.
         attributes: int8 (N, A) in {0, 1, -1 = unspecified}.
         attribute_names: A names, in the order of `attributes`.
-        parts: uint8 (N, H, W) part mask, array-like.
+        parts: uint8 (N, H, W) part mask, array-like: positions in `part_names`, 255 = counts as nothing.
+        part_names: Names of the ids of `parts`.
         slices: Labels for group slices of results (skin tone, occlusion, view), each (N,).
         image_id: int64 (N,), id of the original image the crop was taken from.
         crop_center: float32 (N, 2), centre of the crop window in the original image.
@@ -77,14 +79,18 @@ class Samples:
     camera: Int | None = None
     pose_id: Int | None = None
     keypoints: Float | None = None
+    skeleton: Skeleton = COCO
     joints: Float | None = None
     area: Float | None = None
     boxes: Float | None = None
+    box_scores: Float | None = None
+    head_boxes: Float | None = None
     captions: tuple[tuple[str, ...], ...] | None = None
     phrases: tuple[tuple[tuple[Phrase, ...], ...], ...] | None = None
     attributes: NDArray[np.int8] | None = None
     attribute_names: tuple[str, ...] = ()
     parts: ImageArray | None = None
+    part_names: tuple[str, ...] = ()
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     image_id: Int | None = None
     crop_center: Float | None = None
@@ -96,7 +102,7 @@ class Samples:
 
     def known(self) -> frozenset[str]:
         """Names of the fields that are known, `images` included."""
-        skip = {"name", "fingerprint", "ids", "slices", "attribute_names"}
+        skip = {"name", "fingerprint", "ids", "slices", "attribute_names", "part_names", "skeleton"}
         return frozenset(f.name for f in fields(self) if f.name not in skip and getattr(self, f.name) is not None)
 
     def subset(self, indices: Int, name: str | None = None) -> Samples:

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from hcbench.data.samples import COCO_FLIP, COCO_KEYPOINTS, Phrase, Samples
+from hcbench.data.skeletons import COCO, MPII
 
 
 def _samples(n: int = 6) -> Samples:
@@ -38,6 +41,15 @@ def test_subset_of_a_subset_reads_the_right_pixels() -> None:
 
 def test_known_names_what_is_there() -> None:
     assert _samples().known() == {"images", "identity", "captions", "phrases"}
+
+
+def test_joints_are_cocos_where_nothing_else_is_said() -> None:
+    assert _samples().skeleton is COCO
+    own = replace(_samples(), skeleton=MPII, keypoints=np.zeros((6, 16, 3), np.float32), part_names=("a", "b"))
+    picked = own.subset(np.array([1, 2]))
+    assert picked.skeleton is MPII
+    assert picked.part_names == ("a", "b")
+    assert own.known() - _samples().known() == {"keypoints"}
 
 
 def test_flip_is_its_own_inverse_and_swaps_sides() -> None:

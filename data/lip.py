@@ -1,0 +1,109 @@
+"""Look into Person (LIP): twenty classes on images of single persons."""
+
+from __future__ import annotations
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hcbench.data.card import DatasetCard, Report
+from hcbench.data.listing import find_base, list_files
+from hcbench.data.parsing_files import Pairs, ParsingSet, label_map_of, load_parsing, read_stems, verify_parsing
+from hcbench.data.part_names import LIP
+from hcbench.data.samples import Samples
+from hcbench.data.task_splits import TaskSplits
+from hcbench.errors import DataError
+
+CARD = DatasetCard(
+    name="lip",
+    title="Look into Person (LIP)",
+    homepage="http://sysu-hcp.net/lip/",
+    terms="Non-commercial research (not verified: read it on the homepage).",
+    obtain="Download the images and parsing annotations of the single-person track from the homepage. The labels of\n"
+    "the test split are not public.",
+    tree="""\
+ROOT/                                     with or without folders around it
+  train_images/*.jpg  val_images/*.jpg                 (or in TrainVal_images/)
+  train_segmentations/*.png  val_segmentations/*.png   (or in TrainVal_parsing_annotations/)
+  train_id.txt  val_id.txt                             (or beside the images)""",
+    counts={"train": {"images": 30_462}, "val": {"images": 10_000}},
+    unverified=frozenset({"images"}),
+    sister_sets={"COCO": "the images are crops of COCO's persons (not verified)"},
+    fields=frozenset({"images", "parts", "crop_center", "crop_size"}),
+)
+SPLITS = ("train", "val")
+TASK_SPLITS = TaskSplits(train="train", val=None, test="val")
+
+# Archives are unpacked into folders of their own names, often twice.
+_AROUND = ("", "TrainVal_images/", "TrainVal_images/TrainVal_images/")
+_AROUND_LABELS = (
+    "",
+    "TrainVal_parsing_annotations/",
+    "TrainVal_parsing_annotations/TrainVal_parsing_annotations/",
+)
+
+
+def _find(root: Path, split: str) -> Pairs:
+    layouts = [
+        (f"{images}{split}_images", f"{labels}{split}_segmentations")
+        for images, labels in product(_AROUND, _AROUND_LABELS)
+    ]
+    base, (images, labels) = find_base(root, CARD, layouts)
+    places = [base / f"{split}_id.txt", (base / images).parent / f"{split}_id.txt"]
+    listed = next((place for place in places if place.is_file()), None)
+    if listed is None:
+        raise DataError(
+            f"{places[0]} is missing.", f"It names the images of the split, one per line. Expected:\n{CARD.tree}"
+        )
+    stems = sorted(read_stems(listed))
+    there = list_files(base / images)
+    return Pairs(
+        base=base,
+        layout=f"{images}/ and {labels}/",
+        image_folder=base / images,
+        label_folder=base / labels,
+        images=tuple(f"{stem}.jpg" for stem in stems),
+        labels=tuple(f"{stem}.png" for stem in stems),
+        ids=tuple(f"{split}_images/{stem}.jpg" for stem in stems),
+        unlisted=len(set(there.files) - {f"{stem}.jpg" for stem in stems}),
+        junk=there.junk,
+    )
+
+
+_OWN = ParsingSet(card=CARD, splits=SPLITS, names=LIP, find=_find)
+
+
+def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
+    """All listed images of a split, each of one person, with their label maps.
+
+    Args:
+        root: Folder with the layout of `CARD.tree`.
+        split: `train` or `val`.
+        height: Height of images and label maps, pixels.
+        width: Width of images and label maps, pixels.
+        cache: Folder outside of `root` that keeps the resized pixels.
+
+    Returns:
+        Samples in the order of their names. `parts` are at the input's size; `label_map` gives a photograph's own.
+
+    Raises:
+        DataError: The folder, a list, an image or a label map is not as it should be.
+        CacheError: The cache folder cannot be written.
+    """
+    return load_parsing(_OWN, root, split, height=height, width=width, cache=cache)
+
+
+def label_map(root: Path, split: str, name: str) -> NDArray[np.uint8]:
+    """The label map of the sample called `name`, uint8 (h, w) at the size of its photograph; errors as `load`."""
+    return label_map_of(_OWN, root, split, name)
+
+
+def verify(root: Path) -> Report:
+    """Check a copy: layout, lists, every image and label map, their sizes and numbers, and the counts of each split.
+
+    Raises:
+        DataError: The root is no folder, or holds neither split.
+    """
+    return verify_parsing(_OWN, root)

@@ -1,0 +1,265 @@
+"""MPII Human Pose as person crops: sixteen joints, scored by PCKh.
+
+The files count pixels from 1. Here everything counts from 0: one is taken off centres, joints and head boxes alike.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hcbench.data.card import DatasetCard, Report
+from hcbench.data.coco_files import missing_files
+from hcbench.data.crops import CropPlan, cached_crops, crop_windows, to_crop
+from hcbench.data.listing import find_base
+from hcbench.data.loading import check_cache, check_split, digest, image_problems, make_report, some
+from hcbench.data.mpii_files import Persons, Scored, read_persons, read_scored
+from hcbench.data.samples import Samples
+from hcbench.data.skeletons import MPII
+from hcbench.data.task_splits import TaskSplits
+from hcbench.errors import DataError
+
+log = logging.getLogger(__name__)
+
+CARD = DatasetCard(
+    name="mpii",
+    title="MPII Human Pose",
+    homepage="http://human-pose.mpi-inf.mpg.de",
+    terms="Research (not verified: read it on the homepage).",
+    obtain="Download the images (mpii_human_pose_v1.tar.gz) from http://human-pose.mpi-inf.mpg.de.\n"
+    "Take the json and mat files as HRNet or mmpose publish them, in one of the trees below.",
+    tree="""\
+ROOT/                                     one of three layouts, with or without folders around it
+  annotations/mpii_train.json  annotations/mpii_val.json  annotations/mpii_gt_val.mat
+  images/*.jpg
+ROOT/
+  annot/train.json  annot/valid.json  annot/gt_valid.mat
+  images/*.jpg
+ROOT/
+  mpii_train.json  mpii_val.json  mpii_gt_val.mat
+  images/*.jpg""",
+    counts={"train": {"persons": 22_246}, "val": {"persons": 2_958}},
+    unverified=frozenset({"persons"}),
+    sister_sets={
+        "CrowdPose": "built in part from MPII images (not verified)",
+        "MHP": "marks the same sixteen joints",
+    },
+    fields=frozenset({"images", "keypoints", "boxes", "head_boxes", "image_id", "crop_center", "crop_size"}),
+)
+SPLITS = ("train", "val")
+TASK_SPLITS = TaskSplits(train="train", val=None, test="val")
+
+_PERSON_PX = 200.0
+"""`scale` is a person's height in units of so many pixels."""
+_DOWN_PX = 15.0
+"""How far the window is moved down, per unit of `scale`: annotators clicked above the middle (HRNet, mmpose)."""
+
+
+class _Layout(NamedTuple):
+    base: Path
+    annotations: Path
+    scored: Path | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.annotations.relative_to(self.base).as_posix()} and images/"
+
+
+def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
+    """Crops of all persons of a split.
+
+    The window is the square of 200 * scale pixels around the centre, which is first moved down by 15 * scale; as for
+    all pose sets it is then widened to the input's aspect, times 1.25. A square is wide for an upright person:
+    an input of 1 : 1, on which the field reports MPII, wastes the least.
+
+    The positions of `val`, and which of its joints count, are those of the mat file, since PCKh is defined by it: v = 1
+    where it counts a joint that the json calls invisible.
+
+    Args:
+        root: Folder with one of the layouts of `CARD.tree`.
+        split: `train` or `val`. The joints of the official test split are not public.
+        height: Height of the crops, pixels.
+        width: Width of the crops, pixels.
+        cache: Folder outside of `root` that keeps the cut pixels.
+
+    Returns:
+        Samples in the order of the file. `ids` are `images/015601864.jpg#<split><row of the file, from 0>`; `boxes`
+        are the squares; `head_boxes` are known of `val`. MPII has no areas, and OKS is not defined on it.
+
+    Raises:
+        DataError: The folder, a file or an image is not as it should be.
+        CacheError: The cache folder cannot be written.
+    """
+    layout, persons, scored = _read(root, split)
+    check_cache(layout.base, cache)
+    boxes = _boxes(persons)
+    rows = np.flatnonzero(_placed(persons))
+    if len(rows) < len(persons):
+        log.warning("%d persons of mpii %s have no centre or scale and are left out", len(persons) - len(rows), split)
+    files = [persons.images[row] for row in rows]
+    missing = missing_files(layout.base / "images", files)
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(set(files))} images are missing in {layout.base / 'images'}: {some(missing)}.",
+            "Copy them, or take their persons out of json and mat.",
+        )
+    center, size = crop_windows(boxes[rows], height, width)
+    plan = CropPlan(folder=layout.base / "images", files=files, center=center, size=size, height=height, width=width)
+    crops, pixels = cached_crops(plan, cache)
+    points, visibility = _joints(persons, scored)
+    xy = to_crop(points[rows], center[:, None], size[:, None], height, width)
+    seen = visibility[rows][..., None]
+    keypoints = np.concatenate([np.where(seen > 0, xy, 0), seen], axis=2).astype(np.float32)
+    ids = np.array([f"images/{file}#{split}{row}" for file, row in zip(files, rows, strict=True)])
+    heads = None if scored is None else _head_boxes(scored)[rows]
+    return Samples(
+        name=f"mpii {split}",
+        fingerprint=digest(pixels, ids, keypoints, boxes[rows], heads),
+        images=crops,
+        ids=ids,
+        keypoints=keypoints,
+        skeleton=MPII,
+        boxes=boxes[rows].astype(np.float32),
+        head_boxes=heads,
+        image_id=np.unique(files, return_inverse=True)[1].astype(np.int64),
+        crop_center=center,
+        crop_size=size,
+    )
+
+
+def verify(root: Path) -> Report:
+    """Check a copy: layout, json, mat, every image's presence and decoding, and the number of persons.
+
+    Raises:
+        DataError: The root is no folder, or holds neither split.
+    """
+    found: dict[str, dict[str, int]] = {}
+    problems: list[str] = []
+    notes: list[str] = []
+    layouts: list[str] = []
+    absent: dict[str, DataError] = {}
+    for split in SPLITS:
+        try:
+            layout = _find(root, split)
+        except DataError as error:
+            absent[split] = error
+            continue
+        layouts.append(layout.name)
+        try:
+            _, persons, scored = _read(root, split)
+        except DataError as error:
+            problems.append(error.message)
+            continue
+        found[split] = _count(persons, scored)
+        files = sorted({f"images/{name}" for name in persons.images})
+        problems += [f"{split}: {problem}" for problem in image_problems(layout.base, files)]
+        notes += [f"{split}: {note}" for note in _outside(layout.base, persons, scored)]
+    if len(absent) == len(SPLITS):
+        raise absent[SPLITS[0]]
+    notes += [f"{split} was not found" for split in absent]
+    return make_report(CARD, root, "; ".join(layouts), found, problems=problems, notes=notes)
+
+
+def annotation_files(root: Path) -> tuple[Path, ...]:
+    """The json and mat files that decide what `load` gives, of every split that is there, sorted.
+
+    Raises:
+        DataError: The root is no folder, or holds neither split.
+    """
+    files: set[Path] = set()
+    problems: list[DataError] = []
+    for split in SPLITS:
+        try:
+            layout = _find(root, split)
+        except DataError as error:
+            problems.append(error)
+            continue
+        files |= {path for path in (layout.annotations, layout.scored) if path is not None and path.is_file()}
+    if not files:
+        raise problems[0]
+    return tuple(sorted(files))
+
+
+def _find(root: Path, split: str) -> _Layout:
+    check_split(CARD, split, SPLITS)
+    short = {"train": "train", "val": "valid"}[split]
+    layouts: Sequence[tuple[str, str]] = (
+        (f"annotations/mpii_{split}.json", "annotations/mpii_gt_val.mat"),
+        (f"annot/{short}.json", "annot/gt_valid.mat"),
+        (f"mpii_{split}.json", "mpii_gt_val.mat"),
+    )
+    base, (annotations, _) = find_base(root, CARD, [(file, "images") for file, _ in layouts])
+    return _Layout(base, base / annotations, base / dict(layouts)[annotations] if split == "val" else None)
+
+
+def _read(root: Path, split: str) -> tuple[_Layout, Persons, Scored | None]:
+    layout = _find(root, split)
+    persons = read_persons(layout.annotations)
+    if layout.scored is None:
+        return layout, persons, None
+    if not layout.scored.is_file():
+        raise DataError(
+            f"{layout.scored} is missing.",
+            "PCKh takes head sizes and the joints that count from it; it comes with the json files.",
+        )
+    return layout, persons, read_scored(layout.scored, persons, layout.annotations)
+
+
+def _placed(persons: Persons) -> NDArray[np.bool_]:
+    """Whether a person has a window at all: HRNet's files mark a lacking centre with -1."""
+    return np.asarray((persons.scale > 0) & (persons.center != -1).all(axis=1))
+
+
+def _boxes(persons: Persons) -> NDArray[np.float64]:
+    """The square around each person, x, y, w, h from 0."""
+    side = (_PERSON_PX * persons.scale)[:, None]
+    center = persons.center + np.array([0.0, _DOWN_PX]) * persons.scale[:, None] - 1
+    return np.concatenate([center - side / 2, side, side], axis=1)
+
+
+def _joints(persons: Persons, scored: Scored | None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions (N, 16, 2) from 0, and visibility (N, 16)."""
+    # DEVIATION (open-mmlab/mmpose mpii_dataset.py): 1.x takes one pixel off the centre, but not off the joints; HRNet
+    # and mmpose 0.x take it off both, and so does this.
+    if scored is None:
+        return persons.joints - 1, np.where(persons.visible, 2.0, 0.0)
+    return scored.joints - 1, np.where(scored.missing, 0.0, np.where(persons.visible, 2.0, 1.0))
+
+
+def _head_boxes(scored: Scored) -> NDArray[np.float32]:
+    low, high = scored.heads.min(axis=1), scored.heads.max(axis=1)
+    return np.concatenate([low - 1, high - low], axis=1).astype(np.float32)
+
+
+def _count(persons: Persons, scored: Scored | None) -> dict[str, int]:
+    _, visibility = _joints(persons, scored)
+    return {
+        "persons": len(persons),
+        "images with a person": len(set(persons.images)),
+        "joints": int((visibility > 0).sum()),
+        "persons without a window": int((~_placed(persons)).sum()),
+    }
+
+
+def _outside(base: Path, persons: Persons, scored: Scored | None) -> list[str]:
+    """A note on joints that lie outside their image; they stay, and no head learns them."""
+    sizes: dict[str, tuple[int, int]] = {}
+    for name in sorted(set(persons.images)):
+        try:
+            with Image.open(base / "images" / name) as image:
+                sizes[name] = image.size
+        except (OSError, SyntaxError):
+            continue  # told as a problem already
+    points, visibility = _joints(persons, scored)
+    limit = np.array([sizes.get(name, (np.inf, np.inf)) for name in persons.images], np.float64)[:, None]
+    beyond = (visibility > 0) & ((points < -0.5) | (points >= limit - 0.5)).any(axis=2)
+    if not beyond.any():
+        return []
+    first = persons.images[int(beyond.any(axis=1).argmax())]
+    return [f"{beyond.sum()} joints lie outside their image, as in {first}; no head learns them"]
