@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -80,7 +80,7 @@ class Samples:
     joints: Float | None = None
     area: Float | None = None
     boxes: Float | None = None
-    captions: tuple[tuple[str, ...], ...] | None = None
+    captions: Sequence[tuple[str, ...]] | None = None
     phrases: tuple[tuple[tuple[Phrase, ...], ...], ...] | None = None
     attributes: NDArray[np.int8] | None = None
     attribute_names: tuple[str, ...] = ()
@@ -105,7 +105,7 @@ class Samples:
             "images": Indexed(self.images, indices),
             "parts": None if self.parts is None else Indexed(self.parts, indices),
             "slices": {key: value[indices] for key, value in self.slices.items()},
-            "captions": None if self.captions is None else tuple(self.captions[i] for i in indices),
+            "captions": None if self.captions is None else tuple(self.captions[int(i)] for i in indices),
             "phrases": None if self.phrases is None else tuple(self.phrases[i] for i in indices),
             "fingerprint": f"{self.fingerprint}[{_digest(indices)}]",
             "name": name or self.name,
