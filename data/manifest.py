@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from hcbench.data.manifest_schema import (
     COLUMNS,
@@ -133,15 +135,16 @@ class Manifest:
     def fingerprint(self) -> str:
         """Hash of the content, 16 hex digits: all columns, packed images included, in the order of the rows.
 
-        Where the files lie, how they are cut and compressed does not matter. Of images that are named by a path, the
-        path counts, as everywhere where a data set is told by its annotations.
+        Where the files lie and how they are compressed does not matter; nor does how they are cut, unless they hold
+        images, which are hashed file by file when they are written. Of images that are named by a path, the path
+        counts, as everywhere where a data set is told by its annotations.
         """
-        hashes = {name: hashlib.sha256() for name in COLUMNS}
+        hashes: dict[str, Any] = defaultdict(hashlib.sha256)
         told = [name for name in COLUMNS if name != "image_bytes" and self.lacking[name] < len(self)]
         for _, table in self._groups(told):
             for name in told:
-                _feed(hashes[name], table[name].combine_chunks())
-        digests = [f"{name} {hashes[name].hexdigest()}" for name in told]
+                _feed(hashes, name, table[name].combine_chunks())
+        digests = [f"{name} {value.hexdigest()}" for name, value in sorted(hashes.items())]
         if self.lacking["image_bytes"] < len(self):
             digests += [_images_digest(file) for file in self.files]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
@@ -322,25 +325,27 @@ def _images_digest(file: pq.ParquetFile) -> str:
     return digest.hexdigest()
 
 
-def _feed(digest: Any, array: pa.Array) -> None:
-    """Put an array's values into a hash, whatever its buffers look like."""
+def _feed(hashes: Mapping[str, Any], name: str, array: pa.Array) -> None:
+    """Put an array's values into hashes, one for each kind of buffer, so that it does not matter where chunks end."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
     kind = array.type
     if pa.types.is_dictionary(kind):
-        _feed(digest, array.dictionary_decode())
-    elif pa.types.is_nested(kind):
-        digest.update(pc.fill_null(pc.list_value_length(array), -1).cast(pa.int32()).to_numpy(zero_copy_only=False))
-        _feed(digest, pc.list_flatten(array))
-    elif pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        digest.update(pc.fill_null(pc.binary_length(array), -1).cast(pa.int32()).to_numpy(zero_copy_only=False))
+        return _feed(hashes, name, array.dictionary_decode())
+    hashes[f"{name}?"].update(array.is_null().cast(pa.uint8()).to_numpy(zero_copy_only=False))
+    if pa.types.is_nested(kind):
+        hashes[f"{name}#"].update(_int32(pc.list_value_length(array)))
+        return _feed(hashes, f"{name}[]", pc.list_flatten(array))
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        hashes[f"{name}#"].update(_int32(pc.binary_length(array)))
         array = pc.fill_null(array, "").cast(pa.large_string())
-        if len(array):
-            ends = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
-            if ends[-1] > ends[0]:
-                digest.update(memoryview(array.buffers()[2])[int(ends[0]) : int(ends[-1])])
-    else:
-        if array.null_count:
-            digest.update(np.packbits(array.is_null().to_numpy(zero_copy_only=False)))
-            array = pc.fill_null(array, 0)
-        digest.update(np.ascontiguousarray(array.to_numpy(zero_copy_only=False)))
+        ends = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
+        if len(array) and ends[-1] > ends[0]:
+            hashes[name].update(memoryview(array.buffers()[2])[int(ends[0]) : int(ends[-1])])
+        return None
+    hashes[name].update(np.ascontiguousarray(pc.fill_null(array, 0).to_numpy(zero_copy_only=False)))
+    return None
+
+
+def _int32(lengths: pa.Array) -> NDArray[np.int32]:
+    return np.ascontiguousarray(pc.fill_null(lengths, 0).cast(pa.int32()).to_numpy(zero_copy_only=False))

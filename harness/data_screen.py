@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from hcbench.data.samples import Samples
     from hcbench.harness.registry import Registry
 
+_LINES = 4
+"""Of what is known of an image, lines that stand below it; the text file beside the picture has all."""
 CACHE = "cache"
 """Folder of decoded pixels in the workspace."""
 
@@ -135,8 +137,9 @@ def preview(
         _outside(out, root)
     samples = _shown(name, root, split, count, workspace)
     texts = [_text(samples, row) for row in range(min(count, len(samples)))]
+    short = ["\n".join(text.splitlines()[:_LINES]) for text in texts]
     stem = name.replace(PARQUET, "").rstrip("/").rpartition("/")[2]
-    path = contact_sheet(samples, out / f"{stem}.png", columns=8, overlay=True, limit=count, zoom=2, texts=texts)
+    path = contact_sheet(samples, out / f"{stem}.png", columns=8, overlay=True, limit=count, zoom=2, texts=short)
     listing = out / f"{stem}.txt"
     listing.write_text("\n".join(text.replace("\n", "\t") for text in texts) + "\n", encoding="utf-8")
     for one in (path, listing):
