@@ -131,6 +131,16 @@ class Manifest:
             found |= set(pc.unique(table[column].combine_chunks()).to_pylist())
         return tuple(sorted(value for value in found if value is not None))
 
+    def sources(self) -> tuple[str, ...]:
+        """Where the images come from, sorted: `name:split`, `name` where no split is told, "" where no source is."""
+        found = set()
+        for _, table in self._groups(["source", "split"]):
+            plain = pa.table([pc.fill_null(table[name].cast(pa.string()), "") for name in ("source", "split")],
+                             names=["source", "split"])  # fmt: skip
+            pairs = plain.group_by(["source", "split"]).aggregate([]).to_pylist()
+            found |= {f"{one['source']}:{one['split']}".rstrip(":") for one in pairs}
+        return tuple(sorted(found))
+
     @functools.cached_property
     def fingerprint(self) -> str:
         """Hash of the content, 16 hex digits: all columns, packed images included, in the order of the rows.

@@ -59,6 +59,10 @@ def schema(root: str = "", images: str = "") -> pa.Schema:
     return pa.schema(list(COLUMNS.items()), metadata=metadata)
 
 
+SCHEMA = schema()
+"""The schema of a manifest whose images lie below its own folder."""
+
+
 def problems(found: pa.Schema) -> list[str]:
     """What is wrong with the columns of a file, one sentence each; further columns are nobody's business.
 

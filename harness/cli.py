@@ -508,7 +508,7 @@ def data_prepare(
 
     For example:
 
-    hcbench data prepare folder /data/my_images --out mine.parquet
+    hcbench data prepare image-folder /data/my_images --out mine.parquet
 
     hcbench data prepare coco /data/coco --pack --out coco.parquet
     """

@@ -34,7 +34,7 @@ class CorpusFacts:
         group_size: Images in a group; 1 where there are no groups.
         data: Fingerprints of the files on disk; empty for the embedded corpus.
         why: Fields that are not known to why, where there is more to say.
-        sources: Data sets that the images come from, by name; empty where nobody says.
+        sources: Data sets that the images come from, as `data/overlaps.py` writes them; empty where nobody says.
     """
 
     provides: frozenset[str]
@@ -125,7 +125,7 @@ def corpus_facts(
         reference_groups=module.corpus_size(root, pretrain.height, pretrain.width),
         group_size=1,
         data=data_fingerprints(corpus.name, root),
-        sources=(corpus.name,),
+        sources=(f"{corpus.name}:{module.CORPUS_SPLIT}",),
     )
 
 
@@ -177,7 +177,7 @@ def _of_manifest(corpus: CorpusConfig, roots: Mapping[str, str]) -> CorpusFacts:
         group_size=size or 1,
         data=(f"manifest:{manifest.fingerprint}",),
         why={what: why for what, why in reasons.items() if why},
-        sources=manifest.values("source"),
+        sources=manifest.sources(),
     )
 
 
@@ -206,4 +206,5 @@ def _people(corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
         provides=frozenset((*known, "attributes", "parts")),
         reference_groups=spec.REFERENCE_GROUPS,
         group_size=spec.GROUP_SIZE,
+        sources=(PEOPLE,),
     )

@@ -6,6 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -109,12 +110,14 @@ def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, wo
     for split in splits:
         if split not in card.counts:
             raise ConfigError(f"{card.name} has no split {split!r}.", did_you_mean(split, card.counts))
-    with (
-        tempfile.TemporaryDirectory(prefix="hcbench-prepare-") as cache,
-        ManifestWriter(wanted.out, root=str(place), packed=wanted.pack) as writer,
-    ):
-        for split in splits:
-            for columns in index(card.name, place, split, pack=wanted.pack, size=wanted.size, cache=Path(cache)):
+    with tempfile.TemporaryDirectory(prefix="hcbench-prepare-") as cache:
+        rows = chain.from_iterable(
+            index(card.name, place, split, pack=wanted.pack, size=wanted.size, cache=Path(cache)) for split in splits
+        )
+        first = next(rows, None)
+        inside = first is not None and "image_bytes" in first  # asked for, or the only way: a data base has no files
+        with ManifestWriter(wanted.out, root="" if inside else str(place), packed=inside) as writer:
+            for columns in chain([first] if first is not None else [], rows):
                 writer.add(columns)
     manifest = open_manifest(wanted.out)
     knows = [what for what in ("captions", "identity", "camera", "pose_id", "keypoints", "group_id")

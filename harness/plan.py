@@ -33,6 +33,7 @@ from hcbench.harness.corpora import (
 from hcbench.harness.fingerprint import FindCode
 from hcbench.harness.given import IMAGENET, given_to
 from hcbench.harness.knobs import check_knobs, encoder_card, knob_points
+from hcbench.harness.leaks import trained_on
 from hcbench.harness.machine import Machine
 from hcbench.harness.registry import Registry
 from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
@@ -278,6 +279,7 @@ class _Planner:
             roots=places,
             profile=self.resolved.run.profile,
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
+            facts=trained_on(facts.sources) if card.trains else {},
         )
         cell = given_to(cell, roots)
         if self.effort is not None and cell.images_seen:

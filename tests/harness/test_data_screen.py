@@ -46,7 +46,7 @@ def before_and_after(root: Path) -> dict[Path, int]:
 @pytest.mark.parametrize("pack", [(), ("--pack",)])
 def test_a_folder_is_prepared_verified_and_seen(folder: Path, pack: tuple[str, ...]) -> None:
     state = before_and_after(folder)
-    answer = call("data", "prepare", "folder", folder, "--out", "mine.parquet", *pack)
+    answer = call("data", "prepare", "image-folder", folder, "--out", "mine.parquet", *pack)
     assert answer.exit_code == 0, answer.output
     assert "5 images of train" in answer.output
     manifest = open_manifest(Path("mine.parquet"))
@@ -54,14 +54,14 @@ def test_a_folder_is_prepared_verified_and_seen(folder: Path, pack: tuple[str, .
     samples = view(manifest, "captions", np.arange(5), height=4, width=2, cache=Path("cache"))
     assert samples.ids.tolist() == ["sub0/0.png", "sub0/2.png", "sub0/4.png", "sub1/1.png", "sub1/3.png"]
     assert samples.images[np.arange(5)][:, 0, 0, 0].tolist() == [0, 2, 4, 1, 3]
-    assert manifest.values("source") == ("folder",)
+    assert manifest.values("source") == ("image-folder",)
     assert call("data", "verify", "mine.parquet").exit_code == 0
-    assert call("data", "verify", "folder", folder).exit_code == 0
+    assert call("data", "verify", "image-folder", folder).exit_code == 0
     seen = call("data", "preview", "mine.parquet", "--out", "pv")
     assert seen.exit_code == 0, seen.output
     assert Image.open("pv/mine.png").size[0] == 5 * 128
     assert "sub1/3.png" in Path("pv/mine.txt").read_text()
-    again = call("data", "prepare", "folder", folder, "--out", "mine.parquet")
+    again = call("data", "prepare", "image-folder", folder, "--out", "mine.parquet")
     assert again.exit_code == 2
     assert "is there already" in again.output
     assert before_and_after(folder) == state, "nothing is written into a dataset's folder"
@@ -69,7 +69,7 @@ def test_a_folder_is_prepared_verified_and_seen(folder: Path, pack: tuple[str, .
 
 def test_a_mismatch_ends_with_1(folder: Path) -> None:
     (folder / "sub0/2.png").write_bytes(b"no picture")
-    answer = call("data", "verify", "folder", folder)
+    answer = call("data", "verify", "image-folder", folder)
     assert answer.exit_code == 1
     assert "mismatch" in answer.output
     assert "2.png cannot be decoded" in answer.output
@@ -108,6 +108,6 @@ def test_explain_needs_no_files() -> None:
 
 
 def test_list_says_where_data_lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HCBENCH_DATA_FOLDER", "/data/pics")
+    monkeypatch.setenv("HCBENCH_DATA_IMAGE_FOLDER", "/data/pics")
     answer = call("data", "list")
     assert "/data/pics" in answer.output

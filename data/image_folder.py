@@ -19,7 +19,7 @@ from hcbench.errors import DataError
 
 SPLIT = "train"
 CARD = DatasetCard(
-    name="folder",
+    name="image-folder",
     title="Any folder of images",
     homepage="",
     terms="Those of whoever made the images.",
@@ -60,7 +60,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     sizes = np.zeros((len(names), 2), np.int64)
     listing = "\n".join(f"{name} {(root / name).stat().st_size}" for name in names)
     return Samples(
-        name=f"folder {root.name}",
+        name=f"image-folder {root.name}",
         fingerprint=hashlib.sha256(listing.encode()).hexdigest()[:16],
         images=ManifestImages(from_files(root, ids), sizes, lambda row: str(ids[row]), height=height, width=width),
         ids=ids,
