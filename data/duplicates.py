@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,7 @@ COSINE = 0.98
 BITS = 5
 """Bits of 64 that two difference hashes of near-duplicates differ in at most."""
 _BLOCK = 2_048
+Kind = TypeVar("Kind", bound=np.generic)
 _COUNTS = np.array([bin(value).count("1") for value in range(256)], np.uint8)
 
 
@@ -111,16 +113,17 @@ def near_hashes(corpus: NDArray[np.uint8], test: NDArray[np.uint8], *, most: int
     return _sorted(found)
 
 
-def _blocks(values: NDArray[np.generic], block: int) -> Iterator[tuple[int, NDArray[np.generic]]]:
+def _blocks(values: NDArray[Kind], block: int) -> Iterator[tuple[int, NDArray[Kind]]]:
     for start in range(0, len(values), block):
         yield start, values[start : start + block]
 
 
-def _unit(rows: NDArray[np.generic]) -> Float:
+def _unit(rows: Float) -> Float:
     values = rows.astype(np.float32)
     if not np.isfinite(values).all():
         raise DataError("Some embeddings are no numbers.", "Look at the network that made them.")
-    return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+    lengths: Float = np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12).astype(np.float32)
+    return values / lengths
 
 
 def _sorted(found: list[tuple[Int, Int, Float]]) -> Matches:

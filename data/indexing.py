@@ -88,7 +88,7 @@ def _labels(samples: Samples, rows: NDArray[np.int64], sizes: NDArray[np.int64],
     if samples.keypoints is not None:
         found = samples.keypoints[rows].astype(np.float64)
         whole = sizes.astype(np.float32)
-        xy = to_original(found[..., :2], ((whole - 1) / 2)[:, None], whole[:, None], *size)
+        xy = to_original(found[..., :2], ((whole - np.float32(1)) / np.float32(2))[:, None], whole[:, None], *size)
         found[..., :2] = np.where(found[..., 2:] > 0, xy, 0)
         columns["keypoints"] = [one.ravel().tolist() if one[:, 2].any() else None for one in found]
     return columns

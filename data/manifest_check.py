@@ -30,7 +30,7 @@ def verify_manifest(path: Path, root: Path | None = None) -> Report:
     check_images(manifest)
     problems = [*_broken(manifest), *_poses(manifest)]
     counts = {"images": len(manifest)}
-    notes = []
+    notes: list[str] = []
     for layout, what in (("captions", "groups"), ("poses", "poses"), ("identities", "identities")):
         units = manifest.units(layout)
         if units is None:

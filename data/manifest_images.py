@@ -63,14 +63,18 @@ class ManifestImages:
     def __getitem__(self, index: Any) -> NDArray[np.uint8]:
         rows = np.arange(len(self))[index]
         if np.ndim(rows) == 0:
-            return self[[int(rows)]][0]
+            return self._many(np.array([rows]))[0]  # type: ignore[no-any-return]
+        return self._many(rows)
+
+    def _many(self, rows: Int) -> NDArray[np.uint8]:
         if self._kept is None:
             return np.stack(list(in_threads(self._one, rows.tolist(), "images"))) if len(rows) else self._nothing()
         missing = np.unique(rows[~self._done[rows]])
         for row, pixels in zip(missing, in_threads(self._one, missing.tolist(), "images"), strict=True):
             self._kept[row] = pixels
         self._done[missing] = True
-        return self._kept[rows]
+        kept: NDArray[np.uint8] = self._kept[rows]
+        return kept
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -172,7 +176,7 @@ def unpacked(manifest: Manifest, rows: Int, cache: Path) -> Callable[[int], memo
         except OSError as error:
             raise CacheError(f"{cache} cannot be written: {error}.", "Choose another --workspace.") from error
     offsets = np.load(ends, mmap_mode="r", allow_pickle=False)
-    held = memoryview(np.memmap(content, np.uint8, "r")) if offsets[-1] else memoryview(b"")
+    held = memoryview(np.memmap(content, np.uint8, "r").data) if offsets[-1] else memoryview(b"")
     return lambda row: held[int(offsets[row]) : int(offsets[row + 1])]
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 import numpy as np
 import pyarrow as pa
@@ -64,7 +64,7 @@ def view(manifest: Manifest, layout: str, rows: Int, *, height: int, width: int,
         images=ManifestImages(read, sizes, lambda row: str(ids[row]), height=height, width=width),
         ids=ids,
         group=None if units is None else units[rows],
-        captions=Captions(table["captions"]) if "captions" in columns else None,
+        captions=cast(Any, Captions(table["captions"])) if "captions" in columns else None,
         keypoints=_keypoints(table["keypoints"], sizes, ids, (height, width)) if "keypoints" in columns else None,
         **numbers,
     )
@@ -133,6 +133,11 @@ def _keypoints(column: pa.ChunkedArray, sizes: Int, ids: NDArray[np.str_], size:
     if not np.isfinite(found).all():
         raise DataError("Some keypoints of the manifest are no numbers.", "Give v = 0 to what is not known.")
     whole = sizes.astype(np.float32)
-    xy = to_crop(found[..., :2], ((whole - 1) / 2)[:, None], np.maximum(whole, 1)[:, None], *size)
+    xy = to_crop(
+        found[..., :2],
+        ((whole - np.float32(1)) / np.float32(2))[:, None],
+        np.maximum(whole, np.float32(1))[:, None],
+        *size,
+    )
     labelled = found[..., 2:] > 0
     return np.concatenate([np.where(labelled, xy, 0), found[..., 2:]], axis=2).astype(np.float32)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -56,7 +56,7 @@ class Samples:
             `images`, z in pixels towards the camera, the origin of z free; NaN where one is not known.
         area: float32 (N,), person area in square pixels (of the original image where there is one).
         boxes: float32 (N, 4), x, y, w, h of the person, same frame as `area`.
-        captions: One tuple of captions per image.
+        captions: One tuple of captions per image; of a large corpus, something that reads like it.
         phrases: The phrases of each of `captions`, in order of appearance: per image, per caption, a tuple.
         attributes: int8 (N, A) in {0, 1, -1 = unspecified}.
         attribute_names: A names, in the order of `attributes`.
@@ -80,7 +80,7 @@ class Samples:
     joints: Float | None = None
     area: Float | None = None
     boxes: Float | None = None
-    captions: Sequence[tuple[str, ...]] | None = None
+    captions: tuple[tuple[str, ...], ...] | None = None
     phrases: tuple[tuple[tuple[Phrase, ...], ...], ...] | None = None
     attributes: NDArray[np.int8] | None = None
     attribute_names: tuple[str, ...] = ()
