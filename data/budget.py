@@ -91,6 +91,27 @@ def draw_groups(seed: int, reference_groups: int, count: int, *, corpus: str) ->
     return np.random.default_rng(name_seed(corpus, "budget", seed)).permutation(reference_groups)[:count]
 
 
+def draw_images(units: NDArray[np.int64], count: int, seed: int, *, corpus: str) -> NDArray[np.int64]:
+    """The images of a budget on a corpus whose groups may differ in size.
+
+    Whole groups in the seed's order, then as much of the next one as the budget has left, so that every layout of a
+    corpus gets equally many images. Nested: a smaller budget's images are among those of a larger one.
+
+    Args:
+        units: int64 (N,), the group of every image, or its own number where there are no groups.
+        count: Images wanted, at most N.
+        seed: Seed of the draw.
+        corpus: Name of the corpus in the seed.
+
+    Returns:
+        int64 (count,), ascending.
+    """
+    names, group = np.unique(units, return_inverse=True)
+    turn = np.empty(len(names), np.int64)
+    turn[draw_groups(seed, len(names), len(names), corpus=corpus)] = np.arange(len(names))
+    return np.sort(np.argsort(turn[group], kind="stable")[:count])
+
+
 def name_seed(*parts: object) -> int:
     """A 63-bit seed by hashing names, so that streams never depend on each other's order.
 

@@ -13,6 +13,7 @@ from hcbench.data import pretraining
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Files
 from hcbench.data.file_index import index_images, list_images
+from hcbench.data.listing import IMAGE_ENDINGS
 from hcbench.data.loading import check_cache, check_split, skipped_junk, some
 from hcbench.data.pretraining import batched, lazy_samples, numbered, path_column, source_problems
 from hcbench.data.samples import Samples
@@ -28,7 +29,7 @@ CARD = DatasetCard(
     title="a folder of images",
     homepage="",
     terms="Yours: check what the images' owners allow.",
-    obtain="Point to a folder of jpg, png or bmp files.",
+    obtain="Point to a folder of jpg, png, webp or bmp files.",
     tree="""\
 ROOT/
   *.jpg  or  <sub-folder>/*.jpg           sub-folders may be groups or persons, at any depth""",
@@ -74,10 +75,13 @@ def index(root: Path, split: str) -> Iterator[Mapping[str, Sequence[Any]]]:
     """Rows of a manifest in batches: paths alone.
 
     Raises:
-        DataError: There is no such folder or split.
+        DataError: There is no such folder or split, or no image in it.
     """
     check_split(CARD, split, SPLITS)
-    for part in batched(sorted(name for name, _ in list_images(root).entries)):
+    names = sorted(name for name, _ in list_images(root).entries)
+    if not names:
+        raise DataError(f"{root} holds no image.", f"Expected files that end in {', '.join(IMAGE_ENDINGS)}.")
+    for part in batched(names):
         yield path_column(root, root, part)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from hcbench.data.card import DatasetCard
 from hcbench.errors import DataError
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 _JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"})
 _JUNK_START = "._"
 _SHOWN = 8

@@ -57,7 +57,7 @@ class Samples:
         boxes: float32 (N, 4), x, y, w, h of the person, same frame as `area`.
         box_scores: float32 (N,), confidence of the detector that found `boxes`.
         head_boxes: float32 (N, 4), x, y, w, h of the head, same frame as `boxes`: what PCKh measures errors by.
-        captions: One tuple of captions per image.
+        captions: One tuple of captions per image; of a large corpus, something that reads like it.
         phrases: The phrases of each of `captions`, in order of appearance: per image, per caption, a tuple.
         attributes: int8 (N, A) in {0, 1, -1 = unspecified}.
         attribute_names: A names, in the order of `attributes`.
@@ -111,7 +111,7 @@ class Samples:
             "images": Indexed(self.images, indices),
             "parts": None if self.parts is None else Indexed(self.parts, indices),
             "slices": {key: value[indices] for key, value in self.slices.items()},
-            "captions": None if self.captions is None else tuple(self.captions[i] for i in indices),
+            "captions": None if self.captions is None else tuple(self.captions[int(i)] for i in indices),
             "phrases": None if self.phrases is None else tuple(self.phrases[i] for i in indices),
             "fingerprint": f"{self.fingerprint}[{_digest(indices)}]",
             "name": name or self.name,

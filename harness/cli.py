@@ -38,6 +38,8 @@ FINE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 _HOW, _SEARCH = "How it runs", "The search"
 _OF_A_FILE = ("benchmarks", "no_controls", "data", "profile", "config", "sets", "deterministic", "plugin", "protocol")
 """Options of `run` that make sense for weights that are there already."""
+_DATASET = "A data set of `hcbench data list`."
+_ROOT = "Its folder. Default: what HCBENCH_DATA_<NAME> or the workspace's data.yaml says."
 _WIDTH = 140
 """Columns of tables where there is no terminal."""
 
@@ -100,7 +102,7 @@ app = typer.Typer(
 )
 list_app = typer.Typer(no_args_is_help=True, help="What there is: methods, benchmarks, backbones, corpora.")
 config_app = typer.Typer(no_args_is_help=True, help="Settings and where they come from.")
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: what there is, and a look at the embedded corpus.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: how to get them, checks, manifests, pictures.")
 app.add_typer(list_app, name="list")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
@@ -245,7 +247,7 @@ def evaluate(
     from hcbench.harness.evaluate_file import Given, draw, warn
 
     console = _console()
-    drawn = draw(console, request, Given(checkpoint, layout, vocabulary, name, allow_partial), size)
+    drawn = draw(console, request, Given(checkpoint, layout, vocabulary, name, allow_partial), size, workspace)
     end = _run(console, drawn.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
     warn(console, drawn, workspace, tracking_uri)
     raise typer.Exit(end)
@@ -450,22 +452,96 @@ def config_show(request: Request) -> None:
 
 
 @data_app.command("list")
-def data_list(plugin: PluginOption = None) -> None:
-    """Corpora and data sets, how large they are and how to get them."""
-    from hcbench.harness import screens
+def data_list(workspace: WorkspaceOption = WORKSPACE, plugin: PluginOption = None) -> None:
+    """Corpora and data sets: what there is, what uses it, and where it lies here."""
+    from hcbench.harness import data_screen, screens
 
-    screens.show_data(_console(), open_registry(plugin))
+    console, registry = _console(), open_registry(plugin)
+    console.print(screens.corpora_table(registry))
+    console.print()
+    console.print(data_screen.datasets_table(registry, workspace))
+    console.print("\nHow to get one, its terms and its files: hcbench data explain NAME", soft_wrap=True)
+
+
+@data_app.command("explain")
+def data_explain(name: Annotated[str, typer.Argument(metavar="NAME", help=_DATASET)]) -> None:
+    """Terms of a data set, where to ask for it, the files that are expected, official counts."""
+    from hcbench.harness import data_screen
+
+    data_screen.explain(_console(), name)
+
+
+@data_app.command("verify")
+def data_verify(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{_DATASET} Or a manifest: FILE.parquet.")],
+    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Compare a copy with the official one: exact, subset or mismatch, and what is missing. Writes nothing.
+
+    Exit code 1 where it is a mismatch.
+    """
+    from hcbench.harness import data_screen
+
+    raise typer.Exit(FINE if data_screen.verify(_console(), name, root, workspace) else SOME_FAILED)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_DATASET)],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.parquet", help="The manifest; a folder gets shards of 50,000 rows.")
+    ],
+    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
+    pack: Annotated[
+        bool,
+        typer.Option("--pack", help="Put the images themselves inside, as network file systems like it. Needed where"
+                     " samples are crops of larger photographs."),
+    ] = False,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="A,B", help="Splits. Default: the one for training.")
+    ] = None,
+    size: Annotated[str, typer.Option("--size", metavar="HxW", help="Size of packed crops.")] = "256x128",
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:  # fmt: skip
+    """Index a data set once into a manifest, to pre-train on it: hcbench run --corpus FILE.parquet.
+
+    For example:
+
+    hcbench data prepare image-folder /data/my_images --out mine.parquet
+
+    hcbench data prepare coco /data/coco --pack --out coco.parquet
+    """
+    from hcbench.harness.data_screen import Indexing, prepare
+    from hcbench.harness.options import input_size
+
+    prepare(
+        _console(), name, root, Indexing(out=out, pack=pack, splits=_words(split), size=input_size(size)), workspace
+    )
 
 
 @data_app.command("preview")
 def data_preview(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The corpus; only people can be previewed.")] = "people",
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="people, a data set, or a manifest: FILE.parquet.")
+    ] = "people",
+    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path("preview"),
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="Split. Default: the one for training.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, max=1_000, metavar="N", help="How many images.")] = 40,
+    workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Draw contact sheets of the embedded corpus: what each layout holds fixed, with its labels drawn in."""
-    from hcbench.harness import screens
+    """Draw a contact sheet with boxes and keypoints in the images, ids and captions below them.
 
-    screens.check_preview(name)
+    Of people, the embedded corpus: what each layout holds fixed.
+    """
+    if name != "people":
+        from hcbench.harness import data_screen
+
+        data_screen.preview(_console(), name, root, out, split=split, count=count, workspace=workspace)
+        return
     command = [sys.executable, "-P", "-m", "hcbench.harness.preview", str(out)]
     raise typer.Exit(subprocess.call(command))
 
@@ -490,7 +566,7 @@ def _plan(request: Request, workspace: Path, console: Console, *, tuned: bool = 
     from hcbench.harness.machine import look
     from hcbench.harness.workspace import Workspace
 
-    resolved, registry = request.resolve(Workspace(workspace).tuned if tuned else None)
+    resolved, registry = request.resolve(Workspace(workspace).tuned if tuned else None, workspace)
     return effort.plan(resolved, registry, look(), workspace, console.print)
 
 

@@ -31,6 +31,9 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 """Sections beside those of the methods, which are called as the methods are."""
 
+ROOTS = "run.data"
+"""The one setting that layers add to, in place of replacing it."""
+
 _T = TypeVar("_T")
 
 
@@ -77,6 +80,7 @@ def resolve(
     config: Path | None = None,
     tuned: Path | None = None,
     default_profile: str = "cpu",
+    ambient: Iterable[Override] = (),
 ) -> Resolved:
     """Put all layers together.
 
@@ -87,6 +91,7 @@ def resolve(
         config: A yaml file of the user.
         tuned: A yaml file that `hcbench tune` wrote; every other file and option of the user wins over it.
         default_profile: The profile where nobody names one.
+        ambient: What this machine says of itself (`harness/data_roots.py`); every file and option wins over it.
 
     Raises:
         ConfigError: A key is unknown, a value has the wrong type, or a file cannot be read.
@@ -101,6 +106,7 @@ def resolve(
         Override("run.profile", profile, "detected" if default_profile == profile else "default"),
         *profile_layer,
         *_built_in_layer("recipes", recipe),
+        *ambient,
         *layers,
     ]
     return _build(registry, layers)
@@ -131,7 +137,11 @@ def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
             values[f"{name}.{key}"], origins[f"{name}.{key}"] = (value,), "card"
     for layer in layers:
         key = _canonical(registry, kinds, layer)
-        values[key], origins[key] = _values(kinds, key, layer), layer.origin
+        new = _values(kinds, key, layer)
+        if key == ROOTS:  # said name by name, in several places
+            new = ({**values[key][0], **new[0]},)
+            layer = Override(key, layer.value, _joined(origins[key], layer.origin))
+        values[key], origins[key] = new, layer.origin
     sections: dict[str, tuple[Any, ...]] = {
         section: _variants(section, kind, values) for section, kind in classes.items()
     }
@@ -148,6 +158,10 @@ def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
         values=values,
         origins=origins,
     )
+
+
+def _joined(before: str, origin: str) -> str:
+    return origin if before == "default" else f"{before}, {origin}"
 
 
 def _variants(section: str, kind: type[_T], values: Mapping[str, tuple[Any, ...]]) -> tuple[_T, ...]:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import importlib
+import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from hcbench.data.card import DatasetCard
+from hcbench.data.catalogue import content_hashes, dataset, dataset_modules, direct_corpora
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.settings import CorpusConfig, PretrainConfig
 
+if TYPE_CHECKING:
+    from hcbench.data.manifest import Manifest
+
 PEOPLE = "people"
-DATASETS = {"coco": "hcbench.data.coco"}
-"""Real data sets by name, and the module that holds their card and `load`."""
+PARQUET = ".parquet"
+IMAGES = "images"
+"""Key of a cell's `roots`: folder of the images of its manifest, where the user has named one."""
 
 LAYOUTS = ("captions", "poses", "identities")
 
@@ -30,12 +33,16 @@ class CorpusFacts:
         reference_groups: What 100pct means.
         group_size: Images in a group; 1 where there are no groups.
         data: Fingerprints of the files on disk; empty for the embedded corpus.
+        why: Fields that are not known to why, where there is more to say.
+        sources: Data sets that the images come from, as `data/overlaps.py` writes them; empty where nobody says.
     """
 
     provides: frozenset[str]
     reference_groups: int
     group_size: int
     data: tuple[str, ...] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
 
 
 class Corpus(Protocol):
@@ -55,8 +62,35 @@ class Corpus(Protocol):
 
 
 def corpus_names(further: Mapping[str, Any] | None = None) -> tuple[str, ...]:
-    """All corpora that can be pre-trained on."""
-    return (PEOPLE, *DATASETS, *(further or {}))
+    """All corpora that can be pre-trained on by name; a manifest is named by its path."""
+    return (PEOPLE, *direct_corpora(), *(further or {}))
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a corpus is named as manifests are: a .parquet file, or a folder of them by its path."""
+    return name.endswith(PARQUET) or "/" in name
+
+
+def stem(name: str) -> str:
+    """What `--data STEM=ROOT` calls the images of a manifest."""
+    return Path(name).name.removesuffix(PARQUET)
+
+
+def located(corpus: CorpusConfig, roots: Mapping[str, str]) -> tuple[CorpusConfig, dict[str, str]]:
+    """A corpus under the name that tables give it, and where its files lie, as a cell keeps both.
+
+    Raises:
+        DataError: There is no root.
+    """
+    name = corpus.name
+    if name == PEOPLE:
+        return corpus, {}
+    if not is_manifest(name):
+        return corpus, {name: str(data_root(name, roots))}
+    path = Path(name).expanduser().resolve()
+    short = path.name if name.endswith(PARQUET) else f"{path.name}/"
+    images = {IMAGES: str(data_root(stem(name), roots))} if stem(name) in roots else {}
+    return replace(corpus, name=short), {short: str(path), **images}
 
 
 def corpus_facts(
@@ -65,7 +99,7 @@ def corpus_facts(
     """Look at a corpus.
 
     Args:
-        corpus: Which one.
+        corpus: Which one; what a manifest knows depends on the layout.
         pretrain: Gives the input size, on which the number of usable crops may depend.
         roots: Roots of real data by name.
         further: Corpora of entry points by name.
@@ -76,19 +110,22 @@ def corpus_facts(
     """
     if corpus.name == PEOPLE:
         return _people(corpus, pretrain)
+    if is_manifest(corpus.name):
+        return _of_manifest(corpus, roots)
     names = corpus_names(further)
     if corpus.name not in names:
-        raise DataError(f"No corpus is called {corpus.name!r}.", did_you_mean(corpus.name, names))
+        raise _unknown(corpus.name, names)
     root = data_root(corpus.name, roots)
     if corpus.name in (further or {}):
         facts: CorpusFacts = (further or {})[corpus.name].facts(root, pretrain.height, pretrain.width)
         return facts
-    module = importlib.import_module(DATASETS[corpus.name])
+    module = dataset(corpus.name)
     return CorpusFacts(
         provides=module.CORPUS_FIELDS,
         reference_groups=module.corpus_size(root, pretrain.height, pretrain.width),
         group_size=1,
         data=data_fingerprints(corpus.name, root),
+        sources=(f"{corpus.name}:{module.CORPUS_SPLIT}",),
     )
 
 
@@ -108,18 +145,50 @@ def data_root(name: str, roots: Mapping[str, str]) -> Path:
     return root.resolve()
 
 
-def dataset_card(name: str) -> DatasetCard:
-    """The card of a built-in real data set."""
-    card: DatasetCard = importlib.import_module(DATASETS[name]).CARD
-    return card
-
-
 def data_fingerprints(name: str, root: Path) -> tuple[str, ...]:
-    """Hashes of the annotation files of a real data set; none for the embedded one and for others' data sets."""
-    if name not in DATASETS:
-        return ()
-    files = importlib.import_module(DATASETS[name]).annotation_files(root)
-    return tuple(f"{path.name}:{_sha256(path)}" for path in files)
+    """What a real data set holds, as hashes; nothing for the embedded one and for others' data sets."""
+    return content_hashes(name, root) if name in dataset_modules() else ()
+
+
+def _unknown(name: str, names: tuple[str, ...]) -> DataError:
+    if name in dataset_modules():
+        return DataError(
+            f"{name} cannot be pre-trained on as it is.",
+            f"Index it once: hcbench data prepare {name} ROOT --out {name}{PARQUET}; then --corpus {name}{PARQUET}.",
+        )
+    hint = did_you_mean(name, names)
+    return DataError(f"No corpus is called {name!r}.", f"{hint} A manifest is named by its file: NAME{PARQUET}.")
+
+
+def _of_manifest(corpus: CorpusConfig, roots: Mapping[str, str]) -> CorpusFacts:
+    path = Path(corpus.name).expanduser().resolve()
+    root = str(data_root(stem(corpus.name), roots)) if stem(corpus.name) in roots else None
+    files = sorted(path.glob(f"*{PARQUET}")) if path.is_dir() else [path]
+    stamp = tuple((str(one), one.stat().st_mtime_ns, one.stat().st_size) for one in files if one.exists())
+    manifest = _opened(path, root, stamp)
+    layout = corpus.layout or LAYOUTS[0]
+    groups, size = manifest.group_sizes(layout)
+    provides = manifest.known(layout)
+    everything = ("group", "identity", "camera", "pose_id", "captions", "keypoints")
+    reasons = {what: manifest.why_unknown(what, layout) for what in everything if what not in provides}
+    return CorpusFacts(
+        provides=provides,
+        reference_groups=groups if size else len(manifest),
+        group_size=size or 1,
+        data=(f"manifest:{manifest.fingerprint}",),
+        why={what: why for what, why in reasons.items() if why},
+        sources=manifest.sources(),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(path: Path, root: str | None, stamp: tuple[tuple[str, int, int], ...]) -> Manifest:
+    """An open manifest whose root was looked at; a file that changes is opened again."""
+    from hcbench.data.manifest import check_images, open_manifest
+
+    manifest = open_manifest(path, None if root is None else Path(root))
+    check_images(manifest)
+    return manifest
 
 
 def _people(corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
@@ -137,9 +206,5 @@ def _people(corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
         provides=frozenset((*known, "attributes", "parts")),
         reference_groups=spec.REFERENCE_GROUPS,
         group_size=spec.GROUP_SIZE,
+        sources=(PEOPLE,),
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

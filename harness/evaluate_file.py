@@ -6,7 +6,6 @@ store and report treat both as they treat all cells.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from hcbench.harness.config import Resolved
 from hcbench.harness.fit import Fit, Question, look
 from hcbench.harness.given import sha256
 from hcbench.harness.machine import look as look_at_machine
-from hcbench.harness.options import Request
+from hcbench.harness.options import WORKSPACE, Request, input_size
 from hcbench.harness.plan import NO_BUDGET, plan_given
 from hcbench.harness.settings import Cell, CorpusConfig, Matrix, PretrainConfig
 from hcbench.methods.card import SUPERVISION
@@ -62,14 +61,14 @@ class Drawn:
     fit: Fit
 
 
-def draw(console: Console, request: Request, given: Given, size: str | None) -> Drawn:
+def draw(console: Console, request: Request, given: Given, size: str | None, workspace: Path = WORKSPACE) -> Drawn:
     """Look at a file, say what it is, and draw up its cells.
 
     Raises:
         HcbenchError: The file cannot be scored, or a setting is wrong.
     """
     request = replace(request, sets=[*(request.sets or ()), *_size(size)])
-    resolved, registry = request.resolve()
+    resolved, registry = request.resolve(workspace=workspace)
     given = _located(given)
     if len(resolved.pretrains) > 1:
         raise ConfigError("A file is scored at one input size.", "Give one --size, and no lists under pretrain.*.")
@@ -99,10 +98,8 @@ def draw(console: Console, request: Request, given: Given, size: str | None) -> 
 def _size(size: str | None) -> tuple[str, ...]:
     if size is None:
         return ()
-    found = re.fullmatch(r"(\d+)x(\d+)", size.strip())
-    if not found:
-        raise ConfigError(f"--size {size!r} is not of the form HEIGHTxWIDTH.", "For example: --size 256x128")
-    return f"pretrain.height={int(found[1])}", f"pretrain.width={int(found[2])}"
+    height, width = input_size(size)
+    return f"pretrain.height={height}", f"pretrain.width={width}"
 
 
 def _located(given: Given) -> Given:

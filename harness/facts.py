@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hcbench.harness.knobs import recommended_knobs
+from hcbench.harness.leaks import of_card
 from hcbench.harness.registry import Registry
 from hcbench.harness.settings import Cell, Evaluation
 from hcbench.methods.card import SUPERVISION
@@ -25,7 +26,7 @@ def card_facts(cell: Cell, evaluations: Sequence[Evaluation], registry: Registry
         if (one.data, one.protocol, one.knobs) == usual:
             default.setdefault(one.benchmark, one.fingerprint)
     return {
-        "method": {**method_facts(registry, cell.method), **cell.facts},
+        "method": {**method_facts(registry, cell.method), **of_card(cell, registry), **cell.facts},
         "benchmarks": {one.benchmark: benchmark_facts(registry, one.benchmark) for one in evaluations},
         "default_evaluations": sorted(default.values()),
     }

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from typing import Any
 
 from hcbench.benchmarks.card import TaskCard
+from hcbench.data.catalogue import dataset_modules
+from hcbench.harness.corpora import is_manifest
 from hcbench.harness.settings import Cell, Evaluation
 from hcbench.harness.source import closure
 from hcbench.methods.card import MethodCard
@@ -25,11 +27,20 @@ CELL_CODE = ("hcbench.harness.pretrain",)
 EVALUATION_CODE = ("hcbench.harness.evaluate",)
 """What every evaluation runs beside its benchmark: splits, features."""
 
-PLUMBING = ("hcbench.harness.registry", "hcbench.harness.jobs", "hcbench.harness.files", "hcbench.harness.figures")
+PLUMBING = (
+    "hcbench.harness.registry", "hcbench.harness.jobs", "hcbench.harness.files", "hcbench.harness.figures",
+    "hcbench.harness.corpora", "hcbench.data.catalogue",
+)  # fmt: skip
 """Modules that find, store and draw: what they find is in the fingerprint itself, so their code is not."""
 
-DATA_CODE = {"people": "hcbench.data.people", "coco": "hcbench.data.coco"}
-"""The code of each data set; only that of the one in use counts."""
+MANIFEST = "manifest"
+"""What every manifest is called here: its content counts, not its name."""
+
+EMBEDDED_CODE = {
+    "people": ("hcbench.data.people",),
+    MANIFEST: ("hcbench.data.manifest", "hcbench.data.manifest_view"),
+}
+"""The code of each corpus that is no module of the catalogue; only that of the one in use counts."""
 
 WITHOUT_EFFECT = frozenset({"log_every", "checkpoint_every_s"})
 """Training settings that change no number."""
@@ -57,7 +68,7 @@ def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = (), fin
         data: Fingerprints of data on disk that the cell reads; empty for the embedded corpus.
         find_code: `code`, or a version of it that remembers.
     """
-    corpus = cell.corpus.name if card.trains else ""
+    name = MANIFEST if is_manifest(cell.corpus.name) else cell.corpus.name
     pretrain = {key: value for key, value in asdict(cell.pretrain).items() if key not in WITHOUT_EFFECT}
     return digest(
         {
@@ -66,13 +77,13 @@ def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = (), fin
             "method_config": cell.method_config,
             "sampling": card.sampling,
             "backbone": cell.backbone,
-            "corpus": asdict(cell.corpus),
+            "corpus": {**asdict(cell.corpus), "name": name},
             "budget_images": cell.budget_images,
             "images_seen": cell.images_seen,
             "seed": cell.seed,
             "pretrain": pretrain,
             "data": list(data),
-            "code": (find_code or code)(card.implementation, CELL_CODE, corpus),
+            "code": (find_code or code)(card.implementation, CELL_CODE, name if card.trains else ""),
         }
     )
 
@@ -106,8 +117,11 @@ def code(implementation: str, shared: tuple[str, ...], data: str) -> Code:
         shared: Further modules.
         data: Name of the data set in use.
     """
-    others = [module for name, module in DATA_CODE.items() if name != data]
-    found = closure([implementation.partition(":")[0], *shared], without=[*PLUMBING, *others])
+    modules = {**EMBEDDED_CODE, **{name: (module,) for name, module in dataset_modules().items()}}
+    others = [module for name, own in modules.items() if name != data for module in own]
+    # A data set's module is found by its name, so no import leads to it.
+    roots = [implementation.partition(":")[0], *shared, *modules.get(data, ())]
+    found = closure(roots, without=[*PLUMBING, *others])
     libraries = sorted(DISTRIBUTIONS[name] for name in found.foreign if name in DISTRIBUTIONS)
     return {"modules": found.modules, "versions": {name: version(name) for name in libraries}}
 

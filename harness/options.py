@@ -116,14 +116,16 @@ class Request:
     ] = False  # fmt: skip
     corpus: Annotated[
         str | None,
-        typer.Option("--corpus", metavar="NAME", rich_help_panel=_DATA,
-                     help="Where pre-training images come from. Default: people, the embedded renderer."),
+        typer.Option("--corpus", metavar="NAME|FILE.parquet", rich_help_panel=_DATA,
+                     help="Where pre-training images come from: a name of `hcbench list corpora`, or a manifest of your"
+                     " own (`hcbench data prepare`). Default: people, the embedded renderer."),
     ] = None  # fmt: skip
     data: Annotated[
         list[str] | None,
         typer.Option("--data", metavar="NAME=ROOT", rich_help_panel=_DATA,
                      help="Where a real data set lies, for example coco=/data/coco; benchmarks that know it are run"
-                     " on it as well. May be given several times."),
+                     " on it as well. May be given several times. HCBENCH_DATA_<NAME>, or a data.yaml in the workspace,"
+                     " says the same for good."),
     ] = None  # fmt: skip
     profile: Annotated[
         str | None,
@@ -158,16 +160,18 @@ class Request:
     ] = False  # fmt: skip
     plugin: PluginOption = None
 
-    def resolve(self, tuned: Path | None = None) -> tuple[Resolved, Registry]:
+    def resolve(self, tuned: Path | None = None, workspace: Path = WORKSPACE) -> tuple[Resolved, Registry]:
         """The whole configuration, and everything that is registered.
 
         Args:
             tuned: The settings that `hcbench tune` chose; None leaves them out.
+            workspace: Folder whose `data.yaml` says where data lie, where there is one.
 
         Raises:
             ConfigError: Something does not exist or has the wrong type, or a method was not tuned.
         """
         from hcbench.harness.config import resolve
+        from hcbench.harness.data_roots import found_roots, rooted_names
         from hcbench.harness.machine import look
 
         registry = open_registry(self.plugin)
@@ -178,11 +182,15 @@ class Request:
             )
         resolved = resolve(
             registry, self.overrides(), sets=self.sets or (), config=self.config, tuned=tuned,
-            default_profile=look().profile,
+            default_profile=look().profile, ambient=found_roots(workspace, rooted_names(self._further(registry))),
         )  # fmt: skip
         if tuned is not None:
             _check_tuned(resolved, registry)
         return resolved, registry
+
+    def _further(self, registry: Registry) -> list[str]:
+        """What can have a root beside the built-in data sets: those of plugins, and images of a manifest."""
+        return [*registry.data, *([] if self.corpus is None else [Path(self.corpus).name.removesuffix(".parquet")])]
 
     def overrides(self) -> list[Any]:
         """The options as overrides of settings, with the option as origin."""
@@ -264,3 +272,15 @@ def _roots(texts: list[str]) -> Mapping[str, str]:
             raise ConfigError(f"--data {text!r} is not of the form name=ROOT.", "For example: --data coco=/data/coco")
         roots[name.strip()] = root.strip()
     return roots
+
+
+def input_size(text: str) -> tuple[int, int]:
+    """Height and width of a text such as 256x128.
+
+    Raises:
+        ConfigError: It is none.
+    """
+    height, times, width = text.lower().partition("x")
+    if not (times and height.isdigit() and width.isdigit() and int(height) and int(width)):
+        raise ConfigError(f"--size {text!r} is not of the form HEIGHTxWIDTH.", "For example: --size 256x128")
+    return int(height), int(width)

@@ -14,6 +14,7 @@ from typing import Any
 
 from hcbench.benchmarks.card import TaskCard
 from hcbench.data.budget import parse_budget
+from hcbench.data.catalogue import dataset_modules
 from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
 from hcbench.harness import checks, fingerprint
 from hcbench.harness.backbones import backbone_family
@@ -25,10 +26,14 @@ from hcbench.harness.corpora import (
     corpus_names,
     data_fingerprints,
     data_root,
+    is_manifest,
+    located,
+    stem,
 )
 from hcbench.harness.fingerprint import FindCode
 from hcbench.harness.given import IMAGENET, given_to
 from hcbench.harness.knobs import check_knobs, encoder_card, knob_points
+from hcbench.harness.leaks import trained_on
 from hcbench.harness.machine import Machine
 from hcbench.harness.registry import Registry
 from hcbench.harness.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
@@ -166,7 +171,8 @@ class _Planner:
 
     def _check_data(self) -> None:
         known = {name for card in self.registry.benchmarks.values() for name in card.data}
-        known = (known | set(corpus_names(self.registry.data)) | {IMAGENET}) - {PEOPLE}
+        known |= {stem(corpus.name) for corpus in self.resolved.corpora if is_manifest(corpus.name)}
+        known = (known | set(corpus_names(self.registry.data)) | set(dataset_modules()) | {IMAGENET}) - {PEOPLE}
         for name in self.resolved.run.data:
             if name not in known:
                 raise DataError(f"--data names {name!r}, which nothing here can read.", did_you_mean(name, known))
@@ -255,7 +261,9 @@ class _Planner:
         config: Mapping[str, Any],
     ) -> Cell:
         roots = self.resolved.run.data
+        corpus = replace(corpus, layout=corpus.layout or card.layout)
         facts = self._corpus(corpus, pretrain)
+        corpus, places = located(corpus, roots)
         label, images = (NO_BUDGET, 0) if budget == NO_BUDGET else self._budget(budget, facts, card, pretrain)
         cell = Cell(
             method=card.name,
@@ -264,13 +272,14 @@ class _Planner:
             images_seen=max(pretrain.min_images_seen, round(pretrain.passes * images)) if images else 0,
             seed=seed,
             backbone=backbone.removeprefix(TIMM),  # one network, one name: rows and fingerprints must meet
-            corpus=replace(corpus, layout=corpus.layout or card.layout),
+            corpus=corpus,
             pretrain=pretrain,
             method_config=config,
             skip=skip_reason(card, backbone, corpus, facts),
-            roots={corpus.name: str(data_root(corpus.name, roots))} if corpus.name != PEOPLE else {},
+            roots=places,
             profile=self.resolved.run.profile,
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
+            facts=trained_on(facts.sources) if card.trains else {},
         )
         cell = given_to(cell, roots)
         if self.effort is not None and cell.images_seen:
@@ -334,7 +343,8 @@ def skip_reason(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: Co
     missing = sorted(card.required - facts.provides) if card.trains else []
     if not missing:
         return ""
-    reason = f"{corpus.name} does not know {', '.join(missing)}"
+    told = [f"{what} ({facts.why[what]})" if what in facts.why else what for what in missing]
+    reason = f"{corpus.name} does not know {', '.join(told)}"
     if "group" in missing:
         reason += "; images that share a caption or a pose must be generated first (`hcbench generate`)"
     return reason

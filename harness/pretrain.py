@@ -12,7 +12,7 @@ import torch
 
 from hcbench.data.budget import name_seed
 from hcbench.data.samples import Samples
-from hcbench.harness.corpus_view import corpus_view, vocabulary
+from hcbench.harness.corpus_view import corpus_view, image_warnings, vocabulary
 from hcbench.harness.diagnose import Diagnosis, diagnose
 from hcbench.harness.figures import draw_figures
 from hcbench.harness.files import remove, replacing, write_json, write_table
@@ -61,7 +61,7 @@ def pretrain(
             write_table(folder / LOSSES, losses.columns())
         diagnosis = diagnose(method, view, losses, cell.seed)
         undrawn = draw_figures(method, view, folder, seed=cell.seed, device=device)
-        diagnosis = replace(diagnosis, warnings=(*diagnosis.warnings, *undrawn))
+        diagnosis = replace(diagnosis, warnings=(*diagnosis.warnings, *undrawn, *image_warnings(view)))
         ledger = replace(trained.ledger, generator_s=rendering_seconds(cell, cache))
     ledger = replace(
         ledger, threads=torch.get_num_threads(), workers=workers, tuning_trials=cell.tuning_trials if trains else 0

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hcbench.errors import ConfigError, HcbenchError, did_you_mean
+from hcbench.errors import HcbenchError
 from hcbench.harness.backbones import BackboneFacts
 from hcbench.harness.config import Resolved
 from hcbench.harness.registry import Registry
@@ -66,8 +66,8 @@ def backbones_table(presets: Mapping[str, BackboneFacts], timm_models: Mapping[s
 
 def corpora_table(registry: Registry) -> Table:
     """Corpora to pre-train on."""
+    from hcbench.data.catalogue import dataset_card, direct_corpora
     from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS
-    from hcbench.harness.corpora import DATASETS, dataset_card
 
     table = plain_table("corpus", "size at 100pct", "layouts", "what it is")
     images = REFERENCE_GROUPS * GROUP_SIZE
@@ -77,11 +77,14 @@ def corpora_table(registry: Registry) -> Table:
         "captions, poses, identities",
         "Rendered people with exact labels; needs nothing, is the default.",
     )
-    for name in DATASETS:
+    for name in direct_corpora():
         card = dataset_card(name)
         table.add_row(name, "its own", "none", f"{card.title}, from --data {name}=ROOT; images without groups.")
     for name, corpus in registry.data.items():
         table.add_row(name, "its own", "", getattr(corpus, "title", ""))
+    table.add_row(
+        "FILE.parquet", "its own", "as it knows", "A manifest of your own images; hcbench data prepare writes one."
+    )
     return table
 
 
@@ -103,23 +106,3 @@ def _value(value: Any) -> str:
     return (
         {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else str(value)
     )
-
-
-def show_data(console: Console, registry: Registry) -> None:
-    """Corpora, then every real data set with its terms and how to get it."""
-    from hcbench.harness.corpora import DATASETS, dataset_card
-
-    console.print(corpora_table(registry))
-    for name in DATASETS:
-        card = dataset_card(name)
-        console.print(Text(f"\n{name}: {card.title}", style="bold") + Text(f"  {card.homepage}", style="default"))
-        console.print(Text(f"Terms: {card.terms}\nHow to get it: {card.obtain}"), soft_wrap=True)
-        users = [task.name for task in registry.benchmarks.values() if name in task.data]
-        console.print(f"Used with --data {name}=ROOT by: {', '.join(['pre-training', *users])}. Expected files:")
-        console.print(Text(card.tree, style="dim"), soft_wrap=True)
-
-
-def check_preview(name: str) -> None:
-    """Raise a ConfigError where a corpus has no preview."""
-    if name != "people":
-        raise ConfigError(f"{name!r} has no preview.", did_you_mean(name, ["people"]))

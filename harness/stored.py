@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hcbench.harness.folder import REPLICATES
 from hcbench.harness.importing import versions
+from hcbench.harness.leaks import verdict
 from hcbench.harness.tracking import CELL, EVALUATION, Record, Tracker
 
 _INTEGERS = ("budget_images", "seed")
@@ -64,7 +65,8 @@ def tables(tracker: Tracker, split: str = "test") -> Tables:
     ]
     names = {record.fingerprint for record in cells}
     evaluations = [record for record in evaluations if record.tags.get("cell") in names]
-    rows = [row for record in evaluations for row in _score_rows(record)]
+    trained = {record.fingerprint: record for record in cells}
+    rows = [row for record in evaluations for row in _score_rows(record, trained[record.tags["cell"]])]
     return Tables(
         cells=_frame([_cell_row(record) for record in cells], CELL_COLUMNS),
         scores=_frame(rows, SCORE_COLUMNS),
@@ -106,7 +108,8 @@ CELL_COLUMNS = (
 )  # fmt: skip
 SCORE_COLUMNS = (
     "cell", "evaluation", "benchmark", "benchmark_title", "version", "data", "protocol", "config", "readout", "metric",
-    "metric_title", "value", "main", "higher_is_better", "percent", "status", "reason",
+    "metric_title", "value", "main", "higher_is_better", "percent", "status", "reason", "leak",
+    "leak_reason",
 )  # fmt: skip
 
 
@@ -135,8 +138,9 @@ def _cell_row(record: Record) -> dict[str, Any]:
     return row | {name: value for name, value in record.metrics.items() if name.startswith("ledger.")}
 
 
-def _score_rows(record: Record) -> Iterator[dict[str, Any]]:
+def _score_rows(record: Record, cell: Record) -> Iterator[dict[str, Any]]:
     params, tags = record.params, record.tags
+    leak = verdict(cell.tags, cell.params, params["data"])
     shared = {
         "cell": tags["cell"],
         "evaluation": record.fingerprint,
@@ -149,6 +153,8 @@ def _score_rows(record: Record) -> Iterator[dict[str, Any]]:
         "readout": tags.get("readout", ""),
         "status": record.status,
         "reason": tags.get("reason", ""),
+        "leak": leak.status,
+        "leak_reason": leak.why,
     }
     if record.status != "done":
         unknown = {"metric": "", "metric_title": "", "value": np.nan}

@@ -59,7 +59,7 @@ def run_tune(console: Console, request: Request, options: Options) -> Tuned | No
 def _plan(request: Request, options: Options) -> tuple[TuningPlan, Registry]:
     from hcbench.harness.machine import look
 
-    resolved, registry = request.resolve()
+    resolved, registry = request.resolve(workspace=options.workspace)
     plan = plan_tuning(
         resolved, registry, look(), trials=options.trials, share=options.share, images=options.images,
         sampler_seed=options.sampler_seed,

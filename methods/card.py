@@ -34,11 +34,19 @@ class Deviation:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WeightRef:
-    """A published weight file."""
+    """A published weight file.
+
+    Attributes:
+        url: Where it is published.
+        sha256: Of the file.
+        adapter: Which layout it has.
+        trained_on: Data sets behind it, `name` or `name:split`; empty = those of the method's card.
+    """
 
     url: str
     sha256: str
     adapter: str
+    trained_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

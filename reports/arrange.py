@@ -31,6 +31,9 @@ NAMELESS = (
 )  # fmt: skip
 """Settings that never name a row: columns already hold them, no number depends on them, or the newest file counts."""
 
+LEAKS = ("overlap", "unknown", "clean")
+"""What training data can mean for a score, the worst first."""
+
 FINAL = frozenset({"done", "failed", "diverged", "skipped", "out-of-memory", "interrupted"})
 """Statuses that a cell or evaluation can end with; any other is still to finish."""
 
@@ -281,12 +284,14 @@ def _entry(metric: Metric, members: Members, results: Results) -> Entry | None:
     problems: dict[int, tuple[str, str]] = {}
     readouts: dict[int, str] = {}
     config: Settings = {}
+    leaks: list[tuple[str, str]] = []
     for cell, scores in members:
         seed = int(cell["seed"])
         for score in scores:
             if _arena(score) != metric.arena or score["metric"] not in (metric.name, ""):
                 continue
             config = score["settings"]
+            leaks.append((_text(score.get("leak")), _text(score.get("leak_reason"))))
             value = float(score["value"]) if score["value"] is not None else float("nan")
             if score["metric"] == metric.name and np.isfinite(value):
                 values[seed], readouts[seed] = value, _text(score.get("readout"))
@@ -297,7 +302,11 @@ def _entry(metric: Metric, members: Members, results: Results) -> Entry | None:
                 problems[seed] = ("n/a", score["reason"] or "undefined") if undefined else _problem(score)
     if not values and not problems:
         return None
-    return Entry(sample=_sample(values, replicates, members), problems=problems, readouts=readouts, config=config)
+    leak, reason = min(leaks, key=lambda found: LEAKS.index(found[0]) if found[0] in LEAKS else len(LEAKS))
+    return Entry(
+        sample=_sample(values, replicates, members), problems=problems, readouts=readouts, config=config, leak=leak,
+        leak_reason=reason,
+    )  # fmt: skip
 
 
 def _problem(record: Record) -> tuple[str, str]:

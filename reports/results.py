@@ -25,7 +25,9 @@ class Results:
         scores: One row per cell, evaluation and metric: `cell`, `evaluation` (fingerprint), `benchmark`,
             `benchmark_title`, `version`, `data`, `protocol`, `config` (json of `evaluate.*`), `readout`, `metric`,
             `metric_title`, `value` (fraction 0..1, NaN = undefined), `main` (bool), `higher_is_better` (bool),
-            `percent` (bool), `status`, `reason`. A failed evaluation has one row with metric "" and NaN.
+            `percent` (bool), `status`, `reason`; where it was looked into, `leak` (clean, overlap, unknown: what the
+            cell was trained on, held against the data) and `leak_reason`. A failed evaluation has one row with metric
+            "" and NaN.
         replicates: (evaluation, metric) to (B,) bootstrap replicates; column b is the same resample of the test
             set for every cell of a benchmark version, so paired differences are differences of columns.
         footer: Versions, commit, workspace: what stands below every table.

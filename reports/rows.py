@@ -95,12 +95,16 @@ class Entry:
         problems: Seed to (status, reason) where there is no value.
         readouts: Seed to the readout that validation chose.
         config: `evaluate.*` settings.
+        leak: clean, overlap or unknown, the worst of its seeds; empty where nobody has looked.
+        leak_reason: Why it is not clean.
     """
 
     sample: Sample | None
     problems: Mapping[int, tuple[str, str]]
     readouts: Mapping[int, str]
     config: Settings
+    leak: str = ""
+    leak_reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from hcbench.reports.arrange import LEAKS
 from hcbench.reports.comparisons import Analysis, Standing
 from hcbench.reports.ledger import EQUAL_FLOPS, compute_limited, equal_compute, inequalities
 from hcbench.reports.parts import (
@@ -40,9 +41,11 @@ def main_table(analysis: Analysis, budget: str, *, every_group: bool = False) ->
     standings = {metric: _standings(analysis, rows, metric, every_group) for metric in metrics}
     notes = Footnotes()
     unequal = inequalities(analysis.arranged, rows)
+    leaking = _leaking(analysis, rows, metrics)
     lines = []
     for row in rows:
         cells = tuple(score_cell(analysis, row, metric, notes, standings[metric]) for metric in metrics)
+        cells += (_leak(analysis, row, metrics, notes),) if leaking else ()
         marks = [notes.mark(f"not equal: {'; '.join(unequal[row])}")] if row in unequal else []
         marks += [notes.mark(limited)] if (limited := compute_limited(analysis.arranged, row)) else []
         lines.append(score_line(analysis, row, cells, marks))
@@ -57,7 +60,10 @@ def main_table(analysis: Analysis, budget: str, *, every_group: bool = False) ->
             *_corpus_line(analysis, rows),
             *_effort_line(analysis, rows),
         ),
-        columns=tuple(metric_column(metric) for metric in metrics),
+        columns=(
+            *(metric_column(metric) for metric in metrics),
+            *([Column(title="leaks", format="text")] if leaking else []),
+        ),
         rows=tuple(lines),
         footnotes=notes.texts,
     )
@@ -174,6 +180,25 @@ def arenas(analysis: Analysis) -> list[tuple[Metric, ...]]:
     for metric in analysis.arranged.metrics:
         found.setdefault(metric.arena, []).append(metric)
     return [tuple(metrics) for metrics in found.values()]
+
+
+def _leaking(analysis: Analysis, rows: Sequence[Row], metrics: Sequence[Metric]) -> bool:
+    """Whether some score is not known to be clean; where all are, a column that says so tells nothing."""
+    found = (analysis.arranged.entries.get((row, metric)) for row in rows if not row.truth for metric in metrics)
+    return any(entry is not None and entry.leak not in ("", "clean") for entry in found)
+
+
+def _leak(analysis: Analysis, row: Row, metrics: Sequence[Metric], notes: Footnotes) -> Cell:
+    """Whether what the row was trained on overlaps with what it is scored on; the worst of its scores."""
+    entries = [(metric, analysis.arranged.entries.get((row, metric))) for metric in metrics]
+    told = [(entry.leak, f"{metric.heading}: {entry.leak}, {entry.leak_reason}")
+            for metric, entry in entries if entry is not None and entry.leak]  # fmt: skip
+    for status in LEAKS:
+        reasons = dict.fromkeys(reason for leak, reason in told if leak == status)
+        if reasons:
+            marks = () if status == "clean" else (notes.mark("; ".join(reasons)),)
+            return Cell(text=status, notes=marks)
+    return Cell()
 
 
 def _standings(analysis: Analysis, rows: Sequence[Row], metric: Metric, every_group: bool) -> dict[Row, Standing]:

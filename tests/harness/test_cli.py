@@ -20,7 +20,7 @@ from hcbench.harness.settings import Matrix
 COMMANDS = (
     ("--help",), ("run", "--help"), ("plan", "--help"), ("evaluate", "--help"), ("tune", "--help"), ("check", "--help"),
     ("list", "methods"), ("list", "benchmarks"), ("list", "backbones"), ("list", "corpora"), ("config", "show"),
-    ("data", "list"),
+    ("data", "list"), ("data", "explain", "coco"), ("data", "verify", "--help"), ("data", "prepare", "--help"),
 )  # fmt: skip
 
 
@@ -32,7 +32,7 @@ def call(*words: str) -> Result:
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test writes into the folder that the tests are started in, or hears of the user's own settings."""
     monkeypatch.chdir(tmp_path)
-    for name in ("HCBENCH_PLUGINS", "HCBENCH_WORKSPACE"):
+    for name in ("HCBENCH_PLUGINS", "HCBENCH_WORKSPACE", "HCBENCH_DATA_COCO"):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
 
@@ -129,7 +129,18 @@ def test_python_m_does_the_same() -> None:
         (("report",), "holds no results"),
         (("show", "abc"), "holds no results"),
         (("ui",), "holds no results"),
-        (("data", "preview", "coco"), "has no preview"),
+        (("run", "-m", "stablerep", "--corpus", "mine.parquet"), "There is no manifest"),
+        (("run", "-m", "stablerep", "--corpus", "image-folder"), "hcbench data prepare image-folder ROOT"),
+        (("run", "-m", "stablerep", "--corpus", "peple"), "Did you mean 'people'?"),
+        (("data", "preview", "coco"), "HCBENCH_DATA_COCO"),
+        (("data", "preview", "pepole"), "No data set is called 'pepole'"),
+        (("data", "explain", "coca"), "Did you mean 'coco'?"),
+        (("data", "verify", "coco", "/nowhere"), "no such folder"),
+        (("data", "verify", "mine.parquet"), "There is no manifest"),
+        (("data", "prepare", "image-folder", ".", "--out", "in/side.parquet"), "where nothing is ever written"),
+        (("data", "prepare", "image-folder", ".", "--out", "../x.parquet"), "holds no image"),
+        (("data", "prepare", "coco", ".", "--out", "../x.parquet", "--size", "big"), "HEIGHTxWIDTH"),
+        (("data", "prepare", "coco", ".", "--out", "../x.parquet", "--split", "tran2017"), "Did you mean 'train2017'?"),
         (("rnu",), "No such command"),
     ],
     ids=str,

@@ -78,7 +78,8 @@ def test_the_draw_is_nested_and_shared_by_methods(make_cell, tmp_path):
     assert ids(6) < ids(18) < ids(36)
     assert ids(18) == ids(18, method="dummy-gan")
     assert ids(18) != ids(18, seed=1)
-    assert len(ids(20)) == 18, "whole groups"
+    assert ids(18) < ids(20) < ids(24), "whole groups first, then a part of the next one"
+    assert len(ids(20)) == 20
 
 
 def test_a_corpus_that_shrank_is_told_of(make_cell, view):

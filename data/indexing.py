@@ -1,0 +1,116 @@
+"""From a data set in its own layout to the rows of a manifest: looked through once, never again."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from hcbench.data.card import DatasetCard
+from hcbench.data.catalogue import dataset
+from hcbench.data.crops import in_threads, to_original
+from hcbench.data.samples import Samples
+from hcbench.errors import DataError
+
+BATCH = 1_024
+"""Rows that are looked at together."""
+Columns = Mapping[str, Sequence[Any]]
+
+
+def index(name: str, root: Path, split: str, *, pack: bool, size: tuple[int, int], cache: Path) -> Iterator[Columns]:
+    """The rows of one split of a data set, in batches.
+
+    A module that knows its rows without looking at pixels gives them with `index(root, split)`, one that cuts crops to
+    pre-train on with `person_crops`; of any other, the samples of `load` are taken.
+
+    Args:
+        name: Of the data set.
+        root: Its folder; nothing is written there.
+        split: One of its card's.
+        pack: Put the images' bytes in: files as they are, crops of larger photographs as PNG.
+        size: Height and width of crops.
+        cache: Folder that `load` may use.
+
+    Raises:
+        DataError: The data are not as they should be, or their samples are crops and `pack` is not set.
+    """
+    module = dataset(name)
+    card: DatasetCard = module.CARD
+    shared = {"source": card.name, "licence": " ".join(card.terms.split()), "split": split}
+    if hasattr(module, "index"):
+        rows: Iterator[Columns] = module.index(root, split)
+    else:
+        height, width = size
+        if hasattr(module, "person_crops"):  # what the data set is to be pre-trained on, not what heads are scored on
+            samples: Samples = module.person_crops(root, split, height, width, cache)
+        else:
+            samples = module.load(root, split, height=height, width=width, cache=cache)
+        rows = _of_samples(samples, root, size, pack=pack)
+    for columns in rows:
+        count = len(next(iter(columns.values())))
+        found = {**{key: [value] * count for key, value in shared.items()}, **columns}
+        yield _with_bytes(found, root) if pack and "image_bytes" not in found else found
+
+
+def _of_samples(samples: Samples, root: Path, size: tuple[int, int], *, pack: bool) -> Iterator[Columns]:
+    names = samples.ids.tolist()
+    crops = samples.crop_center is not None or not (root / names[0]).is_file()
+    if crops and not pack:
+        raise DataError(
+            f"The samples of {samples.name} are crops of larger photographs, which no path can name.",
+            "Add --pack: the crops are put into the manifest (--size HxW sets how large).",
+        )
+    for start in range(0, len(samples), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(samples)))
+        part = [names[row] for row in rows.tolist()]
+        columns: dict[str, Any] = {"image_path": part}
+        if crops:
+            sizes = np.tile(size[::-1], (len(rows), 1))
+            columns["image_bytes"] = list(in_threads(_png, list(np.asarray(samples.images[rows])), "crops"))
+        else:
+            sizes = np.array(list(in_threads(lambda name: _size(root / name), part, "images")))
+        columns["width"], columns["height"] = sizes.T.tolist()
+        yield {**columns, **_labels(samples, rows, sizes, size)}
+
+
+def _labels(samples: Samples, rows: NDArray[np.int64], sizes: NDArray[np.int64], size: tuple[int, int]) -> Columns:
+    """What is known of some samples; keypoints go from pixels of the input to those of the stored image."""
+    known = {"group_id": samples.group, "identity": samples.identity, "camera": samples.camera,
+             "pose_id": samples.pose_id}  # fmt: skip
+    columns: dict[str, Any] = {name: values[rows] for name, values in known.items() if values is not None}
+    if samples.captions is not None:
+        columns["captions"] = [list(samples.captions[row]) or None for row in rows.tolist()]
+    if samples.keypoints is not None:
+        found = samples.keypoints[rows].astype(np.float64)
+        whole = sizes.astype(np.float32)
+        xy = to_original(found[..., :2], ((whole - np.float32(1)) / np.float32(2))[:, None], whole[:, None], *size)
+        found[..., :2] = np.where(found[..., 2:] > 0, xy, 0)
+        columns["keypoints"] = [one.ravel().tolist() if one[:, 2].any() else None for one in found]
+    return columns
+
+
+def _with_bytes(columns: Columns, root: Path) -> Columns:
+    paths = [root / name for name in columns["image_path"]]
+    missing = [path for path in paths if not path.is_file()]
+    if missing:
+        raise DataError(f"{missing[0]} is missing, as are {len(missing) - 1} others.", "Copy them, or leave them out.")
+    return {**columns, "image_bytes": list(in_threads(Path.read_bytes, paths, "images"))}
+
+
+def _size(path: Path) -> tuple[int, int]:
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path} is no image: {error}.", "Look at it with `hcbench data verify`.") from error
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
+    with io.BytesIO() as file:
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(file, "PNG", compress_level=3)
+        return file.getvalue()

@@ -1,0 +1,203 @@
+"""What `hcbench data` prints and does: look-ups, checks, indexing, pictures. Nothing here writes into a data set."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from hcbench.data.card import Report
+from hcbench.data.catalogue import dataset, dataset_card, dataset_modules, direct_corpora, training_split
+from hcbench.errors import ConfigError, DataError, did_you_mean
+from hcbench.harness.corpora import PARQUET, is_manifest
+from hcbench.harness.data_roots import found_roots, root_of, rooted_names
+from hcbench.harness.screens import plain_table
+
+if TYPE_CHECKING:
+    from hcbench.data.samples import Samples
+    from hcbench.harness.registry import Registry
+
+_LINES = 4
+"""Of what is known of an image, lines that stand below it; the text file beside the picture has all."""
+CACHE = "cache"
+"""Folder of decoded pixels in the workspace."""
+
+
+def datasets_table(registry: Registry, workspace: Path) -> Table:
+    """Every real data set: what it is, who uses it, and where it lies on this machine."""
+    roots: dict[str, str] = {}
+    for override in found_roots(workspace, rooted_names(registry.data)):
+        roots |= override.value
+    table = plain_table("data set", "what it is", "used by", "here at", unbroken=("data set",))
+    for name in dataset_modules():
+        users = [task.name for task in registry.benchmarks.values() if name in task.data]
+        users += ["pre-training" if name in direct_corpora() else "pre-training, prepared"]
+        table.add_row(name, dataset_card(name).title, ", ".join(users), roots.get(name, Text("-", style="dim")))
+    return table
+
+
+def explain(console: Console, name: str) -> None:
+    """Everything that a user must know to get a data set and to lay it out."""
+    card = dataset_card(name)
+    console.print(Text(card.title, style="bold") + Text(f"  {card.homepage}", style="default"))
+    _paragraph(console, "Terms", card.terms)
+    _paragraph(console, "How to get it (nothing is downloaded by hcbench)", card.obtain)
+    _paragraph(console, "Expected files", card.tree)
+    table = plain_table("split", "official counts")
+    for split, counts in card.counts.items():
+        told = [f"{count:,} {what}" + (" (not verified)" if what in card.unverified else "")
+                for what, count in counts.items()]  # fmt: skip
+        table.add_row(split, ", ".join(told) or "no official number")
+    console.print()
+    console.print(table)
+    for other, relation in card.sister_sets.items():
+        console.print(Text(f"Beware, {other}: {relation}."), soft_wrap=True)
+    _paragraph(
+        console, "Then", f"hcbench data verify {card.name} ROOT\nhcbench run --data {card.name}=ROOT ...\n"
+        f"hcbench data prepare {card.name} ROOT --out {card.name}{PARQUET}   and   --corpus {card.name}{PARQUET}"
+    )  # fmt: skip
+
+
+def verify(console: Console, name: str, root: Path | None, workspace: Path) -> bool:
+    """Print how a copy compares with the official one; gives whether it can be used."""
+    if is_manifest(name):
+        from hcbench.data.manifest_check import verify_manifest
+
+        report = verify_manifest(Path(name), root)
+    else:
+        module = dataset(name)
+        report = module.verify(root_of(module.CARD.name, root, workspace))
+    console.print(Text(report.text()), soft_wrap=True)
+    console.print(Text(_verdict(report), style="green" if report.level == "exact" else "yellow"), soft_wrap=True)
+    return report.level != "mismatch"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Indexing:
+    """What `hcbench data prepare` is asked for.
+
+    Attributes:
+        out: A .parquet file, or a folder for shards.
+        pack: Whether images are put inside.
+        splits: Splits; empty takes the training split.
+        size: Height and width of crops.
+    """
+
+    out: Path
+    pack: bool
+    splits: Sequence[str]
+    size: tuple[int, int]
+
+
+def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, workspace: Path) -> None:
+    """Write the manifest of a data set."""
+    from hcbench.data.indexing import index
+    from hcbench.data.manifest import open_manifest
+    from hcbench.data.manifest_write import ManifestWriter
+
+    card = dataset_card(name)
+    place = root_of(card.name, root, workspace)
+    _outside(wanted.out, place)
+    splits = tuple(wanted.splits) or (training_split(card.name),)
+    for split in splits:
+        if split not in card.counts:
+            raise ConfigError(f"{card.name} has no split {split!r}.", did_you_mean(split, card.counts))
+    with tempfile.TemporaryDirectory(prefix="hcbench-prepare-") as cache:
+        rows = chain.from_iterable(
+            index(card.name, place, split, pack=wanted.pack, size=wanted.size, cache=Path(cache)) for split in splits
+        )
+        first = next(rows, None)
+        inside = first is not None and "image_bytes" in first  # asked for, or the only way: a data base has no files
+        with ManifestWriter(wanted.out, root="" if inside else str(place), packed=inside) as writer:
+            for columns in chain([first] if first is not None else [], rows):
+                writer.add(columns)
+    manifest = open_manifest(wanted.out)
+    knows = [what for what in ("captions", "identity", "camera", "pose_id", "keypoints", "group_id")
+             if manifest.lacking[what] < len(manifest)]  # fmt: skip
+    console.print(
+        f"wrote {wanted.out}: {len(manifest):,} images of {', '.join(splits)}"
+        f"{', packed' if manifest.packed else f', below {place}'}; knows {', '.join(knows) or 'nothing but images'}.",
+        soft_wrap=True,
+    )
+    console.print(f"Next: hcbench run --corpus {wanted.out} --methods ...", soft_wrap=True)
+
+
+def preview(
+    console: Console, name: str, root: Path | None, out: Path, *, split: str | None, count: int, workspace: Path
+) -> None:
+    """Draw a contact sheet of a data set or a manifest, with labels over the images and texts below them."""
+    from hcbench.data.sheet import contact_sheet
+
+    if root is not None and root.is_dir():
+        _outside(out, root)
+    samples = _shown(name, root, split, count, workspace)
+    texts = [_text(samples, row) for row in range(min(count, len(samples)))]
+    short = ["\n".join(text.splitlines()[:_LINES]) for text in texts]
+    stem = name.replace(PARQUET, "").rstrip("/").rpartition("/")[2]
+    path = contact_sheet(samples, out / f"{stem}.png", columns=8, overlay=True, limit=count, zoom=2, texts=short)
+    listing = out / f"{stem}.txt"
+    listing.write_text("\n".join(text.replace("\n", "\t") for text in texts) + "\n", encoding="utf-8")
+    for one in (path, listing):
+        console.print(f"wrote {one}", soft_wrap=True)
+    for warning in getattr(samples.images, "warnings", ()):
+        console.print(Text(f"Beware: {warning}", style="yellow"), soft_wrap=True)
+
+
+def _shown(name: str, root: Path | None, split: str | None, count: int, workspace: Path) -> Samples:
+    """Samples spread evenly over a data set or a manifest."""
+    import numpy as np
+
+    height, width = 128, 64
+    if is_manifest(name):
+        from hcbench.data.manifest import check_images, open_manifest
+        from hcbench.data.manifest_view import view
+
+        manifest = open_manifest(Path(name), root)
+        check_images(manifest)
+        rows = np.unique(np.linspace(0, len(manifest) - 1, count).astype(np.int64))
+        cache = Path(tempfile.mkdtemp(prefix="hcbench-preview-"))
+        try:
+            return view(manifest, "captions", rows, height=height, width=width, cache=cache)
+        finally:  # an open memory map outlives its file
+            shutil.rmtree(cache)
+    module = dataset(name)
+    place = root_of(module.CARD.name, root, workspace)
+    samples: Samples = module.load(
+        place, split or training_split(name), height=height, width=width, cache=workspace / CACHE
+    )
+    return samples.subset(np.unique(np.linspace(0, len(samples) - 1, count).astype(np.int64)), samples.name)
+
+
+def _text(samples: Samples, row: int) -> str:
+    """What is known of a sample, for people to read: its id, its numbers, its captions."""
+    numbers = {"group": samples.group, "id": samples.identity, "cam": samples.camera, "pose": samples.pose_id}
+    told = [f"{what} {values[row]}" for what, values in numbers.items() if values is not None]
+    captions = () if samples.captions is None else samples.captions[row]
+    return "\n".join([str(samples.ids[row]), *([" ".join(told)] if told else []), *captions])
+
+
+def _verdict(report: Report) -> str:
+    return {
+        "exact": "As its owners gave it out." if report.expected else "Nothing is missing or damaged.",
+        "subset": "Every file is valid, but it is not all of it: numbers cannot be compared with published ones.",
+        "mismatch": "Something is missing or damaged; see the problems above.",
+    }[report.level]
+
+
+def _outside(out: Path, root: Path) -> None:
+    if out.resolve().is_relative_to(root.resolve()):
+        raise DataError(
+            f"{out} lies inside the data set {root}, where nothing is ever written.", "Choose another --out."
+        )
+
+
+def _paragraph(console: Console, title: str, text: str) -> None:
+    console.print(Text(f"\n{title}:\n") + Text("\n".join(f"  {line}" for line in text.splitlines())), soft_wrap=True)

@@ -1,0 +1,55 @@
+"""What a cell was trained on, as the store keeps it, and what that means for each of its scores."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hcbench.data.overlaps import NOTHING, Verdict, judge
+from hcbench.harness.corpora import PEOPLE
+from hcbench.harness.registry import Registry
+from hcbench.harness.settings import Cell
+
+TAG = "trained_on"
+_UNTRAINED = ("control", "truth")
+"""Supervision of rows that have learned from no image."""
+
+
+def trained_on(sources: Iterable[str]) -> dict[str, str]:
+    """The facts of a cell that say what its images were."""
+    return {TAG: json.dumps(sorted(sources))}
+
+
+def of_card(cell: Cell, registry: Registry) -> dict[str, str]:
+    """The same for cells that train nothing here: untrained networks, and published weights that a card knows.
+
+    Weights are known by the hash of their file; what a card says of a whole family is taken where it stands alone.
+    """
+    card = registry.method(cell.method)
+    if card.trains:
+        return {}
+    if card.supervision in _UNTRAINED:
+        return trained_on([NOTHING])
+    digest = str(cell.method_config.get("sha256", ""))
+    for one in registry.methods.values():
+        for weights in one.pretrained:
+            if digest and weights.sha256.startswith(digest):
+                return trained_on(weights.trained_on or one.trained_on)
+    return trained_on(card.trained_on)
+
+
+def verdict(tags: Mapping[str, str], params: Mapping[str, Any], data: str) -> Verdict:
+    """What a stored cell's training means for its score on a data set.
+
+    Args:
+        tags: Of the cell's run.
+        params: Of the cell's run; results from before the tag was written are told by them.
+        data: The data set that was scored.
+    """
+    if TAG in tags:
+        return judge(json.loads(tags[TAG]), data)
+    if tags.get("supervision") in _UNTRAINED:
+        return judge([NOTHING], data)
+    trains = int(params.get("budget_images", 0)) > 0
+    return judge([PEOPLE] if trains and params.get("corpus.name") == PEOPLE else [], data)

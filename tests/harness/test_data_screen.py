@@ -1,0 +1,113 @@
+"""`hcbench data` on small trees, as a user meets it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from coco_tree import Tree
+from manifest_files import picture, write
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from hcbench.data import coco
+from hcbench.data.manifest import open_manifest
+from hcbench.data.manifest_view import view
+from hcbench.harness.cli import app
+
+
+def call(*words: str | Path) -> Result:
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of five pictures, with what a Macintosh leaves behind."""
+    root = tmp_path / "pictures"
+    for row in range(5):
+        (root / f"sub{row % 2}").mkdir(parents=True, exist_ok=True)
+        (root / f"sub{row % 2}/{row}.png").write_bytes(picture(row))
+    (root / "sub0/._0.png").write_bytes(b"x")
+    (root / "notes.txt").write_text("x")
+    return root
+
+
+def before_and_after(root: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in sorted(root.rglob("*"))}
+
+
+@pytest.mark.parametrize("pack", [(), ("--pack",)])
+def test_a_folder_is_prepared_verified_and_seen(folder: Path, pack: tuple[str, ...]) -> None:
+    state = before_and_after(folder)
+    answer = call("data", "prepare", "image-folder", folder, "--out", "mine.parquet", *pack)
+    assert answer.exit_code == 0, answer.output
+    assert "5 images of train" in answer.output
+    manifest = open_manifest(Path("mine.parquet"))
+    assert manifest.packed == bool(pack)
+    samples = view(manifest, "captions", np.arange(5), height=4, width=2, cache=Path("cache"))
+    assert samples.ids.tolist() == ["sub0/0.png", "sub0/2.png", "sub0/4.png", "sub1/1.png", "sub1/3.png"]
+    assert samples.images[np.arange(5)][:, 0, 0, 0].tolist() == [0, 2, 4, 1, 3]
+    assert manifest.values("source") == ("image-folder",)
+    assert call("data", "verify", "mine.parquet").exit_code == 0
+    assert call("data", "verify", "image-folder", folder).exit_code == 0
+    seen = call("data", "preview", "mine.parquet", "--out", "pv")
+    assert seen.exit_code == 0, seen.output
+    assert Image.open("pv/mine.png").size[0] == 5 * 128
+    assert "sub1/3.png" in Path("pv/mine.txt").read_text()
+    again = call("data", "prepare", "image-folder", folder, "--out", "mine.parquet")
+    assert again.exit_code == 2
+    assert "is there already" in again.output
+    assert before_and_after(folder) == state, "nothing is written into a dataset's folder"
+
+
+def test_a_mismatch_ends_with_1(folder: Path) -> None:
+    (folder / "sub0/2.png").write_bytes(b"no picture")
+    answer = call("data", "verify", "image-folder", folder)
+    assert answer.exit_code == 1
+    assert "mismatch" in answer.output
+    assert "2.png cannot be decoded" in answer.output
+    path = write(Path("m"), 4)
+    Path("m/images/0002.png").unlink()
+    assert call("data", "verify", path).exit_code == 1
+
+
+def test_coco_is_prepared_from_its_crops(tmp_path: Path) -> None:
+    root = tmp_path / "coco"
+    Tree(root, "official").write()
+    refused = call("data", "prepare", "coco", root, "--out", "c.parquet")
+    assert refused.exit_code == 2
+    assert "Add --pack" in refused.output
+    assert not Path("c.parquet").exists()
+    answer = call("data", "prepare", "coco", root, "--out", "c.parquet", "--pack", "--size", "64x32")
+    assert answer.exit_code == 0, answer.output
+    own = coco.person_crops(root, "train2017", 64, 32, tmp_path / "cache")
+    manifest = open_manifest(Path("c.parquet"))
+    samples = view(manifest, "captions", np.arange(len(manifest)), height=64, width=32, cache=tmp_path / "cache")
+    assert samples.ids.tolist() == own.ids.tolist()
+    rows = np.arange(len(own))
+    assert np.array_equal(samples.images[rows], own.images[rows]), "PNG keeps every pixel"
+    assert samples.keypoints is not None
+    assert own.keypoints is not None
+    assert np.allclose(samples.keypoints, own.keypoints, atol=1e-4)  # float32 of a coordinate below 64
+    assert call("data", "verify", "c.parquet").exit_code == 0
+    assert call("data", "preview", "coco", root, "--workspace", tmp_path / "ws").exit_code == 0
+
+
+def test_explain_needs_no_files() -> None:
+    answer = call("data", "explain", "COCO")
+    assert answer.exit_code == 0
+    for words in ("Terms", "How to get it", "118,287 images", "person_keypoints_train2017.json", "OCHuman"):
+        assert words in answer.output
+
+
+def test_list_says_where_data_lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HCBENCH_DATA_IMAGE_FOLDER", "/data/pics")
+    answer = call("data", "list")
+    assert "/data/pics" in answer.output
