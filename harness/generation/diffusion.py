@@ -87,8 +87,8 @@ class DiffusionMaker:
         for elsewhere in ("seed", "batch"):
             del recipe[elsewhere]
         return recipe | {
-            "base_seed": self.recipe.seed, "scenes": self.scenes[0].dataset, "batch": batch, "models": dict(self.models.ids),
-            "scheduler": self.backend.scheduler(), "versions": versions(),
+            "base_seed": self.recipe.seed, "scenes": self.scenes[0].dataset, "batch": batch,
+            "models": dict(self.models.ids), "scheduler": self.backend.scheduler(), "versions": versions(),
         }  # fmt: skip
 
 

@@ -189,7 +189,8 @@ def _coco_poses(layout: Layout, split: str, canvas: tuple[int, int]) -> tuple[li
         text = person_caption(captions.get(person["image_id"], ()))
         scenes.append(
             Scene(
-                prompt=text or NO_CAPTION, dataset=f"coco/{split}", origin=f"{files[person['image_id']]}#{person['id']}",
+                prompt=text or NO_CAPTION, dataset=f"coco/{split}",
+                origin=f"{files[person['image_id']]}#{person['id']}",
                 licence=COCO_LICENCE, pose_id=int(person["id"]), keypoints=points, own_caption=text is not None,
             )
         )  # fmt: skip

@@ -67,8 +67,7 @@ def _joints(row: dict[str, Any]) -> NDArray[np.float64]:
     """Joints in space (17, 3) of an image; NaN where one is not known."""
     if row.get("joints") is not None:
         return np.array(row["joints"], np.float64).reshape(17, 3)
-    lifted: NDArray[np.float64] = lift(np.array(row["keypoints"], np.float64).reshape(1, 17, 3))
-    return lifted[0]
+    return np.asarray(lift(np.array(row["keypoints"], np.float64).reshape(1, 17, 3))[0])
 
 
 def _path(target: Path, turn: int, row: dict[str, Any]) -> Path:
