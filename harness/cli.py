@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from hcbench import __version__
 from hcbench.errors import HcbenchError
+from hcbench.harness.generation.options import Asked
 from hcbench.harness.options import (
     WORKSPACE,
     PluginOption,
@@ -402,6 +403,25 @@ def check(
     registry = open_registry(plugin)
     cards = chosen(registry, _words(method), plugin or ())
     raise typer.Exit(FINE if check_methods(_console(), registry, cards, sets or (), backbone) else SOME_FAILED)
+
+
+@app.command()
+@functools.partial(takes_request, kind=Asked)
+def generate(asked: Asked) -> None:
+    """Make pre-training images, several per pose or caption, with what made them recorded in a manifest.
+
+    Weights must lie on this machine; nothing is downloaded. Interrupted at any time, the same command goes on where it
+    stopped, into the same bytes.
+
+    For example:
+
+    hcbench generate --groups 200 --out people-poses
+
+    hcbench generate --backend t2i-adapter --model sd-v1-4 --adapter t2iadapter_keypose_sd14v1 --poses coco
+    """
+    from hcbench.harness.generation.screen import run_generate
+
+    run_generate(_console(), asked)
 
 
 @list_app.command("methods")

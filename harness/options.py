@@ -215,26 +215,28 @@ class Request:
 
 
 def takes_request(
-    command: Callable[..., Any], *, only: Collection[str] | None = None, without: Collection[str] = ()
-) -> Callable[..., Any]:
-    """Give a command, whose first parameter is a `Request`, the request's fields as options before its own.
+    command: Callable[..., Any], *, only: Collection[str] | None = None, without: Collection[str] = (),
+    kind: type = Request,
+) -> Callable[..., Any]:  # fmt: skip
+    """Give a command, whose first parameter is a request, the request's fields as options before its own.
 
     Args:
         command: The command.
         only: Names of the fields that make sense for it; None takes all. The others keep their defaults.
         without: Names of fields that do not.
+        kind: The request's class, whose fields are annotated with their options.
     """
     own = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
-    hints = get_type_hints(Request, include_extras=True)
+    hints = get_type_hints(kind, include_extras=True)
     shared = [
         inspect.Parameter(item.name, inspect.Parameter.KEYWORD_ONLY, default=item.default, annotation=hints[item.name])
-        for item in fields(Request)
+        for item in fields(kind)
         if (only is None or item.name in only) and item.name not in without
     ]
 
     @functools.wraps(command)
     def wrapper(**given: Any) -> Any:
-        request = Request(**{item.name: given.pop(item.name) for item in shared})
+        request = kind(**{item.name: given.pop(item.name) for item in shared})
         return command(request, **given)
 
     own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]

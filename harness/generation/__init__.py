@@ -1,0 +1,1 @@
+"""Images made by a generator, written out as a manifest: `hcbench generate`."""
