@@ -60,7 +60,8 @@ class Samples:
         phrases: The phrases of each of `captions`, in order of appearance: per image, per caption, a tuple.
         attributes: int8 (N, A) in {0, 1, -1 = unspecified}.
         attribute_names: A names, in the order of `attributes`.
-        parts: uint8 (N, H, W) part mask, array-like.
+        parts: uint8 (N, H, W) part mask, array-like: positions in `part_names`, 255 = counts as nothing.
+        part_names: Names of the ids of `parts`.
         slices: Labels for group slices of results (skin tone, occlusion, view), each (N,).
         image_id: int64 (N,), id of the original image the crop was taken from.
         crop_center: float32 (N, 2), centre of the crop window in the original image.
@@ -85,6 +86,7 @@ class Samples:
     attributes: NDArray[np.int8] | None = None
     attribute_names: tuple[str, ...] = ()
     parts: ImageArray | None = None
+    part_names: tuple[str, ...] = ()
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     image_id: Int | None = None
     crop_center: Float | None = None
@@ -96,7 +98,7 @@ class Samples:
 
     def known(self) -> frozenset[str]:
         """Names of the fields that are known, `images` included."""
-        skip = {"name", "fingerprint", "ids", "slices", "attribute_names"}
+        skip = {"name", "fingerprint", "ids", "slices", "attribute_names", "part_names"}
         return frozenset(f.name for f in fields(self) if f.name not in skip and getattr(self, f.name) is not None)
 
     def subset(self, indices: Int, name: str | None = None) -> Samples:

@@ -15,7 +15,7 @@ from dataclasses import asdict
 from typing import Any
 
 from hcbench.benchmarks.card import TaskCard
-from hcbench.harness.settings import Cell, Evaluation
+from hcbench.harness.settings import ACROSS, Cell, Evaluation
 from hcbench.harness.source import closure
 from hcbench.methods.card import MethodCard
 
@@ -87,13 +87,13 @@ def evaluation_fingerprint(
             "cell": cell,
             "benchmark": evaluation.benchmark,
             "version": evaluation.version,
-            "data_name": evaluation.data,
+            "data_name": evaluation.data_label,
             "protocol": evaluation.protocol,
             "split": evaluation.split,
             "config": evaluation.config,
             "knobs": evaluation.knobs,
             "data": list(data),
-            "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data),
+            "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data_label),
         }
     )
 
@@ -104,9 +104,9 @@ def code(implementation: str, shared: tuple[str, ...], data: str) -> Code:
     Args:
         implementation: "module:Class" of the method or benchmark.
         shared: Further modules.
-        data: Name of the data set in use.
+        data: Name of the data set in use, or two with `ACROSS` between.
     """
-    others = [module for name, module in DATA_CODE.items() if name != data]
+    others = [module for name, module in DATA_CODE.items() if name not in data.split(ACROSS)]
     found = closure([implementation.partition(":")[0], *shared], without=[*PLUMBING, *others])
     libraries = sorted(DISTRIBUTIONS[name] for name in found.foreign if name in DISTRIBUTIONS)
     return {"modules": found.modules, "versions": {name: version(name) for name in libraries}}
