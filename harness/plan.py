@@ -205,8 +205,11 @@ class _Planner:
         missing = [name for name in named if self.registry.benchmark(name).name not in hashes]
         if missing or not hashes:
             known = dict.fromkeys(arena.data for arena in arenas)
+            who = (
+                f"not scored on such data in this run: {', '.join(missing)}" if missing else "nothing is scored on that"
+            )
             raise ConfigError(
-                f"--test-on {target}: {', '.join(missing) or 'no benchmark'} is not scored on such data in this run.",
+                f"--test-on {target}: {who}.",
                 f"Data in use: {', '.join(known)}. Real data need their root (--data {target}=ROOT), and benchmarks "
                 "that know them (hcbench list benchmarks).",
             )

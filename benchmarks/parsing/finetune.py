@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from hcbench.benchmarks.base import Pictures
 from hcbench.benchmarks.finetune import Batch, FineTune, Learner, Lesson, batched
 from hcbench.benchmarks.parsing.classes import Classes
-from hcbench.benchmarks.parsing.head import enlarging, pixel_logits, pixel_loss
+from hcbench.benchmarks.parsing.head import enlarging, pixel_classes, pixel_logits, pixel_loss
 from hcbench.benchmarks.parsing.task import PIECE, Parsing
 from hcbench.benchmarks.scoring import need
 
@@ -43,7 +43,7 @@ class ParsingLearner(Learner):
         """As `Parsing.predict`."""
         grid = self.table(pictures, batch_size).grid
         found = [
-            self._logits(grid[rows].to(self.device)).argmax(dim=1).to(torch.uint8).cpu()
+            pixel_classes(self._logits(grid[rows].to(self.device))).cpu()
             for rows in batched(len(grid), PIECE)
         ]
         return {"labels": torch.cat(found).numpy()}

@@ -31,7 +31,7 @@ from hcbench.benchmarks.metrics.bootstrap import resample_weights
 from hcbench.benchmarks.metrics.parsing import ParsingMetrics, parsing_metrics
 from hcbench.benchmarks.parsing.card import CARD
 from hcbench.benchmarks.parsing.classes import IGNORED, Classes
-from hcbench.benchmarks.parsing.head import enlarging, pixel_logits, pixel_loss, token_logits
+from hcbench.benchmarks.parsing.head import enlarging, pixel_classes, pixel_logits, pixel_loss, token_logits
 from hcbench.benchmarks.scoring import best_trial, clusters, need, sample_columns, selection
 from hcbench.data.samples import Samples
 
@@ -63,7 +63,7 @@ class TokenHeads:
         found = []
         for grid in features.grid.split(PIECE):
             tokens = token_logits(self.standardise(grid), self.weight_SDC[one], self.bias_SC[one])
-            found.append(pixel_logits(tokens, rows, columns)[0].argmax(dim=1).to(torch.uint8))
+            found.append(pixel_classes(pixel_logits(tokens, rows, columns)[0]))
         result: NDArray[np.uint8] = torch.cat(found).numpy()
         return result
 
