@@ -121,8 +121,18 @@ def _special(matrix: Matrix) -> Iterator[str]:
         zero_shot = dict.fromkeys(one.benchmark for one in several if one.protocol == ZERO_SHOT)
         if zero_shot:
             yield f"{method} is scored zero-shot on {', '.join(zero_shot)}, with its own text tower"
-    tuned = {one.benchmark: str(one.config["recipe"]) for several in matrix.evaluations.values() for one in several
-             if one.protocol == FINETUNE}  # fmt: skip
+    everything = [one for several in matrix.evaluations.values() for one in several]
+    across = dict.fromkeys(f"{one.benchmark} ({one.data_label})" for one in everything if one.test_on)
+    if across:
+        yield f"heads are scored on other data than their own: {', '.join(across)}"
+    changed = dict.fromkeys(
+        f"{one.benchmark} {one.protocol_label}"
+        for one in everything
+        if one.protocol_label not in (one.protocol, f"{one.protocol}, {one.config.get('recipe')} recipe")
+    )
+    if changed:
+        yield f"columns of their own: {'; '.join(changed)}"
+    tuned = {one.benchmark: str(one.config["recipe"]) for one in everything if one.protocol == FINETUNE}
     if tuned:
         recipes, names = ", ".join(dict.fromkeys(tuned.values())), ", ".join(tuned)
         yield f"every encoder is fine-tuned for {names} (recipe {recipes}), which costs far more than a frozen head"

@@ -42,10 +42,7 @@ class ParsingLearner(Learner):
     def predict(self, pictures: Pictures, batch_size: int) -> Mapping[str, NDArray[Any]]:
         """As `Parsing.predict`."""
         grid = self.table(pictures, batch_size).grid
-        found = [
-            pixel_classes(self._logits(grid[rows].to(self.device))).cpu()
-            for rows in batched(len(grid), PIECE)
-        ]
+        found = [pixel_classes(self._logits(grid[rows].to(self.device))).cpu() for rows in batched(len(grid), PIECE)]
         return {"labels": torch.cat(found).numpy()}
 
     def _logits(self, grid: Tensor) -> Tensor:
