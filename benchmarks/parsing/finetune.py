@@ -28,9 +28,12 @@ class ParsingLearner(Learner):
         super().__init__(lesson)
         self.train_samples, self.classes = lesson.train, Classes.of(lesson.train)
         self.size: tuple[int, int] = tuple(need(lesson.train, "parts")[0:1].shape[1:])
-        self.head = nn.Conv2d(self.shapes().grid.shape[1], len(self.classes.names), 1)
-        nn.init.normal_(self.head.weight, std=0.01, generator=lesson.generator)
-        nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+        channels = self.shapes().grid.shape[1]
+        convolution = nn.Conv2d(channels, len(self.classes.names), 1)
+        nn.init.normal_(convolution.weight, std=0.01, generator=lesson.generator)
+        nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
+        # The frozen task standardises channels; without it a head of 48 steps says background alone.
+        self.head = nn.Sequential(nn.BatchNorm2d(channels), convolution)
 
     def loss(self, batch: Batch) -> Tensor:
         """Cross-entropy of pixels."""
