@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from hcbench.benchmarks.card import TaskCard
 from hcbench.benchmarks.settings import EvaluateConfig
-from hcbench.data.samples import Samples
+from hcbench.data.samples import ImageArray, Samples
+from hcbench.methods.parts.encoder import Encoder
 
-__all__ = ["Embedded", "EvaluateConfig", "FeatureTable", "Inputs", "Scores", "Split", "Task"]
+__all__ = [
+    "Embedded",
+    "EvaluateConfig",
+    "FeatureTable",
+    "Inputs",
+    "Pictures",
+    "Progress",
+    "Scores",
+    "Split",
+    "Task",
+    "Tuned",
+]
+
+Progress = Callable[[str, int, int], None]
+"""Gets the phase, what is done of it, and all of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +50,12 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self.pooled)
+
+    def subset(self, rows: NDArray[np.int64]) -> FeatureTable:
+        """The features of some images."""
+        index = torch.from_numpy(rows)
+        tokens = {name: token[index] for name, token in self.tokens.items()}
+        return FeatureTable(pooled=self.pooled[index], grid=self.grid[index], tokens=tokens)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,6 +95,24 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Pictures:
+    """What `Tuned.predict_images` may see of a split. No labels.
+
+    Attributes:
+        images: uint8 (N, 3, H, W), RGB.
+        captions: The captions of each image, for text queries.
+    """
+
+    images: ImageArray
+    captions: tuple[tuple[str, ...], ...] | None = None
+
+    @classmethod
+    def of(cls, samples: Samples) -> Pictures:
+        """The samples without their labels."""
+        return cls(images=samples.images, captions=samples.captions)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
     """The outcome of one evaluation.
 
@@ -102,6 +142,11 @@ class Task(ABC):
     zero_shot: ClassVar[bool] = False
     """Whether nothing is fitted: `predict` gets `Inputs.embedded`, and encoders without a text tower are skipped."""
 
+    _chosen: Mapping[str, Any] = {}
+    """What `Scores.chosen` will say."""
+    _record: Mapping[str, Any] = {}
+    """What a protocol has to say in `Scores.record`, over what the benchmark says."""
+
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
 
@@ -109,6 +154,10 @@ class Task(ABC):
         """Why this benchmark cannot be run on such samples, or None."""
         missing = sorted(self.card.needs - samples.known())
         return f"{samples.name} does not know {', '.join(missing)}" if missing else None
+
+    def crosses(self, source: Samples, target: Samples) -> str | None:
+        """Why what was trained on `source` cannot be scored on `target`, another data set; None where it can."""
+        return None
 
     @abstractmethod
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
@@ -128,3 +177,27 @@ class Task(ABC):
         None where a benchmark does not say what they are; its row of the oracle is then skipped.
         """
         return None
+
+
+class Tuned(Task):
+    """A benchmark that trains the encoder with its head; `score` takes the predictions of the frozen task."""
+
+    @abstractmethod
+    def untunable(self, encoder: Encoder) -> str | None:
+        """Why an encoder cannot be trained, or None."""
+
+    @abstractmethod
+    def tune(
+        self,
+        encoder: Encoder,
+        train: Samples,
+        val: Samples,
+        *,
+        knobs: Mapping[str, float] | None = None,
+        tell: Progress = lambda phase, done, total: None,
+    ) -> Mapping[str, Any]:
+        """Train a copy of the encoder and choose every setting on validation; returns what was chosen and why."""
+
+    @abstractmethod
+    def predict_images(self, pictures: Pictures) -> Mapping[str, NDArray[Any]]:
+        """Predictions on the test split."""

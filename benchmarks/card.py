@@ -4,6 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
+
+from hcbench.benchmarks.settings import EvaluateConfig
+
+FROZEN, FINETUNE, ZERO_SHOT = "frozen", "finetune", "zero-shot"
+"""A light head on fixed features; the field's recipe; no head at all."""
+OPTIONS = frozenset({"rerank"})
+"""Settings of `EvaluateConfig` that a benchmark must name to have them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,6 +46,9 @@ class TaskCard:
         needs: Fields of `Samples` that the benchmark's data must know.
         data: Data sets that it can be run on; the first is the default.
         protocols: Protocols that it knows; the first is the default.
+        options: Settings of `EvaluateConfig` that only some benchmarks have ("rerank").
+        shots: What `evaluate.shots` counts: images per "identity", per "attribute", or each "image".
+        trains: Protocols under which something is learned from the training split; the others know no shots.
         resample_unit: What the bootstrap draws ("identity", "image").
         resample_seed: Seed of the bootstrap's resample indices.
         implementation: "module:Class", imported only when an evaluation runs.
@@ -56,6 +67,9 @@ class TaskCard:
     data: tuple[str, ...] = ("people",)
     protocols: tuple[str, ...] = ("frozen",)
     implementations: Mapping[str, str] = field(default_factory=dict)
+    options: frozenset[str] = frozenset()
+    shots: str = "identity"
+    trains: frozenset[str] = frozenset({"frozen", "finetune"})
     resample_unit: str = "identity"
     resample_seed: int = 0
     superseded_by: str = ""
@@ -65,6 +79,17 @@ class TaskCard:
     def main_metrics(self) -> tuple[MetricInfo, ...]:
         """The metrics that the main table shows."""
         return tuple(metric for metric in self.metrics if metric.main)
+
+    def effective(self, protocol: str, config: EvaluateConfig) -> EvaluateConfig:
+        """The settings with those at their default that change nothing here, so that no number is computed twice."""
+        plain = EvaluateConfig()
+        idle: dict[str, Any] = {}
+        if protocol != FINETUNE:
+            idle["recipe"] = plain.recipe
+        if protocol not in self.trains:
+            idle["shots"] = plain.shots
+        idle |= {name: getattr(plain, name) for name in OPTIONS - self.options}
+        return replace(config, **idle)
 
     def under(self, protocol: str) -> TaskCard:
         """The card with the implementation of a protocol."""

@@ -16,6 +16,10 @@ class EvaluateConfig:
         epochs: Factor on the length of head training.
         batch_size: Images per forward pass of feature extraction.
         head_seed: Seed of head initialisation and order.
+        shots: Labelled training images of each identity (attributes: of each attribute with and without it; pose and
+            parsing: in all); 0 = all there are. Validation stays whole.
+        recipe: How `finetune` trains: short, or field; see `configs/protocols`.
+        rerank: Whether reid re-ranks by k-reciprocal neighbours (k1 20, k2 6, lambda .3).
     """
 
     scale: float = 1.0
@@ -24,3 +28,6 @@ class EvaluateConfig:
     epochs: float = 1.0
     batch_size: int = 250
     head_seed: int = 0
+    shots: int = 0
+    recipe: str = "short"
+    rerank: bool = False

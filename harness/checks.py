@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from hcbench.benchmarks.recipes import RECIPES
 from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.errors import ConfigError, did_you_mean
 from hcbench.harness.backbones import readouts
@@ -46,6 +47,7 @@ _EVALUATE: tuple[_Rule, ...] = (
     ("replicates", _above(-1), "0 or more"),
     ("epochs", _above(0), "above 0"),
     ("batch_size", _above(0), "1 or more"),
+    ("shots", _above(-1), "0 (all images) or more"),
 )
 
 
@@ -59,6 +61,7 @@ def check_evaluate(config: EvaluateConfig) -> None:
     """Raise a ConfigError where a value of `evaluate.*` is out of range."""
     _check("evaluate", config, _EVALUATE)
     check_choice("evaluate.readout", config.readout, ("auto", *readouts()))
+    check_choice("evaluate.recipe", config.recipe, RECIPES)
 
 
 def check_knob(key: str, value: float | None) -> None:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from hcbench.benchmarks.card import FINETUNE
+from hcbench.benchmarks.recipes import read_recipe
 from hcbench.harness.settings import Cell, Evaluation, Matrix
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ IMAGES_PER_S = {
 OTHER_IMAGES_PER_S = 60.0
 """For methods that nobody has measured yet."""
 
-SECONDS_PER_EVALUATION = {"attributes": 10.0, "pose": 25.0, "reid": 2.0, "text-reid": 35.0}
+SECONDS_PER_EVALUATION = {"attributes": 10.0, "parsing": 20.0, "pose": 25.0, "reid": 2.0, "text-reid": 35.0}
 """One benchmark on one cell at scale 1, without features."""
 
 SECONDS_OF_FEATURES = 15.0
@@ -36,6 +38,9 @@ SECONDS_OF_FEATURES = 15.0
 
 RENDERED_PER_S = 275.0
 """Images of the people corpus that one core renders per second."""
+
+TRAINING_IMAGES = 4_000
+"""Images of the people benchmark's training split at scale 1."""
 
 BENCHMARK_IMAGES = 7_900
 """Images of the people benchmark's three splits at scale 1."""
@@ -192,12 +197,21 @@ def _forecast(cell: Cell, evaluations: Iterable[Evaluation], done: frozenset[str
     for evaluation in missing:
         found = measured.evaluation_s.get(_evaluation_key(evaluation))
         from_ledger = from_ledger and found is not None
-        default = SECONDS_PER_EVALUATION.get(evaluation.benchmark, 20.0) * float(evaluation.config["scale"])
-        seconds += default if found is None else found
+        seconds += _default_seconds(evaluation, cell) if found is None else found
     if missing:
         scale = max(float(evaluation.config["scale"]) for evaluation in missing)
         seconds += SECONDS_OF_FEATURES * scale * (_relative_cost(cell) or 1.0)
     return Forecast(seconds, from_ledger)
+
+
+def _default_seconds(evaluation: Evaluation, cell: Cell) -> float:
+    """One benchmark on one cell that nobody has measured."""
+    scale = float(evaluation.config["scale"])
+    if evaluation.protocol != FINETUNE:
+        return SECONDS_PER_EVALUATION.get(evaluation.benchmark, 20.0) * scale
+    recipe = read_recipe(evaluation.benchmark, str(evaluation.config["recipe"]))
+    images = recipe.epochs * len(recipe.lrs) * float(evaluation.config["epochs"]) * scale * TRAINING_IMAGES
+    return images / IMAGES_PER_S["stablerep"] * (_relative_cost(cell) or 1.0)
 
 
 def _default_speed(cell: Cell) -> float | None:
@@ -229,5 +243,5 @@ def cell_key(cell: Cell) -> tuple[str, ...]:
 def _evaluation_key(evaluation: Evaluation) -> tuple[str, ...]:
     """The values of `_EVALUATION_KEY`, as the store writes them."""
     config = evaluation.config
-    where = (evaluation.benchmark, evaluation.data, evaluation.protocol, evaluation.split)
+    where = (evaluation.benchmark, evaluation.data_label, evaluation.protocol_label, evaluation.split)
     return (*where, str(config["scale"]), str(config["epochs"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from hcbench.benchmarks.base import Embedded, EvaluateConfig, FeatureTable, Inputs, Scores, Split, Task
+from hcbench.benchmarks.base import (
+    Embedded,
+    EvaluateConfig,
+    FeatureTable,
+    Inputs,
+    Pictures,
+    Progress,
+    Scores,
+    Split,
+    Task,
+    Tuned,
+)
+from hcbench.benchmarks.few_shot import few
 from hcbench.data.budget import name_seed
-from hcbench.data.samples import ImageArray, Samples
+from hcbench.data.samples import ImageArray, Int, Samples
 from hcbench.harness.benchmark_data import benchmark_splits
 from hcbench.harness.files import read_json, replacing, write_json, write_table
 from hcbench.harness.folder import PER_SAMPLE, RECORD, REPLICATES, SUMMARY
@@ -28,9 +40,6 @@ from hcbench.methods.parts.checkpoint import load_encoder
 from hcbench.methods.parts.encoder import Encoder, Features, encode_all
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[str, int, int], None]
-"""Gets the phase, what is done of it, and all of it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,15 +99,39 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
         if tables.encoder.text is None:
             return Ended(evaluation=evaluation, status="skipped", reason="the encoder has no text tower")
         return task.score(task.predict(tables.embedded(evaluation)), samples[scored])
-    features = tables.features(evaluation)
+    if evaluation.test_on and (reason := task.crosses(samples["train"], samples[scored])):
+        return Ended(evaluation=evaluation, status="skipped", reason=reason)
+    kept = _shots(task, samples["train"])
     torch.manual_seed(name_seed("evaluation", evaluation.benchmark, task.config.head_seed))
+    if isinstance(task, Tuned):
+        return _tuned(task, evaluation, tables, kept)
+    features = tables.features(evaluation)
+    train = Split(features=features["train"], samples=samples["train"])
     chosen = task.fit(
-        Split(features=features["train"], samples=samples["train"]),
+        train if kept is None else Split(features=train.features.subset(kept), samples=train.samples.subset(kept)),
         Split(features=features["val"], samples=samples["val"]),
     )
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
     predictions = task.predict(Inputs(features=features[scored], captions=samples[scored].captions))
     return task.score(predictions, samples[scored])
+
+
+def _tuned(task: Tuned, evaluation: Evaluation, tables: Tables, kept: Int | None) -> Scores | Ended:
+    """Train a copy of the encoder, then score as ever; the test split is handed to `predict_images` alone."""
+    if reason := task.untunable(tables.encoder):
+        return Ended(evaluation=evaluation, status="skipped", reason=reason)
+    samples = tables.samples(evaluation)
+    train = samples["train"] if kept is None else samples["train"].subset(kept)
+    chosen = task.tune(tables.encoder, train, samples["val"], knobs=evaluation.knobs, tell=tables.progress)
+    logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
+    truth = samples[evaluation.split]
+    return task.score(task.predict_images(Pictures.of(truth)), truth)
+
+
+def _shots(task: Task, train: Samples) -> Int | None:
+    """What `evaluate.shots` leaves of the training split; None = all of it."""
+    shots = task.config.shots
+    return few(train, shots, task.card.shots, task.config.head_seed) if shots else None
 
 
 def _perfect(task: Task, evaluation: Evaluation, truth: Samples) -> Scores | Ended:
@@ -145,10 +178,13 @@ class Tables:
         if key not in self._samples:
             height, width = self.encoder.input_size
             scale = evaluate_config(evaluation).scale
-            self._samples[key] = benchmark_splits(
-                evaluation.data, evaluation.root, height=height, width=width, scale=scale, cache=self.cache,
-                splits=evaluation.splits,
-            )  # fmt: skip
+            self._samples[key] = {
+                split: samples
+                for data, root, splits in evaluation.sources
+                for split, samples in benchmark_splits(
+                    data, root, height=height, width=width, scale=scale, cache=self.cache, splits=splits
+                ).items()
+            }
         return self._samples[key]
 
     def features(self, evaluation: Evaluation, splits: Sequence[str] | None = None) -> dict[str, FeatureTable]:
@@ -185,7 +221,7 @@ class Tables:
 
     @staticmethod
     def _key(evaluation: Evaluation) -> tuple[Any, ...]:
-        return (evaluation.data, evaluation.root, evaluation.config.get("scale"), evaluation.split)
+        return (evaluation.sources, evaluation.config.get("scale"))
 
 
 class Counted:

@@ -17,7 +17,7 @@ from typing import Any
 from hcbench.benchmarks.card import TaskCard
 from hcbench.data.catalogue import dataset_modules
 from hcbench.harness.corpora import is_manifest
-from hcbench.harness.settings import Cell, Evaluation
+from hcbench.harness.settings import ACROSS, Cell, Evaluation
 from hcbench.harness.source import closure
 from hcbench.methods.card import MethodCard
 
@@ -98,13 +98,13 @@ def evaluation_fingerprint(
             "cell": cell,
             "benchmark": evaluation.benchmark,
             "version": evaluation.version,
-            "data_name": evaluation.data,
+            "data_name": evaluation.data_label,
             "protocol": evaluation.protocol,
             "split": evaluation.split,
             "config": evaluation.config,
             "knobs": evaluation.knobs,
             "data": list(data),
-            "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data),
+            "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data_label),
         }
     )
 
@@ -115,13 +115,14 @@ def code(implementation: str, shared: tuple[str, ...], data: str) -> Code:
     Args:
         implementation: "module:Class" of the method or benchmark.
         shared: Further modules.
-        data: Name of the data set in use.
+        data: Name of the data set in use, or two with `ACROSS` between.
     """
     modules = {**EMBEDDED_CODE, **{name: (module,) for name, module in dataset_modules().items()}}
-    others = [module for name, own in modules.items() if name != data for module in own]
+    used = data.split(ACROSS)
+    others = [module for name, own in modules.items() if name not in used for module in own]
     # A data set's module is found by its name, so no import leads to it.
-    roots = [implementation.partition(":")[0], *shared, *modules.get(data, ())]
-    found = closure(roots, without=[*PLUMBING, *others])
+    own = [module for name in used for module in modules.get(name, ())]
+    found = closure([implementation.partition(":")[0], *shared, *own], without=[*PLUMBING, *others])
     libraries = sorted(DISTRIBUTIONS[name] for name in found.foreign if name in DISTRIBUTIONS)
     return {"modules": found.modules, "versions": {name: version(name) for name in libraries}}
 

@@ -152,8 +152,8 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
         params={
             "benchmark": evaluation.benchmark,
             "version": evaluation.version,
-            "data": evaluation.data,
-            "protocol": evaluation.protocol,
+            "data": evaluation.data_label,
+            "protocol": evaluation.protocol_label,
             "split": evaluation.split,
             **{f"evaluate.{name}": value for name, value in evaluation.settings.items()},
         },

@@ -94,9 +94,20 @@ class Request:
     protocol: Annotated[
         str | None,
         typer.Option("--protocol", "--protocols", metavar="A,B", rich_help_panel=_WHAT,
-                     help="How tasks are scored: frozen (a light head on fixed features), zero-shot (no head; text-reid"
-                     " by the encoder's own text tower). Default: frozen, and zero-shot beside it where a method has"
-                     " a text tower."),
+                     help="How tasks are scored: frozen (a light head on fixed features), finetune (the whole encoder"
+                     " by the recipe evaluate.recipe), zero-shot (no head; text-reid by the encoder's own text tower)."
+                     " Default: frozen, and zero-shot beside it where a method has a text tower."),
+    ] = None  # fmt: skip
+    shots: Annotated[
+        str | None,
+        typer.Option("--shots", metavar="K", rich_help_panel=_WHAT,
+                     help="Labelled training images of each identity (attributes: with and without each; pose, parsing:"
+                     " in all). Default: all."),
+    ] = None  # fmt: skip
+    test_on: Annotated[
+        str | None,
+        typer.Option("--test-on", metavar="DATA", rich_help_panel=_WHAT,
+                     help="Train and choose heads on every data set in use, score them on this one."),
     ] = None  # fmt: skip
     seeds: Annotated[
         str | None,
@@ -201,6 +212,8 @@ class Request:
             ("run.budgets", self.budget, "--budget"),
             ("run.benchmarks", self.benchmarks, "--benchmarks"),
             ("run.protocols", self.protocol, "--protocol"),
+            ("evaluate.shots", self.shots, "--shots"),
+            ("run.test_on", self.test_on, "--test-on"),
             ("run.seeds", self.seeds, "--seeds"),
             ("run.backbones", self.backbones, "--backbones"),
             ("run.controls", False if self.no_controls else None, "--no-controls"),

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from hcbench.benchmarks.card import TaskCard
+from hcbench.benchmarks.card import FINETUNE, ZERO_SHOT, TaskCard
+from hcbench.benchmarks.recipes import recipe_facts
+from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.budget import parse_budget
 from hcbench.data.catalogue import dataset_modules
 from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
@@ -42,9 +44,6 @@ from hcbench.methods.checkpoint.card import TIMM
 
 NO_BUDGET = "-"
 """Budget label of controls: they look at no image, so every budget shares them."""
-
-ZERO_SHOT = "zero-shot"
-"""The protocol without a head: texts and images are compared as the encoder's own towers see them."""
 
 COMPUTE_LIMITED_PASSES = 2.0
 
@@ -81,6 +80,16 @@ def plan_given(resolved: Resolved, registry: Registry, machine: Machine, cells: 
     """
     planner = _Planner(resolved, registry, machine)
     return planner.given(list(cells))
+
+
+@dataclass(frozen=True, slots=True)
+class _Arena:
+    """A benchmark on the data of its heads and the data that are scored, with hashes of both."""
+
+    card: TaskCard
+    data: str
+    hashes: tuple[str, ...]
+    test_on: str = ""
 
 
 def is_compute_limited(cell: Cell) -> bool:
@@ -179,20 +188,44 @@ class _Planner:
             if name != IMAGENET:
                 data_root(name, self.resolved.run.data)
 
-    def _benchmarks(self) -> list[tuple[TaskCard, str, tuple[str, ...]]]:
+    def _benchmarks(self) -> list[_Arena]:
         """Every benchmark with each data set that it is run on, and the hashes of that data set."""
         run = self.resolved.run
         names = run.benchmarks or tuple(self.registry.benchmarks)
         cards = {card.name: card for card in (self.registry.benchmark(name) for name in names)}
-        found: list[tuple[TaskCard, str, tuple[str, ...]]] = []
+        found: list[_Arena] = []
         self._check_protocols(cards.values())
         for card in cards.values():
             for data in card.data:
                 if data == PEOPLE:
-                    found.append((card, data, ()))
+                    found.append(_Arena(card, data, ()))
                 elif data in run.data:
-                    found.append((card, data, data_fingerprints(data, data_root(data, run.data))))
-        return found
+                    found.append(_Arena(card, data, data_fingerprints(data, data_root(data, run.data))))
+        return self._across(found) if run.test_on else found
+
+    def _across(self, arenas: list[_Arena]) -> list[_Arena]:
+        """The arenas with what `--test-on` names as the data that are scored; benchmarks that cannot are left out."""
+        run, target = self.resolved.run, self.resolved.run.test_on
+        hashes = {arena.card.name: arena.hashes for arena in arenas if arena.data == target}
+        named = run.benchmarks or tuple(hashes)
+        missing = [name for name in named if self.registry.benchmark(name).name not in hashes]
+        if missing or not hashes:
+            known = dict.fromkeys(arena.data for arena in arenas)
+            who = (
+                f"not scored on such data in this run: {', '.join(missing)}" if missing else "nothing is scored on that"
+            )
+            raise ConfigError(
+                f"--test-on {target}: {who}.",
+                f"Data in use: {', '.join(known)}. Real data need their root (--data {target}=ROOT), and benchmarks "
+                "that know them (hcbench list benchmarks).",
+            )
+        return [
+            arena
+            if arena.data == target
+            else replace(arena, test_on=target, hashes=arena.hashes + hashes[arena.card.name])
+            for arena in arenas
+            if arena.card.name in hashes
+        ]
 
     def _check_protocols(self, cards: Iterable[TaskCard]) -> None:
         """Every protocol that was asked for must be some benchmark's, and every benchmark that was named must have one.
@@ -312,27 +345,39 @@ class _Planner:
             )
         return budget.label, images
 
-    def _evaluations(self, cell: Cell, scores: list[tuple[TaskCard, str, tuple[str, ...]]]) -> tuple[Evaluation, ...]:
-        run = self.resolved.run
-        evaluations = []
-        for (card, data, hashes), config in itertools.product(scores, self.resolved.evaluates):
+    def _evaluations(self, cell: Cell, scores: list[_Arena]) -> tuple[Evaluation, ...]:
+        evaluations: dict[str, Evaluation] = {}
+        for arena, config in itertools.product(scores, self.resolved.evaluates):
+            card = arena.card
             points = knob_points(cell, self.registry, card.name, self.resolved.knobs)
             for protocol, knobs in itertools.product(self._protocols(card, cell), points):
                 evaluation = Evaluation(
                     benchmark=card.name,
                     version=card.version,
-                    data=data,
+                    data=arena.data,
                     protocol=protocol,
-                    config=asdict(config),
+                    config=asdict(card.effective(protocol, config)),
                     knobs=knobs,
-                    root="" if data == PEOPLE else str(data_root(data, run.data)),
+                    root=self._root(arena.data),
                     split=self.split,
+                    test_on=arena.test_on,
+                    test_root=self._root(arena.test_on),
                 )
+                hashes = (*arena.hashes, *self._recipe(card, protocol, config))
                 name = fingerprint.evaluation_fingerprint(
                     evaluation, cell.fingerprint, card.under(protocol), hashes, self._code
                 )
-                evaluations.append(replace(evaluation, fingerprint=name))
-        return tuple(evaluations)
+                # Settings that change nothing somewhere are not swept there.
+                evaluations.setdefault(name, replace(evaluation, fingerprint=name))
+        return tuple(evaluations.values())
+
+    def _root(self, data: str) -> str:
+        return "" if data in ("", PEOPLE) else str(data_root(data, self.resolved.run.data))
+
+    @staticmethod
+    def _recipe(card: TaskCard, protocol: str, config: EvaluateConfig) -> tuple[str, ...]:
+        """The hash of what fine-tuning reads beside its settings."""
+        return (fingerprint.digest(recipe_facts(card.name, config.recipe)),) if protocol == FINETUNE else ()
 
 
 def skip_reason(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: CorpusFacts) -> str:

@@ -10,10 +10,11 @@ import psutil
 from rich.console import Console
 from rich.text import Text
 
+from hcbench.benchmarks.card import FINETUNE, ZERO_SHOT
 from hcbench.harness.estimate import Estimate, Forecast, Measured, estimate, read_measured
 from hcbench.harness.executors import default_workers
 from hcbench.harness.machine import usable_cores
-from hcbench.harness.plan import ZERO_SHOT, is_compute_limited
+from hcbench.harness.plan import is_compute_limited
 from hcbench.harness.progress import clock
 from hcbench.harness.screens import plain_table
 from hcbench.harness.settings import Cell, Matrix
@@ -120,6 +121,21 @@ def _special(matrix: Matrix) -> Iterator[str]:
         zero_shot = dict.fromkeys(one.benchmark for one in several if one.protocol == ZERO_SHOT)
         if zero_shot:
             yield f"{method} is scored zero-shot on {', '.join(zero_shot)}, with its own text tower"
+    everything = [one for several in matrix.evaluations.values() for one in several]
+    across = dict.fromkeys(f"{one.benchmark} ({one.data_label})" for one in everything if one.test_on)
+    if across:
+        yield f"heads are scored on other data than their own: {', '.join(across)}"
+    changed = dict.fromkeys(
+        f"{one.benchmark} {one.protocol_label}"
+        for one in everything
+        if one.protocol_label not in (one.protocol, f"{one.protocol}, {one.config.get('recipe')} recipe")
+    )
+    if changed:
+        yield f"columns of their own: {'; '.join(changed)}"
+    tuned = {one.benchmark: str(one.config["recipe"]) for one in everything if one.protocol == FINETUNE}
+    if tuned:
+        recipes, names = ", ".join(dict.fromkeys(tuned.values())), ", ".join(tuned)
+        yield f"every encoder is fine-tuned for {names} (recipe {recipes}), which costs far more than a frozen head"
 
 
 def _flops(value: float | None) -> str:

@@ -113,14 +113,19 @@ def _of_cell(cell: Cell) -> Iterator[Piece]:
 
 
 def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[Piece]:
-    if evaluation.data == PEOPLE:
-        scale = float(evaluation.config["scale"])
-        for split in evaluation.splits:
+    for data, root, splits in evaluation.sources:
+        yield from _of_data(data, root, splits, float(evaluation.config["scale"]), height, width)
+
+
+def _of_data(data: str, root: str, splits: Sequence[str], scale: float, height: int, width: int) -> Iterator[Piece]:
+    if data == PEOPLE:
+        for split in splits:
             shards = dataset.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
             yield from _of_shards(shards, f"people/{split}")
-    elif evaluation.data == COCO:
-        for split in ("train2017", *(["val2017"] if "test" in evaluation.splits else [])):
-            yield _of_coco("load", evaluation.root, split, height, width)
+    elif data == COCO:
+        training = ["train2017"] if set(splits) - {"test"} else []
+        for split in (*training, *(["val2017"] if "test" in splits else [])):
+            yield _of_coco("load", root, split, height, width)
 
 
 def _of_shards(shards: Sequence[Shard], name: str) -> Iterator[Piece]:

@@ -7,7 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+from hcbench.benchmarks.card import FINETUNE, FROZEN
+from hcbench.benchmarks.recipes import RECIPES
+
+ACROSS: Final = ">"
+"""Between the data set that heads are trained on and the one that they are scored on."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +93,7 @@ class RunConfig:
         profile: cpu, gpu or paper.
         recipe: Which yaml of `configs/recipes` holds the tuned settings.
         data: Roots of real data sets by name.
+        test_on: Data set that heads are scored on, whatever they were trained and chosen on; empty = the same one.
         effort: What every method of a comparison is given in equal measure: "images" seen, or "compute" in FLOPs
             (`harness/effort.py`).
         effort_reference: The method whose FLOPs at equal images seen are everybody's FLOPs at equal compute.
@@ -103,6 +110,7 @@ class RunConfig:
     profile: str = "cpu"
     recipe: str = "cpu"
     data: Mapping[str, str] = field(default_factory=dict)
+    test_on: str = ""
     effort: str = "images"
     effort_reference: str = "stablerep"
     tuning_trials: Mapping[str, int] = field(default_factory=dict)
@@ -166,12 +174,14 @@ class Evaluation:
         benchmark: Benchmark name.
         version: Its card's version.
         data: `people` or the name of a real data set.
-        protocol: frozen or zero-shot.
+        protocol: frozen, finetune or zero-shot.
         config: Resolved `evaluate.*` settings as plain data.
         knobs: Settings of the encoder's forward pass (SOLIDER's lambda); empty where it has none.
         fingerprint: The cell's fingerprint and all of the above, and the code that is used.
         root: Root of real data; not part of the fingerprint.
         split: What is scored: test, or val while settings are being chosen.
+        test_on: Data set whose `split` is scored, where it is not that of train and val; empty = the same.
+        test_root: Its root, where it is real; not part of the fingerprint.
     """
 
     benchmark: str
@@ -183,6 +193,8 @@ class Evaluation:
     fingerprint: str = ""
     root: str = ""
     split: str = "test"
+    test_on: str = ""
+    test_root: str = ""
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -190,10 +202,35 @@ class Evaluation:
         return tuple(dict.fromkeys(("train", "val", self.split)))
 
     @property
+    def sources(self) -> tuple[tuple[str, str, tuple[str, ...]], ...]:
+        """Data sets that are read: name, root, and which splits of each."""
+        if not self.test_on:
+            return ((self.data, self.root, self.splits),)
+        return ((self.data, self.root, ("train", "val")), (self.test_on, self.test_root, (self.split,)))
+
+    @property
     def title(self) -> str:
         """How progress and logs call the evaluation: its benchmark, with what is not usual about it."""
         knobs = (f"{name}={value:g}" for name, value in self.knobs.items())
-        return " ".join([self.benchmark, *([self.protocol] if self.protocol != "frozen" else []), *knobs])
+        label = [] if self.protocol_label == FROZEN else [self.protocol_label]
+        return " ".join([self.benchmark, *label, *([f"on {self.test_on}"] if self.test_on else []), *knobs])
+
+    @property
+    def protocol_label(self) -> str:
+        """The protocol with what changes the question: numbers of two labels never share a column."""
+        words = [self.protocol]
+        if self.protocol == FINETUNE:
+            words.append(f"{self.config.get('recipe', RECIPES[0])} recipe")
+        if shots := self.config.get("shots"):
+            words.append(f"{shots}-shot")
+        if self.config.get("rerank"):
+            words.append("re-ranked")
+        return ", ".join(words)
+
+    @property
+    def data_label(self) -> str:
+        """The data set, or the one of the heads and the one that is scored."""
+        return f"{self.data}{ACROSS}{self.test_on}" if self.test_on else self.data
 
     @property
     def settings(self) -> dict[str, Any]:

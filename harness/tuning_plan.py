@@ -240,5 +240,5 @@ def _assemble(
 
 def scored_as(evaluation: Evaluation, registry: Registry) -> str:
     """Name of an evaluation in tables: its benchmark, and the data where they are not the benchmark's first."""
-    own = evaluation.data == registry.benchmark(evaluation.benchmark).data[0]
-    return evaluation.benchmark if own else f"{evaluation.benchmark} on {evaluation.data}"
+    own = evaluation.data_label == registry.benchmark(evaluation.benchmark).data[0]
+    return evaluation.benchmark if own else f"{evaluation.benchmark} on {evaluation.data_label}"

@@ -19,6 +19,9 @@ CARD = TaskCard(
         MetricInfo(name="f1_mean_of_instances", title="F1 (mean of persons)"),
     ),
     needs=frozenset({"images", "attributes"}),
+    protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.attributes.task:Attributes",
+    implementations={"finetune": "hcbench.benchmarks.attributes.finetune:FineTuneAttributes"},
+    shots="attribute",
     reference="Jia et al., Rethinking of Pedestrian Attribute Recognition, arXiv 2107.03576",
 )

@@ -69,7 +69,12 @@ class Attributes(Task):
 
     _heads: LinearHeads
     _setting: int
-    _chosen: Mapping[str, Any] = {}
+
+    def crosses(self, source: Samples, target: Samples) -> str | None:
+        """The attributes must be the same, in the same order."""
+        if source.attribute_names == target.attribute_names:
+            return None
+        return f"the attributes of {source.name} are not those of {target.name}"
 
     @one_thread
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
@@ -113,6 +118,7 @@ class Attributes(Task):
                 "images": len(truth),
                 "clusters": len(np.unique(groups)),
                 "split": truth.name,
+                **self._record,
             },
             chosen=self._chosen,
         )

@@ -22,6 +22,9 @@ CARD = TaskCard(
     ),
     needs=frozenset({"images", "keypoints", "area", "boxes"}),
     data=("people", "coco"),
+    protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.pose.task:Pose",
+    implementations={"finetune": "hcbench.benchmarks.pose.finetune:FineTunePose"},
+    shots="image",
     reference="Lin et al., Microsoft COCO, ECCV 2014 (OKS, cocodataset.org/#keypoints-eval); PCK as mmpose",
 )

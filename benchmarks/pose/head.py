@@ -117,7 +117,7 @@ def place_targets(xy_BJ2: Tensor, grid_size: tuple[int, int]) -> Tensor:
     """
     axes = []
     for position, count in ((xy_BJ2[..., 1], grid_size[0]), (xy_BJ2[..., 0], grid_size[1])):
-        offset = torch.arange(count * CELLS, dtype=position.dtype) - position[..., None]
+        offset = torch.arange(count * CELLS, dtype=position.dtype, device=position.device) - position[..., None]
         axes.append(torch.softmax(-(offset**2) / (2 * SIGMA**2), dim=-1).unflatten(-1, (count, CELLS)))
     return torch.einsum("bjhr,bjws->bjrshw", *axes).flatten(2, 3)
 

@@ -96,7 +96,6 @@ class Pose(Task):
     card = CARD
 
     _probe: Probe
-    _chosen: Mapping[str, Any] = {}
 
     @one_thread
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
@@ -144,6 +143,7 @@ class Pose(Task):
                 "images": len(oks.image_ids),
                 "clusters": len(np.unique(image_clusters)),
                 "split": truth.name,
+                **self._record,
             },
             chosen=self._chosen,
         )

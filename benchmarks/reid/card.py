@@ -17,6 +17,10 @@ CARD = TaskCard(
         MetricInfo(name="mINP", title="mINP"),
     ),
     needs=frozenset({"images", "identity", "camera"}),
+    protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.reid.task:Reid",
+    implementations={"finetune": "hcbench.benchmarks.reid.finetune:FineTuneReid"},
+    options=frozenset({"rerank"}),
+    trains=frozenset({"finetune"}),
     reference="Zheng et al., Scalable Person Re-identification (Market-1501), ICCV 2015; mINP: Ye et al., TPAMI 2021",
 )

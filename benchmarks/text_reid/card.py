@@ -18,9 +18,12 @@ CARD = TaskCard(
         MetricInfo(name="mINP", title="mINP"),
     ),
     needs=frozenset({"images", "identity", "captions"}),
-    protocols=("frozen", "zero-shot"),
+    protocols=("frozen", "finetune", "zero-shot"),
     implementation="hcbench.benchmarks.text_reid.task:TextReid",
-    implementations={"zero-shot": "hcbench.benchmarks.text_reid.zero_shot:ZeroShotTextReid"},
+    implementations={
+        "finetune": "hcbench.benchmarks.text_reid.finetune:FineTuneTextReid",
+        "zero-shot": "hcbench.benchmarks.text_reid.zero_shot:ZeroShotTextReid",
+    },
     reference="Li et al., Person Search with Natural Language Description (CUHK-PEDES), CVPR 2017; "
     "CMPM: Zhang and Lu, ECCV 2018",
 )

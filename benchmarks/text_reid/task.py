@@ -83,7 +83,6 @@ class TextReid(Task):
     card = CARD
 
     _probe: Probe
-    _chosen: Mapping[str, Any] = {}
 
     @one_thread
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
@@ -136,6 +135,7 @@ class TextReid(Task):
                 "tied_share": metrics.tied_share,
                 "reranking": "off",
                 "split": truth.name,
+                **self._record,
             },
             chosen=self._chosen,
         )

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.people import attributes, body, captions, descriptions, motion, scene, view, wardrobe
+from hcbench.data.people import attributes, body, captions, descriptions, figure, motion, scene, view, wardrobe
 from hcbench.data.people.cache import Rendered, Shard, obtain
 from hcbench.data.people.spec import (
     GROUP_SIZE,
@@ -227,6 +227,7 @@ def _samples(
         attributes=traits,
         attribute_names=attributes.ATTRIBUTES,
         parts=Stacked([r.parts for r in rendered]),
+        part_names=figure.PARTS,
         slices={
             "skin_tone": person.skin_tone,
             "view": np.array(["front", "side", "back"])[_sector(yaw)],

@@ -1,4 +1,4 @@
-"""A small world for the four tasks: persons with colours, captions, attributes and poses, and features of them."""
+"""A small world for the tasks: persons with colours, captions, attributes, poses and parts, and features of them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hcbench.benchmarks.base import FeatureTable, Split
+from hcbench.data.people.figure import PART, PARTS
 from hcbench.data.samples import Samples
 
 COLOURS = ("red", "blue", "green", "black", "white", "pink")
@@ -36,6 +37,12 @@ def _samples(persons: int, images: int, distractors: int, seed: int) -> tuple[Sa
     visible[:, :2] = 2  # every image has a joint that counts
     low, high = xy.min(axis=1) - 2, xy.max(axis=1) + 2
     boxes = np.concatenate([low, high - low], axis=1)
+    # Every part is a rectangle of tokens at a place of its own; all classes are in every image.
+    parts = np.zeros((count, 128, 64), np.uint8)
+    for row, name in enumerate(("head", "torso", "skirt", "left_forearm", "right_shin", "left_shoe")):
+        left = rng.integers(0, 3, count)
+        for image in range(count):
+            parts[image, 16 * (row + 1) : 16 * (row + 2), 16 * left[image] : 16 * left[image] + 32] = PART[name]
     samples = Samples(
         name=f"toy {seed}",
         fingerprint=f"toy{seed}",
@@ -49,6 +56,8 @@ def _samples(persons: int, images: int, distractors: int, seed: int) -> tuple[Sa
         captions=captions,
         attributes=code[owner].astype(np.int8),
         attribute_names=tuple(f"{part} {c}" for part in ("top", "legs") for c in COLOURS) + GARMENTS,
+        parts=parts,
+        part_names=PARTS,
         slices={"half": np.arange(count) % 2},
     )
     return samples, code[owner]
@@ -58,9 +67,11 @@ def _told(samples: Samples, code: np.ndarray, seed: int) -> FeatureTable:
     """Features that tell everything: looks in the pooled vector, joints in the grid."""
     rng = np.random.default_rng(seed)
     pooled = np.concatenate([code, 0.1 * rng.normal(size=(len(code), 2))], axis=1)
-    grid = 0.05 * rng.normal(size=(len(code), 17, 8, 4))
+    grid = 0.05 * rng.normal(size=(len(code), 17 + len(PARTS), 8, 4))
     cells = (samples.keypoints[..., :2] // 16).astype(int)
     grid[np.arange(len(code))[:, None], np.arange(17)[None], cells[..., 1], cells[..., 0]] += 1
+    centres = samples.parts[:, 8::16, 8::16]
+    grid[:, 17:] += centres[:, None] == np.arange(len(PARTS))[None, :, None, None]
     return FeatureTable(pooled=torch.from_numpy(pooled).float(), grid=torch.from_numpy(grid).float())
 
 

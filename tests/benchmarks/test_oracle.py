@@ -10,6 +10,7 @@ import pytest
 
 from hcbench.benchmarks.attributes.task import Attributes
 from hcbench.benchmarks.base import EvaluateConfig, Scores, Task
+from hcbench.benchmarks.parsing.task import Parsing
 from hcbench.benchmarks.pose.task import Pose
 from hcbench.benchmarks.reid.task import Reid
 from hcbench.benchmarks.text_reid.task import TextReid
@@ -33,7 +34,7 @@ def people(tmp_path_factory):
     return benchmark_split("test", height=64, width=32, scale=0.05, cache=tmp_path_factory.mktemp("people"))
 
 
-@pytest.mark.parametrize("kind", [Pose, Reid, TextReid])
+@pytest.mark.parametrize("kind", [Parsing, Pose, Reid, TextReid])
 def test_people(kind, people):
     summary = perfect(kind, people).summary
     assert {metric.name for metric in kind.card.metrics if metric.main} <= summary.keys()

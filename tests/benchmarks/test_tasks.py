@@ -14,7 +14,7 @@ import torch
 from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Inputs, Split, Task
 from hcbench.errors import ConfigError, TaskError
 
-MODULES = ("attributes", "pose", "reid", "text_reid")
+MODULES = ("attributes", "parsing", "pose", "reid", "text_reid")
 FAST = EvaluateConfig(replicates=50, epochs=0.25)
 
 
@@ -116,10 +116,13 @@ def test_resamples_are_shared_by_all_methods(module, told):
     task, right = task_class(module)(FAST), oracle(module, told["test"].samples)
     first = task.score(right, samples)
     wrong = {name: values.copy() for name, values in right.items()}
-    name = {"attributes": "probability", "pose": "keypoints", "reid": "features", "text_reid": "image"}[module]
-    wrong[name][0] = 1 - wrong[name][0] if module != "pose" else wrong[name][0] + 500
+    name = {
+        "attributes": "probability", "parsing": "labels", "pose": "keypoints", "reid": "features", "text_reid": "image",
+    }[module]  # fmt: skip
+    harm = {"pose": lambda right: right + 500, "parsing": lambda right: (right + 1) % 7}
+    wrong[name][0] = harm.get(module, lambda right: 1 - right)(wrong[name][0])
     second = task.score(wrong, samples)
-    column = {"attributes": "accuracy", "pose": "PCK20", "reid": "mAP", "text_reid": "mAP"}[module]
+    column = {"attributes": "accuracy", "parsing": "miou", "pose": "PCK20"}.get(module, "mAP")
     harmed = second.replicates[column] < first.replicates[column]
     assert 0 < second.summary[column] < 1
     assert 0 < harmed.mean() <= 1
@@ -130,7 +133,9 @@ def test_resamples_are_shared_by_all_methods(module, told):
 def test_a_task_says_what_the_data_lack(module, told):
     task = task_class(module)(FAST)
     assert task.skip(told["test"].samples) is None
-    field = {"attributes": "attributes", "pose": "keypoints", "reid": "camera", "text_reid": "captions"}[module]
+    field = {
+        "attributes": "attributes", "parsing": "parts", "pose": "keypoints", "reid": "camera", "text_reid": "captions",
+    }[module]  # fmt: skip
     bare = dataclasses.replace(told["test"].samples, **{field: None})
     assert field in (task.skip(bare) or "")
     with pytest.raises(TaskError, match=field):
@@ -159,7 +164,7 @@ def test_a_named_readout_is_used_and_an_unknown_one_refused(module, told):
     assert "cls+stripes" in error.value.hint
 
 
-@pytest.mark.parametrize("module", ["attributes", "pose", "text_reid"])
+@pytest.mark.parametrize("module", ["attributes", "parsing", "pose", "text_reid"])
 def test_one_thread_and_two_give_the_same_bits(module, told):
     before, predictions = torch.get_num_threads(), []
     try:

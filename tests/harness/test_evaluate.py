@@ -8,15 +8,20 @@ import pandas as pd
 import pytest
 import torch
 
+from hcbench.benchmarks.attributes.finetune import AttributeLearner
+from hcbench.benchmarks.attributes.task import Attributes
 from hcbench.benchmarks.text_reid.zero_shot import ZeroShotTextReid
 from hcbench.harness import evaluate as evaluate_module
+from hcbench.harness.benchmark_data import benchmark_splits
 from hcbench.harness.evaluate import Counted, evaluate
+from hcbench.harness.settings import Evaluation
 from hcbench.methods.oracle.method import OracleEncoder
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
 from hcbench.methods.parts.encoder import normalise
 from hcbench.methods.parts.text import ImageProjection, TextSpec, TextTower
 from hcbench.methods.parts.tokenizer import Tokenizer
+from hcbench.methods.pixels.method import PixelEncoder
 from hcbench.methods.solider.networks import controlled
 
 pytestmark = pytest.mark.usefixtures("plugins")
@@ -180,3 +185,75 @@ def test_counted_images_are_the_images():
     parts = [counted[start : start + 3] for start in (0, 3, 6)]
     assert np.array_equal(np.concatenate(parts), images)
     assert seen == [("f", 0, 7), ("f", 3, 7), ("f", 6, 7)]
+
+
+def tiny(benchmark, **more):
+    """A benchmark of the embedded data, as small as it gets."""
+    config = {"scale": 0.01, "readout": "auto", "replicates": 5, "epochs": 0.5, "batch_size": 16, "head_seed": 0}
+    config |= {name: more.pop(name) for name in ("shots", "rerank") if name in more}
+    return Evaluation(
+        benchmark=benchmark, version="1", data="people", config=config,
+        **{"protocol": "frozen", "fingerprint": f"{benchmark}-{more.get('protocol', 'frozen')}", **more},
+    )  # fmt: skip
+
+
+def test_fine_tuning_leaves_the_checkpoint_as_it_was(checkpoint, tmp_path):
+    before = {path.name: path.read_bytes() for path in checkpoint.iterdir()}
+    heard = []
+    several = [tiny("attributes", protocol="finetune"), tiny("attributes")]
+    tuned, frozen = run(checkpoint, several, tmp_path, progress=lambda *said: heard.append(said))
+    assert (tuned.status, frozen.status) == ("done", "done")
+    assert any(phase.startswith("finetune attributes lr") for phase, _, _ in heard)
+    assert {path.name: path.read_bytes() for path in checkpoint.iterdir()} == before
+    written = json.loads((tmp_path / "out" / tuned.evaluation.fingerprint / "record.json").read_text())
+    assert written["record"]["recipe"]["name"] == "short"
+    (alone,) = run(checkpoint, [tiny("attributes")], tmp_path / "again")
+    assert alone.summary == frozen.summary  # what was trained before it does not matter
+
+
+def test_what_has_no_weights_is_not_fine_tuned(tmp_path):
+    save_encoder(PixelEncoder(32, 16), tmp_path / "pixels")
+    (ended,) = run(tmp_path / "pixels", [tiny("attributes", protocol="finetune")], tmp_path)
+    assert ended.status == "skipped"
+    assert ended.reason.startswith("the encoder has no weights to fine-tune")
+
+
+def test_fine_tuning_that_diverges_stops_no_other(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setattr(AttributeLearner, "loss", lambda self, batch: self.head.weight.sum() * torch.nan)
+    several = [tiny("attributes", protocol="finetune"), tiny("reid")]
+    ended = run(checkpoint, several, tmp_path)
+    assert [one.status for one in ended] == ["diverged", "done"]
+
+
+def test_few_shots_leave_validation_and_test_whole(checkpoint, tmp_path, monkeypatch):
+    sizes = []
+    fit = Attributes.fit
+
+    def watched(self, train, val):
+        sizes.append((len(train.samples), len(train.features), len(val.samples)))
+        return fit(self, train, val)
+
+    monkeypatch.setattr(Attributes, "fit", watched)
+    run(checkpoint, [tiny("attributes", shots=1)], tmp_path)
+    ((train, features, val),) = sizes
+    assert train == features < 40
+    assert val == 48
+
+
+def test_other_data_are_scored_by_heads_of_the_first(checkpoint, tmp_path, monkeypatch):
+    asked = []
+
+    def splits(data, root, *, splits, **more):
+        asked.append((data, root, tuple(splits)))
+        found = benchmark_splits("people", "", splits=splits, **more)
+        names = ("other",) * 26 if data == "elsewhere" and root == "/odd" else None
+        return {k: replace(v, attribute_names=names) if names else v for k, v in found.items()}
+
+    monkeypatch.setattr(evaluate_module, "benchmark_splits", splits)
+    across = tiny("attributes", test_on="elsewhere", test_root="/there")
+    odd = tiny("attributes", test_on="elsewhere", test_root="/odd", fingerprint="odd")
+    done, skipped = run(checkpoint, [across, odd], tmp_path)
+    assert asked[:2] == [("people", "", ("train", "val")), ("elsewhere", "/there", ("test",))]
+    assert done.status == "done"
+    assert skipped.status == "skipped"
+    assert skipped.reason.startswith("the attributes of people/train style B are not those of")

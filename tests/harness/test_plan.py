@@ -346,3 +346,69 @@ def test_only_the_plan_decides_what_is_limited() -> None:
     assert not is_compute_limited(replace(cell, images_seen=2 * cell.budget_images))
     assert is_compute_limited(replace(cell, images_seen=2 * cell.budget_images - 1))
     assert plan_module.COMPUTE_LIMITED_PASSES == 2
+
+
+RANKED = task("ranked", protocols=("frozen", "finetune"), options=frozenset({"rerank"}), trains=frozenset({"finetune"}))
+
+
+def scored(matrix: Matrix, method: str = "random") -> list[tuple[str, str, str]]:
+    cell = next(cell for cell in matrix.cells if cell.method == method)
+    return [(one.benchmark, one.data_label, one.protocol_label) for one in matrix.evaluations[cell.fingerprint]]
+
+
+def test_settings_are_swept_only_where_they_change_something(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REGISTRY.benchmarks, "ranked", RANKED)  # type: ignore[arg-type]
+    both = scored(plan("evaluate.rerank=false,true", benchmarks=("pose", "ranked")))
+    ranked = [("ranked", "people", words) for words in ("frozen", "frozen, re-ranked")]
+    assert both == [("pose", "people", "frozen"), *ranked]
+    few = scored(plan("evaluate.shots=0,5", benchmarks=("pose", "ranked")))
+    assert few == [("pose", "people", "frozen"), ("pose", "people", "frozen, 5-shot"), ("ranked", "people", "frozen")]
+
+
+def test_fine_tuning_names_its_recipe_and_depends_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(REGISTRY.benchmarks, "ranked", RANKED)  # type: ignore[arg-type]
+    recipes = {"short": 1, "field": 2}
+    monkeypatch.setattr(plan_module, "recipe_facts", lambda name, recipe: {"epochs": recipes[recipe]})
+    run = {"benchmarks": ("ranked",), "protocols": ("frozen", "finetune")}
+    labels = ("frozen", "finetune, short recipe", "finetune, field recipe")
+    before = plan("evaluate.recipe=short,field", **run)
+    assert [words for _, _, words in scored(before)] == list(labels)
+    recipes["field"] = 3
+    after = plan("evaluate.recipe=short,field", **run)
+    one, two = (matrix.evaluations[matrix.cells[0].fingerprint] for matrix in (before, after))
+    changed = [a.protocol_label for a, b in zip(one, two, strict=True) if a.fingerprint != b.fingerprint]
+    assert changed == [labels[2]]
+
+
+def test_heads_of_one_data_set_are_scored_on_another(coco: str) -> None:
+    matrix = plan(data={"coco": coco}, test_on="coco")
+    assert scored(matrix) == [("pose", "people>coco", "frozen"), ("pose", "coco", "frozen")]
+    across, own = matrix.evaluations[matrix.cells[0].fingerprint]
+    assert across.sources == (("people", "", ("train", "val")), ("coco", coco, ("test",)))
+    assert own.sources == (("coco", coco, ("train", "val", "test")),)
+    plain = plan(data={"coco": coco}, benchmarks=("pose",))
+    names = {one.data_label: one.fingerprint for one in plain.evaluations[plain.cells[0].fingerprint]}
+    assert own.fingerprint == names["coco"]
+    assert across.fingerprint not in names.values()
+
+
+def test_data_that_nothing_is_scored_on_are_told_of(coco: str) -> None:
+    with pytest.raises(ConfigError, match="--test-on coco: nothing is scored on that"):
+        plan(test_on="coco")
+    with pytest.raises(ConfigError, match="--test-on coco: not scored on such data in this run: reid"):
+        plan(test_on="coco", data={"coco": coco}, benchmarks=("pose", "reid"))
+    with pytest.raises(ConfigError, match=r"evaluate\.shots is -1"):
+        plan("evaluate.shots=-1")
+    with pytest.raises(ConfigError, match=r"evaluate\.recipe is 'feild'") as error:
+        plan("evaluate.recipe=feild")
+    assert "field" in error.value.hint
+
+
+def test_the_plan_says_what_is_not_usual(coco: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hcbench.harness.plan_screen import _special
+
+    monkeypatch.setitem(REGISTRY.benchmarks, "ranked", RANKED)  # type: ignore[arg-type]
+    words = " ".join(_special(plan("evaluate.shots=5", data={"coco": coco}, test_on="coco", benchmarks=("pose",))))
+    assert "other data than their own: pose (people>coco)" in words
+    assert "columns of their own: pose frozen, 5-shot" in words
+    assert list(_special(plan(benchmarks=("pose",)))) == []

@@ -1,0 +1,1 @@
+"""Benchmark `parsing`: which pixel belongs to which part of a person."""
