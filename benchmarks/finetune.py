@@ -27,7 +27,8 @@ from hcbench.benchmarks.heads import cosine_factor, head_generator, minibatches,
 from hcbench.benchmarks.recipes import Recipe, read_recipe
 from hcbench.benchmarks.scoring import selection
 from hcbench.benchmarks.warp import Warp
-from hcbench.data.augment import Augmentation, augment
+from hcbench.data.augment import augment
+from hcbench.data.augmentations import Augmentation
 from hcbench.data.samples import Samples
 from hcbench.errors import DivergedError, TaskError
 from hcbench.methods.parts.encoder import Encoder, encode_all

@@ -12,9 +12,10 @@ from types import ModuleType
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.samples import Samples
+from hcbench.data.task_splits import OWN, TaskSplits
 from hcbench.errors import DataError, did_you_mean
 
-_CARD = re.compile(r"^CARD\s*(:\s*DatasetCard\s*)?=\s*DatasetCard\(", re.MULTILINE)
+_CARD = re.compile(r"^CARD\s*=\s*(DatasetCard|replace)\(", re.MULTILINE)
 
 
 @functools.cache
@@ -62,9 +63,26 @@ def direct_corpora() -> tuple[str, ...]:
     return tuple(name for name in dataset_modules() if hasattr(dataset(name), "person_crops"))
 
 
+def task_splits(name: str) -> TaskSplits:
+    """The owners' splits behind those of a benchmark."""
+    found: TaskSplits = getattr(dataset(name), "TASK_SPLITS", OWN)
+    return found
+
+
+def is_for_training(name: str) -> bool:
+    """Whether a data set may be trained on; OCHuman, for one, may not."""
+    return task_splits(name).train is not None
+
+
 def training_split(name: str) -> str:
-    """The split of a data set that a corpus may be made of: the one for training."""
+    """The split of a data set that a corpus may be made of: the one for training.
+
+    Raises:
+        DataError: It has none.
+    """
     module = dataset(name)
+    if not is_for_training(name):
+        raise DataError(f"{module.CARD.title} has no split to train on.", "Name one (--split) for another purpose.")
     splits = tuple(module.CARD.counts)
     return str(getattr(module, "CORPUS_SPLIT", next((one for one in splits if one.startswith("train")), splits[0])))
 

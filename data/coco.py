@@ -25,6 +25,7 @@ from hcbench.data.coco_persons import (
 )
 from hcbench.data.crops import crop_windows
 from hcbench.data.samples import Samples
+from hcbench.data.task_splits import TaskSplits
 
 CARD = DatasetCard(
     name="coco",
@@ -50,6 +51,7 @@ CARD = DatasetCard(
     ),
 )
 
+TASK_SPLITS = TaskSplits(train="train2017", val=None, test="val2017")
 CORPUS_SPLIT = "train2017"
 """The split that `--corpus coco` pre-trains on; val2017 is kept for scoring."""
 CORPUS_FIELDS = CARD.fields - {"captions", "coco_truth"}

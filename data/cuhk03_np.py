@@ -1,4 +1,7 @@
-"""CUHK03 under the new protocol (767 persons to train on, 700 to test): `detected` and `labeled` are two benchmarks."""
+"""CUHK03 under the new protocol (767 persons to train on, 700 to test), in boxes of a detector.
+
+Boxes drawn by hand (`labeled`) are a benchmark of their own: `cuhk03_np_labeled`.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ _INDICES = ("train_idx", "query_idx", "gallery_idx")
 
 CARD = DatasetCard(
     name="cuhk03-np",
-    title="CUHK03 (new protocol)",
+    title="CUHK03 (new protocol, boxes of a detector)",
     homepage="https://www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html",
     terms="On request, academic use only (not verified).",
     obtain="Fill in the form of the homepage. The two cuhk03_new_protocol_config_*.mat are in the repository\n"

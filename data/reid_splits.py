@@ -2,13 +2,13 @@
 
 Every set has the same six splits. `trainval` is all that the owners give for training. `train` and `val` part it for
 those who choose something on validation data: by the owners' lists where there are such, else every tenth of the sorted
-persons is for validation. `test` is `query` and `gallery` in one, with `slices["query"]` telling them apart.
+persons is for validation. `test` is `query` and `gallery` in one, with `Samples.query` telling them apart.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,7 +112,7 @@ def load_split(
         raise DataError(f"{found.title}: an image is listed twice.", "Check the dataset with `hcbench data verify`.")
     pixels, key = cached_crops(whole_images(found.base, people.files, height, width), cache)
     values, names = attributes("train" if training else "test", people.pids) if attributes else (None, ())
-    told = [key, ids, part.identity, people.cameras, *part.slices.values(), names]
+    told = [key, ids, part.identity, people.cameras, part.query, names]
     samples = Samples(
         name=f"{found.title} {split}",
         fingerprint=digest(*told if values is None else (*told, values)),
@@ -122,7 +122,7 @@ def load_split(
         camera=people.cameras,
         attributes=values,
         attribute_names=names,
-        slices=part.slices,
+        query=part.query,
     )
     return samples if part.rows is None else samples.subset(np.flatnonzero(part.rows))
 
@@ -179,7 +179,7 @@ class _Part:
     people: PersonFiles
     identity: NDArray[np.int64]
     rows: NDArray[np.bool_] | None
-    slices: Mapping[str, NDArray[np.bool_]]
+    query: NDArray[np.bool_] | None = None
 
 
 def _training(found: ReidSet, split: str) -> _Part:
@@ -193,7 +193,7 @@ def _training(found: ReidSet, split: str) -> _Part:
             rank = np.argsort(np.argsort(set_aside, kind="stable"), kind="stable").astype(np.int64)
             identity = rank[position]
     rows = {"trainval": None, "train": ~is_val, "val": is_val}[split]
-    return _Part(people=found.train, identity=identity, rows=rows, slices={})
+    return _Part(people=found.train, identity=identity, rows=rows)
 
 
 def _test(found: ReidSet, split: str) -> _Part:
@@ -208,7 +208,7 @@ def _test(found: ReidSet, split: str) -> _Part:
         identity = np.where(both.pids == found.distractor, DISTRACTOR, identity)
     is_query = np.arange(len(both.files)) < len(found.query.files)
     rows = {"test": None, "query": is_query, "gallery": ~is_query}[split]
-    return _Part(people=both, identity=identity, rows=rows, slices={"query": is_query})
+    return _Part(people=both, identity=identity, rows=rows, query=is_query)
 
 
 def _scored(found: ReidSet) -> PersonFiles:

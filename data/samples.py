@@ -47,6 +47,7 @@ class Samples:
         group: int64 (N,), images that share what the corpus layout holds fixed.
         identity: int64 (N,), person; -1 = distractor that matches nobody.
         camera: int64 (N,).
+        query: bool (N,), the queries of a ReID set, whose other images are the gallery; None = every image is both.
         pose_id: int64 (N,).
         keypoints: float32 (N, K, 3), the joints of `skeleton` in its order, x and y in pixels of `images` (pixel
             centres at integers), v = 0 not labelled, 1 hidden, 2 visible.
@@ -77,6 +78,7 @@ class Samples:
     group: Int | None = None
     identity: Int | None = None
     camera: Int | None = None
+    query: NDArray[np.bool_] | None = None
     pose_id: Int | None = None
     keypoints: Float | None = None
     skeleton: Skeleton = COCO

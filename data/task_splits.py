@@ -33,6 +33,25 @@ class TaskSplits:
     val: str | None
     test: str
 
+    def owners(self, split: str) -> str:
+        """The owners' split that a benchmark's `train`, `val` or `test` is taken from.
+
+        Raises:
+            DataError: The split is unknown, or the data set has none to train on.
+        """
+        if split not in NAMES:
+            raise DataError(f"Benchmarks have no split {split!r}.", did_you_mean(split, NAMES))
+        found = self.test if split == "test" else self.val if split == "val" and self.val else self.train
+        if found is None:
+            raise DataError(
+                "This data set has no split to train on.",
+                "Train on another one with the same joints, such as COCO, and score on this (--test-on).",
+            )
+        return found
+
+
+OWN = TaskSplits(train="train", val="val", test="test")
+"""Of data sets whose module gives the three splits by these names, and names no others (`TASK_SPLITS`)."""
 
 Load = Callable[..., Samples]
 """`load(root, split, *, height, width, cache)` of a data set's module."""
@@ -46,14 +65,7 @@ def task_samples(
     Raises:
         DataError: The split is unknown, or the data set has none to train on; and whatever `load` raises.
     """
-    if split not in NAMES:
-        raise DataError(f"Benchmarks have no split {split!r}.", did_you_mean(split, NAMES))
-    official = splits.test if split == "test" else splits.val if split == "val" and splits.val else splits.train
-    if official is None:
-        raise DataError(
-            "This data set has no split to train on.", "Train on another one with the same joints, such as COCO."
-        )
-    samples = load(root, official, height=height, width=width, cache=cache)
+    samples = load(root, splits.owners(split), height=height, width=width, cache=cache)
     if split == "test" or splits.val is not None:
         return samples
     held = held_out(samples)

@@ -2,73 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from hcbench.data import coco
 from hcbench.data.budget import name_seed
+from hcbench.data.catalogue import dataset, dataset_modules, task_splits
 from hcbench.data.people.dataset import benchmark_split
 from hcbench.data.samples import Samples
+from hcbench.data.task_splits import NAMES, task_samples
 from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.registry import load_registry
 
-SPLITS = ("train", "val", "test")
+PEOPLE = "people"
 STYLE = "B"
 """Benchmarks are in another style than the pre-training images, as synthetic pre-training meets a real world."""
-_VAL_SHARE = 10
-"""One in so many images of COCO's train2017 is for validation; val2017 is the test split."""
+_MILLION = 1_000_000
 
 
 def benchmark_splits(
-    data: str, root: str, *, height: int, width: int, scale: float, cache: Path, splits: Sequence[str] = SPLITS
+    data: str, root: str, *, height: int, width: int, scale: float, cache: Path, splits: Sequence[str] = NAMES
 ) -> dict[str, Samples]:
     """Samples by split.
 
     Args:
-        data: `people`, `coco`, or a data set of a plugin that has `splits`.
+        data: `people`, a data set of the catalogue, or one of a plugin that has `splits`.
         root: Folder of real data.
         height: Input height, pixels.
         width: Input width, pixels.
-        scale: Share of the people benchmark's identities, or of COCO's training images; the test split of COCO
-            is never cut.
+        scale: Share of the people benchmark's identities; of real data the share of what is trained and chosen on,
+            persons where they are told apart, else images: a real test split is never cut.
         cache: Folder of rendered and decoded pixels.
         splits: What is wanted. No other split is read, rendered or handed out (a plugin's data are cut afterwards).
 
     Raises:
         DataError: Nothing here can read such data.
     """
-    if data == "people":
+    if data == PEOPLE:
         return {
             split: benchmark_split(split, style=STYLE, height=height, width=width, scale=scale, cache=cache)
             for split in splits
         }
-    if data == "coco":
-        return _coco(Path(root), height, width, scale, cache, splits)
+    if data in dataset_modules():
+        load = functools.cache(dataset(data).load)  # train and val are often two parts of one
+        make = functools.partial(task_samples, load, task_splits(data), Path(root))
+        found = {split: make(split, height=height, width=width, cache=cache) for split in splits}
+        return {split: samples if split == "test" else scaled(samples, scale) for split, samples in found.items()}
     further = load_registry().data
     if data in further:
-        found: dict[str, Samples] = further[data].splits(Path(root), height, width, cache)
-        return {split: found[split] for split in splits}
-    raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, ("people", "coco", *further)))
+        given: dict[str, Samples] = further[data].splits(Path(root), height, width, cache)
+        return {split: given[split] for split in splits}
+    names = (PEOPLE, *dataset_modules(), *further)
+    raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, names))
 
 
-def _coco(root: Path, height: int, width: int, scale: float, cache: Path, splits: Sequence[str]) -> dict[str, Samples]:
-    training = coco.load(root, "train2017", height=height, width=width, cache=cache)
-    if training.image_id is None:
-        raise DataError(f"{training.name} does not know its image ids.", "They are needed to split it by image.")
-    names, position = np.unique(training.image_id, return_inverse=True)
-    draw = np.array([name_seed("coco", "split", int(name)) for name in names])
-    is_val = draw % _VAL_SHARE == 0
-    kept = (draw // _VAL_SHARE) % 1_000_000 < scale * 1_000_000
-    if not (is_val & kept).any() or not (~is_val & kept).any():
+def scaled(samples: Samples, scale: float) -> Samples:
+    """A share of the persons where they are told apart, else of the images; what a scale keeps, larger ones keep.
+
+    Args:
+        samples: Of a real data set.
+        scale: Above 0; 1 keeps everything.
+
+    Raises:
+        DataError: Nothing is left.
+    """
+    if scale >= 1:
+        return samples
+    named = samples.identity is not None
+    units = samples.identity if named else np.array([str(one).partition("#")[0] for one in samples.ids])
+    values, position = np.unique(np.asarray(units), return_inverse=True)
+    draw = np.array([name_seed("scale", str(value)) % _MILLION for value in values])
+    kept = np.flatnonzero((draw < scale * _MILLION)[position])
+    if not len(kept):
         raise DataError(
-            f"evaluate.scale={scale} leaves no training or no validation image of {len(names)} in {training.name}.",
+            f"evaluate.scale={scale} leaves nothing of {len(values)} {'persons' if named else 'images'} in "
+            f"{samples.name}.",
             "Use a larger scale; 1 is the benchmark.",
         )
-    make: Mapping[str, Callable[[], Samples]] = {
-        "train": lambda: training.subset(np.flatnonzero((~is_val & kept)[position]), name="coco train"),
-        "val": lambda: training.subset(np.flatnonzero((is_val & kept)[position]), name="coco val"),
-        "test": lambda: coco.load(root, "val2017", height=height, width=width, cache=cache),
-    }
-    return {split: make[split]() for split in splits}
+    return samples.subset(kept, name=f"{samples.name} x {scale:g}")

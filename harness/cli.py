@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +14,8 @@ from typer.core import TyperGroup
 
 from hcbench import __version__
 from hcbench.errors import HcbenchError
+from hcbench.harness.cli_data import data_app
+from hcbench.harness.console import FINE, INTERRUPTED, SOME_FAILED, USAGE_ERROR, console, words
 from hcbench.harness.generation.options import Asked
 from hcbench.harness.options import (
     WORKSPACE,
@@ -33,16 +34,9 @@ if TYPE_CHECKING:
 
     from hcbench.harness.settings import Matrix
 
-FINE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
-"""Exit codes."""
-
 _HOW, _SEARCH = "How it runs", "The search"
 _OF_A_FILE = ("benchmarks", "no_controls", "data", "profile", "config", "sets", "deterministic", "plugin", "protocol")
 """Options of `run` that make sense for weights that are there already."""
-_DATASET = "A data set of `hcbench data list`."
-_ROOT = "Its folder. Default: what HCBENCH_DATA_<NAME> or the workspace's data.yaml says."
-_WIDTH = 140
-"""Columns of tables where there is no terminal."""
 
 
 class _Commands(TyperGroup):
@@ -79,7 +73,7 @@ def _is_told(error: Exception) -> bool:
     if isinstance(error, HcbenchError):
         from hcbench.harness.screens import show_error
 
-        show_error(_console(stderr=True), error)
+        show_error(console(stderr=True), error)
         return True
     show = getattr(error, "show", None)  # the command line's own usage errors
     if show is None or not hasattr(error, "exit_code"):
@@ -103,7 +97,6 @@ app = typer.Typer(
 )
 list_app = typer.Typer(no_args_is_help=True, help="What there is: methods, benchmarks, backbones, corpora.")
 config_app = typer.Typer(no_args_is_help=True, help="Settings and where they come from.")
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: how to get them, checks, manifests, pictures.")
 app.add_typer(list_app, name="list")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
@@ -163,15 +156,15 @@ def run(
 
     hcbench run -m stablerep --set pretrain.lr=1e-3,3e-4 --benchmarks reid
     """
-    console = _console()
-    matrix = _plan(request, workspace, console, tuned=tuned)
+    screen = console()
+    matrix = _plan(request, workspace, screen, tuned=tuned)
     if dry_run:
         from hcbench.harness.plan_screen import show_plan
 
-        show_plan(console, matrix, workspace, tracking_uri, workers, fresh=fresh)
+        show_plan(screen, matrix, workspace, tracking_uri, workers, fresh=fresh)
         return
     end = _run(
-        console, matrix, workspace, tracking_uri, workers=workers, fail_fast=fail_fast, fresh=fresh,
+        screen, matrix, workspace, tracking_uri, workers=workers, fail_fast=fail_fast, fresh=fresh,
         log_checkpoints=log_checkpoints,
     )  # fmt: skip
     raise typer.Exit(end)
@@ -197,10 +190,8 @@ def plan(
     """
     from hcbench.harness.plan_screen import show_plan
 
-    console = _console()
-    show_plan(
-        console, _plan(request, workspace, console, tuned=tuned), workspace, tracking_uri, workers, measure=measure
-    )
+    screen = console()
+    show_plan(screen, _plan(request, workspace, screen, tuned=tuned), workspace, tracking_uri, workers, measure=measure)
 
 
 @app.command()
@@ -247,10 +238,10 @@ def evaluate(
     """
     from hcbench.harness.evaluate_file import Given, draw, warn
 
-    console = _console()
-    drawn = draw(console, request, Given(checkpoint, layout, vocabulary, name, allow_partial), size, workspace)
-    end = _run(console, drawn.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
-    warn(console, drawn, workspace, tracking_uri)
+    screen = console()
+    drawn = draw(screen, request, Given(checkpoint, layout, vocabulary, name, allow_partial), size, workspace)
+    end = _run(screen, drawn.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
+    warn(screen, drawn, workspace, tracking_uri)
     raise typer.Exit(end)
 
 
@@ -311,7 +302,7 @@ def tune(
         trials=trials, share=share, images=images, sampler_seed=sampler_seed, out=out, workspace=workspace,
         tracking_uri=tracking_uri, workers=workers, dry_run=dry_run,
     )  # fmt: skip
-    ended = run_tune(_console(), replace(request, methods=methods), options)
+    ended = run_tune(console(), replace(request, methods=methods), options)
     if ended is not None and ended.interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(FINE if ended is None or ended.ok else SOME_FAILED)
@@ -342,7 +333,7 @@ def report(
     """
     from hcbench.harness import present
 
-    present.show_report(_console(), workspace, tracking_uri, _words(formats), out, _words(compare), trials=trials)
+    present.show_report(console(), workspace, tracking_uri, words(formats), out, words(compare), trials=trials)
 
 
 @app.command()
@@ -354,7 +345,7 @@ def show(
     """Everything about one cell: settings, cost, scores, chosen readouts, files, the end of its log."""
     from hcbench.harness.show import show_cell
 
-    show_cell(_console(), cell, workspace, tracking_uri)
+    show_cell(console(), cell, workspace, tracking_uri)
 
 
 @app.command()
@@ -401,8 +392,8 @@ def check(
     from hcbench.harness.contract_screen import check_methods, chosen
 
     registry = open_registry(plugin)
-    cards = chosen(registry, _words(method), plugin or ())
-    raise typer.Exit(FINE if check_methods(_console(), registry, cards, sets or (), backbone) else SOME_FAILED)
+    cards = chosen(registry, words(method), plugin or ())
+    raise typer.Exit(FINE if check_methods(console(), registry, cards, sets or (), backbone) else SOME_FAILED)
 
 
 @app.command()
@@ -421,7 +412,7 @@ def generate(asked: Asked) -> None:
     """
     from hcbench.harness.generation.screen import run_generate
 
-    run_generate(_console(), asked)
+    run_generate(console(), asked)
 
 
 @list_app.command("methods")
@@ -429,7 +420,7 @@ def list_methods(plugin: PluginOption = None) -> None:
     """Pre-training methods and what each learns from."""
     from hcbench.harness import screens
 
-    _console().print(screens.methods_table(open_registry(plugin)))
+    console().print(screens.methods_table(open_registry(plugin)))
 
 
 @list_app.command("benchmarks")
@@ -437,7 +428,7 @@ def list_benchmarks(plugin: PluginOption = None) -> None:
     """Downstream tasks and their metrics."""
     from hcbench.harness import screens
 
-    _console().print(screens.benchmarks_table(open_registry(plugin)))
+    console().print(screens.benchmarks_table(open_registry(plugin)))
 
 
 @list_app.command("backbones")
@@ -445,7 +436,7 @@ def list_backbones() -> None:
     """Networks that can be pre-trained."""
     from hcbench.harness import backbones, screens
 
-    _console().print(screens.backbones_table(backbones.presets(), backbones.timm_models()))
+    console().print(screens.backbones_table(backbones.presets(), backbones.timm_models()))
 
 
 @list_app.command("corpora")
@@ -453,7 +444,7 @@ def list_corpora(plugin: PluginOption = None) -> None:
     """Where pre-training images can come from."""
     from hcbench.harness import screens
 
-    _console().print(screens.corpora_table(open_registry(plugin)))
+    console().print(screens.corpora_table(open_registry(plugin)))
 
 
 @config_app.command("show")
@@ -468,137 +459,31 @@ def config_show(request: Request) -> None:
 
     resolved, registry = request.resolve()
     named = [registry.method(name).name for name in resolved.run.methods]
-    _console().print(screens.config_table(resolved, [*SECTIONS, *(named or registry.methods)]))
+    console().print(screens.config_table(resolved, [*SECTIONS, *(named or registry.methods)]))
 
 
-@data_app.command("list")
-def data_list(workspace: WorkspaceOption = WORKSPACE, plugin: PluginOption = None) -> None:
-    """Corpora and data sets: what there is, what uses it, and where it lies here."""
-    from hcbench.harness import data_screen, screens
-
-    console, registry = _console(), open_registry(plugin)
-    console.print(screens.corpora_table(registry))
-    console.print()
-    console.print(data_screen.datasets_table(registry, workspace))
-    console.print("\nHow to get one, its terms and its files: hcbench data explain NAME", soft_wrap=True)
-
-
-@data_app.command("explain")
-def data_explain(name: Annotated[str, typer.Argument(metavar="NAME", help=_DATASET)]) -> None:
-    """Terms of a data set, where to ask for it, the files that are expected, official counts."""
-    from hcbench.harness import data_screen
-
-    data_screen.explain(_console(), name)
-
-
-@data_app.command("verify")
-def data_verify(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{_DATASET} Or a manifest: FILE.parquet.")],
-    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
-    workspace: WorkspaceOption = WORKSPACE,
-) -> None:
-    """Compare a copy with the official one: exact, subset or mismatch, and what is missing. Writes nothing.
-
-    Exit code 1 where it is a mismatch.
-    """
-    from hcbench.harness import data_screen
-
-    raise typer.Exit(FINE if data_screen.verify(_console(), name, root, workspace) else SOME_FAILED)
-
-
-@data_app.command("prepare")
-def data_prepare(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=_DATASET)],
-    out: Annotated[
-        Path, typer.Option("--out", metavar="FILE.parquet", help="The manifest; a folder gets shards of 50,000 rows.")
-    ],
-    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
-    pack: Annotated[
-        bool,
-        typer.Option("--pack", help="Put the images themselves inside, as network file systems like it. Needed where"
-                     " samples are crops of larger photographs."),
-    ] = False,
-    split: Annotated[
-        str | None, typer.Option("--split", metavar="A,B", help="Splits. Default: the one for training.")
-    ] = None,
-    size: Annotated[str, typer.Option("--size", metavar="HxW", help="Size of packed crops.")] = "256x128",
-    workspace: WorkspaceOption = WORKSPACE,
-) -> None:  # fmt: skip
-    """Index a data set once into a manifest, to pre-train on it: hcbench run --corpus FILE.parquet.
-
-    For example:
-
-    hcbench data prepare image-folder /data/my_images --out mine.parquet
-
-    hcbench data prepare coco /data/coco --pack --out coco.parquet
-    """
-    from hcbench.harness.data_screen import Indexing, prepare
-    from hcbench.harness.options import input_size
-
-    prepare(
-        _console(), name, root, Indexing(out=out, pack=pack, splits=_words(split), size=input_size(size)), workspace
-    )
-
-
-@data_app.command("preview")
-def data_preview(
-    name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="people, a data set, or a manifest: FILE.parquet.")
-    ] = "people",
-    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path("preview"),
-    split: Annotated[
-        str | None, typer.Option("--split", metavar="NAME", help="Split. Default: the one for training.")
-    ] = None,
-    count: Annotated[int, typer.Option("--count", min=1, max=1_000, metavar="N", help="How many images.")] = 40,
-    workspace: WorkspaceOption = WORKSPACE,
-) -> None:
-    """Draw a contact sheet with boxes and keypoints in the images, ids and captions below them.
-
-    Of people, the embedded corpus: what each layout holds fixed.
-    """
-    if name != "people":
-        from hcbench.harness import data_screen
-
-        data_screen.preview(_console(), name, root, out, split=split, count=count, workspace=workspace)
-        return
-    command = [sys.executable, "-P", "-m", "hcbench.harness.preview", str(out)]
-    raise typer.Exit(subprocess.call(command))
-
-
-def _run(console: Console, matrix: Matrix, workspace: Path, tracking_uri: str | None, **how: Any) -> int:
+def _run(screen: Console, matrix: Matrix, workspace: Path, tracking_uri: str | None, **how: Any) -> int:
     """Run a matrix before the user's eyes; gives the exit code."""
     from hcbench.harness import present
     from hcbench.harness.progress import watching
     from hcbench.harness.run import run_matrix
 
-    with watching(matrix, console) as listener:
+    with watching(matrix, screen) as listener:
         outcome = run_matrix(matrix, workspace=workspace, tracking_uri=tracking_uri, listener=listener, **how)
-    present.show_outcome(console, matrix, outcome, workspace, tracking_uri)
+    present.show_outcome(screen, matrix, outcome, workspace, tracking_uri)
     if outcome.interrupted:
         return INTERRUPTED
     return FINE if outcome.ok else SOME_FAILED
 
 
-def _plan(request: Request, workspace: Path, console: Console, *, tuned: bool = False) -> Matrix:
+def _plan(request: Request, workspace: Path, screen: Console, *, tuned: bool = False) -> Matrix:
     """The matrix of a request; where `tuned`, with the settings that were tuned in the workspace."""
     from hcbench.harness import effort
     from hcbench.harness.machine import look
     from hcbench.harness.workspace import Workspace
 
     resolved, registry = request.resolve(Workspace(workspace).tuned if tuned else None, workspace)
-    return effort.plan(resolved, registry, look(), workspace, console.print)
-
-
-def _words(text: str | None) -> tuple[str, ...]:
-    return tuple(word.strip() for word in (text or "").split(",") if word.strip())
-
-
-def _console(*, stderr: bool = False) -> Console:
-    from rich.console import Console
-
-    stream = sys.stderr if stderr else sys.stdout
-    return Console(stderr=stderr, highlight=False, markup=False, width=None if stream.isatty() else _WIDTH)
+    return effort.plan(resolved, registry, look(), workspace, screen.print)
 
 
 def _set_logging(debug: bool) -> None:

@@ -20,7 +20,7 @@ from hcbench.harness.corpora import IMAGES, is_manifest
 from hcbench.harness.registry import load_registry
 from hcbench.harness.settings import Cell
 
-PEOPLE, COCO = "people", "coco"
+PEOPLE = "people"
 
 
 def corpus_view(cell: Cell, cache: Path, workers: int = 1) -> Samples:

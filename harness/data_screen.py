@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,14 @@ from rich.table import Table
 from rich.text import Text
 
 from hcbench.data.card import Report
-from hcbench.data.catalogue import dataset, dataset_card, dataset_modules, direct_corpora, training_split
+from hcbench.data.catalogue import (
+    dataset,
+    dataset_card,
+    dataset_modules,
+    direct_corpora,
+    is_for_training,
+    training_split,
+)
 from hcbench.errors import ConfigError, DataError, did_you_mean
 from hcbench.harness.corpora import PARQUET, is_manifest
 from hcbench.harness.data_roots import found_roots, root_of, rooted_names
@@ -39,12 +46,13 @@ def datasets_table(registry: Registry, workspace: Path) -> Table:
     table = plain_table("data set", "what it is", "used by", "here at", unbroken=("data set",))
     for name in dataset_modules():
         users = [task.name for task in registry.benchmarks.values() if name in task.data]
-        users += ["pre-training" if name in direct_corpora() else "pre-training, prepared"]
+        if is_for_training(name):
+            users += ["pre-training" if name in direct_corpora() else "pre-training, prepared"]
         table.add_row(name, dataset_card(name).title, ", ".join(users), roots.get(name, Text("-", style="dim")))
     return table
 
 
-def explain(console: Console, name: str) -> None:
+def explain(console: Console, registry: Registry, name: str) -> None:
     """Everything that a user must know to get a data set and to lay it out."""
     card = dataset_card(name)
     console.print(Text(card.title, style="bold") + Text(f"  {card.homepage}", style="default"))
@@ -53,17 +61,27 @@ def explain(console: Console, name: str) -> None:
     _paragraph(console, "Expected files", card.tree)
     table = plain_table("split", "official counts")
     for split, counts in card.counts.items():
-        told = [f"{count:,} {what}" + (" (not verified)" if what in card.unverified else "")
-                for what, count in counts.items()]  # fmt: skip
+        doubtful = {what for what in counts if {what, f"{split} {what}"} & card.unverified}
+        told = [f"{count:,} {what}" + (" (not verified)" if what in doubtful else "") for what, count in counts.items()]
         table.add_row(split, ", ".join(told) or "no official number")
     console.print()
     console.print(table)
     for other, relation in card.sister_sets.items():
         console.print(Text(f"Beware, {other}: {relation}."), soft_wrap=True)
-    _paragraph(
-        console, "Then", f"hcbench data verify {card.name} ROOT\nhcbench run --data {card.name}=ROOT ...\n"
-        f"hcbench data prepare {card.name} ROOT --out {card.name}{PARQUET}   and   --corpus {card.name}{PARQUET}"
-    )  # fmt: skip
+    _paragraph(console, "Then", "\n".join(_uses(registry, card.name)))
+
+
+def _uses(registry: Registry, name: str) -> Iterator[str]:
+    """The commands that a data set is for."""
+    yield f"hcbench data verify {name} ROOT"
+    scored = [task.name for task in registry.benchmarks.values() if name in task.data]
+    if scored:
+        only = "" if is_for_training(name) else f" --test-on {name}"
+        yield f"hcbench run --data {name}=ROOT{only} ...   scores {', '.join(scored)} on it"
+    if name in direct_corpora():
+        yield f"hcbench run --data {name}=ROOT --corpus {name} ...   pre-trains on it"
+    elif is_for_training(name):
+        yield f"hcbench data prepare {name} ROOT --out {name}{PARQUET}   and then   --corpus {name}{PARQUET}"
 
 
 def verify(console: Console, name: str, root: Path | None, workspace: Path) -> bool:

@@ -16,7 +16,7 @@ from hcbench.benchmarks.card import FINETUNE, ZERO_SHOT, TaskCard
 from hcbench.benchmarks.recipes import recipe_facts
 from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.budget import parse_budget
-from hcbench.data.catalogue import dataset_modules
+from hcbench.data.catalogue import dataset_modules, is_for_training
 from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
 from hcbench.harness import checks, fingerprint
 from hcbench.harness.backbones import backbone_family
@@ -201,7 +201,8 @@ class _Planner:
                     found.append(_Arena(card, data, ()))
                 elif data in run.data:
                     found.append(_Arena(card, data, data_fingerprints(data, data_root(data, run.data))))
-        return self._across(found) if run.test_on else found
+        arenas = self._across(found) if run.test_on else found
+        return [arena for arena in arenas if _teaches(arena.data)]
 
     def _across(self, arenas: list[_Arena]) -> list[_Arena]:
         """The arenas with what `--test-on` names as the data that are scored; benchmarks that cannot are left out."""
@@ -378,6 +379,11 @@ class _Planner:
     def _recipe(card: TaskCard, protocol: str, config: EvaluateConfig) -> tuple[str, ...]:
         """The hash of what fine-tuning reads beside its settings."""
         return (fingerprint.digest(recipe_facts(card.name, config.recipe)),) if protocol == FINETUNE else ()
+
+
+def _teaches(data: str) -> bool:
+    """Whether a data set has a split to train heads on; one that has none is only scored on (`run.test_on`)."""
+    return data not in dataset_modules() or is_for_training(data)
 
 
 def skip_reason(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: CorpusFacts) -> str:

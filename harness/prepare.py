@@ -24,11 +24,12 @@ from typing import Any
 import numpy as np
 
 from hcbench.data.budget import draw_groups
-from hcbench.data.people import dataset
+from hcbench.data.catalogue import dataset, dataset_modules, direct_corpora, task_splits
+from hcbench.data.people import dataset as people
 from hcbench.data.people.cache import Shard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
 from hcbench.harness.benchmark_data import STYLE
-from hcbench.harness.corpus_view import COCO, PEOPLE, people_spec
+from hcbench.harness.corpus_view import PEOPLE, people_spec
 from hcbench.harness.events import Listener, Note, Prepared, Preparing, ignore
 from hcbench.harness.files import read_json, remove, write_json
 from hcbench.harness.folder import CHECKPOINT
@@ -107,9 +108,11 @@ def _of_cell(cell: Cell) -> Iterator[Piece]:
     pretrain = cell.pretrain
     if cell.corpus.name == PEOPLE:
         groups = draw_groups(cell.seed, REFERENCE_GROUPS, cell.budget_images // GROUP_SIZE, corpus=PEOPLE)
-        yield from _of_shards(dataset.shards(people_spec(cell), groups), f"people/{cell.corpus.layout}")
-    elif cell.corpus.name == COCO:
-        yield _of_coco("person_crops", cell.roots[COCO], "train2017", pretrain.height, pretrain.width)
+        yield from _of_shards(people.shards(people_spec(cell), groups), f"people/{cell.corpus.layout}")
+    elif cell.corpus.name in direct_corpora():
+        name = cell.corpus.name
+        yield _of_files("person_crops", (name, cell.roots[name], dataset(name).CORPUS_SPLIT), pretrain.height,
+                        pretrain.width)  # fmt: skip
 
 
 def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[Piece]:
@@ -120,12 +123,11 @@ def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[
 def _of_data(data: str, root: str, splits: Sequence[str], scale: float, height: int, width: int) -> Iterator[Piece]:
     if data == PEOPLE:
         for split in splits:
-            shards = dataset.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
+            shards = people.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
             yield from _of_shards(shards, f"people/{split}")
-    elif data == COCO:
-        training = ["train2017"] if set(splits) - {"test"} else []
-        for split in (*training, *(["val2017"] if "test" in splits else [])):
-            yield _of_coco("load", root, split, height, width)
+    elif data in dataset_modules():
+        for split in dict.fromkeys(map(task_splits(data).owners, splits)):
+            yield _of_files("load", (data, root, split), height, width)
 
 
 def _of_shards(shards: Sequence[Shard], name: str) -> Iterator[Piece]:
@@ -134,10 +136,11 @@ def _of_shards(shards: Sequence[Shard], name: str) -> Iterator[Piece]:
         yield Piece(name=name, key=shard.key, images=len(shard), task={"kind": PEOPLE, **task})
 
 
-def _of_coco(call: str, root: str, split: str, height: int, width: int) -> Piece:
-    task = {"kind": COCO, "call": call, "root": root, "split": split, "height": height, "width": width}
+def _of_files(call: str, part: tuple[str, str, str], height: int, width: int) -> Piece:
+    data, root, split = part
+    task = {"kind": data, "call": call, "root": root, "split": split, "height": height, "width": width}
     digest = hashlib.sha256(json.dumps(task).encode()).hexdigest()[:20]
-    return Piece(name=f"coco/{split}", key=f"coco-{digest}.done", images=0, task=task)
+    return Piece(name=f"{data}/{split}", key=f"{data}-{digest}.done", images=0, task=task)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +188,10 @@ def _make(task: dict[str, Any], key: str, cache: Path) -> int:
     if task["kind"] == PEOPLE:
         start = time.process_time()
         shard = Shard(PeopleSpec(**task["spec"]), np.asarray(task["groups"], np.int64), task["variants"])
-        images = dataset.prepare(shard, cache)
+        images = people.prepare(shard, cache)
         write_json(cache / f"{key}.cost.json", {"images": images, "seconds": time.process_time() - start})
         return images
-    from hcbench.data import coco
-
-    cut = coco.load if task["call"] == "load" else coco.person_crops
+    cut = getattr(dataset(task["kind"]), task["call"])
     samples = cut(Path(task["root"]), task["split"], height=task["height"], width=task["width"], cache=cache)
     # The decoder has a cache of its own; this only spares the next run the looking. Data that change are decoded anew.
     write_json(cache / key, {"images": len(samples)})

@@ -19,6 +19,7 @@ CARD = TaskCard(
         MetricInfo(name="f1_mean_of_instances", title="F1 (mean of persons)"),
     ),
     needs=frozenset({"images", "attributes"}),
+    data=("people", "pa100k", "peta", "peta-zs", "peta-persons", "rapv1", "rapv2", "rapzs"),
     protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.attributes.task:Attributes",
     implementations={"finetune": "hcbench.benchmarks.attributes.finetune:FineTuneAttributes"},

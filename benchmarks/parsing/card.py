@@ -17,6 +17,7 @@ CARD = TaskCard(
         MetricInfo(name="mean_accuracy_present", title="Mean acc. (present)"),
     ),
     needs=frozenset({"images", "parts"}),
+    data=("people", "lip", "cihp"),
     protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.parsing.task:Parsing",
     implementations={"finetune": "hcbench.benchmarks.parsing.finetune:FineTuneParsing"},

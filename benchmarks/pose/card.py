@@ -21,7 +21,7 @@ CARD = TaskCard(
         MetricInfo(name="PCK05", title="PCK .05"),
     ),
     needs=frozenset({"images", "keypoints", "area", "boxes"}),
-    data=("people", "coco"),
+    data=("people", "coco", "mpii", "aic", "crowdpose", "ochuman"),
     protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.pose.task:Pose",
     implementations={"finetune": "hcbench.benchmarks.pose.finetune:FineTunePose"},

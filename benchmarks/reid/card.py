@@ -17,6 +17,7 @@ CARD = TaskCard(
         MetricInfo(name="mINP", title="mINP"),
     ),
     needs=frozenset({"images", "identity", "camera"}),
+    data=("people", "market1501", "msmt17", "cuhk03-np", "cuhk03-np-labeled", "dukemtmc", "occluded-duke"),
     protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.reid.task:Reid",
     implementations={"finetune": "hcbench.benchmarks.reid.finetune:FineTuneReid"},

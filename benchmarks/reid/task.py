@@ -1,7 +1,8 @@
 """Person ReID without training: cosine distance between frozen features, Market-1501 rules.
 
-Every image with an identity is a query against all images of the split. The query itself is removed by the ordinary
-junk rule, being of its own identity and camera; distractors (identity -1) stay in the gallery and never query.
+Where the data say which images are queries (`Samples.query`), these are ranked against all others, the gallery. Else
+every image with an identity is a query against all images of the split: the query itself is removed by the ordinary
+junk rule, being of its own identity and camera. Distractors (identity -1) stay in the gallery and never query.
 """
 
 from __future__ import annotations
@@ -60,11 +61,11 @@ class Reid(Task):
                 "distance": "cosine, float64",
                 "normalisation": "L2 of each readout part, then of the whole",
                 "reranking": RERANKING if self.config.rerank else "off",
-                "queries": "every image with an identity",
+                "queries": "every image with an identity" if truth.query is None else "as the data say",
                 "n_valid": metrics.n_valid,
                 "n_skipped": metrics.n_skipped,
-                "gallery": len(truth),
-                "distractors": int((identity < 0).sum()),
+                "gallery": len(gallery_rows(truth)),
+                "distractors": int((identity[gallery_rows(truth)] < 0).sum()),
                 "junk": "same identity and camera, the query itself included",
                 "split": truth.name,
                 **self._record,
@@ -88,34 +89,42 @@ def normalised(features: FeatureTable, name: str) -> NDArray[np.float32]:
 
 
 def queries(samples: Samples) -> NDArray[np.int64]:
-    """Positions of the images that query: all with an identity."""
-    return np.flatnonzero(need(samples, "identity") >= 0)
+    """Positions of the images that query: those that the data name, else all; of either, those with an identity."""
+    named = need(samples, "identity") >= 0
+    return np.flatnonzero(named if samples.query is None else named & samples.query)
+
+
+def gallery_rows(samples: Samples) -> NDArray[np.int64]:
+    """Positions of the images that are searched: those that the data do not name as queries, else all."""
+    return np.arange(len(samples)) if samples.query is None else np.flatnonzero(~samples.query)
 
 
 def rank(features: NDArray[np.float32], samples: Samples, *, rerank: bool = False) -> RankMetrics:
-    """Rank all images of a split for each query of it.
+    """Rank the gallery of a split for each of its queries.
 
     Args:
         features: (N, K), unit length.
         samples: The split, with identity and camera.
         rerank: Re-rank; all distances then exist at once.
     """
-    if rerank:
-        return _reranked(features.astype(np.float64), samples)
     identity, camera = need(samples, "identity"), need(samples, "camera")
-    rows, gallery = queries(samples), features.astype(np.float64).T
+    asking, searched = queries(samples), gallery_rows(samples)
+    vectors = features.astype(np.float64)
+    query, gallery = vectors[asking], vectors[searched]
+    if rerank:
+        # Where every image is both, a querying image is among the neighbours twice: as query, and as itself.
+        distance = k_reciprocal(_euclidean(query, gallery), _euclidean(query, query), _euclidean(gallery, gallery))
+        return rank_metrics(distance, identity[asking], identity[searched], camera[asking], camera[searched])
 
     def blocks() -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]]:
-        for begin in range(0, len(rows), BLOCK):
-            block = rows[begin : begin + BLOCK]
-            yield 1.0 - gallery[:, block].T @ gallery, identity[block], camera[block]
+        for begin in range(0, len(asking), BLOCK):
+            rows = slice(begin, begin + BLOCK)
+            yield 1.0 - query[rows] @ gallery.T, identity[asking[rows]], camera[asking[rows]]
 
-    return rank_metrics_blockwise(blocks(), identity, camera)
+    return rank_metrics_blockwise(blocks(), identity[searched], camera[searched])
 
 
-def _reranked(features: NDArray[np.float64], samples: Samples) -> RankMetrics:
-    """As `rank`; every querying image is among the neighbours twice, as query and, being in the gallery, as itself."""
-    identity, camera, rows = need(samples, "identity"), need(samples, "camera"), queries(samples)
-    distance = np.sqrt(np.clip(2.0 - 2.0 * features @ features.T, 0.0, None))
-    found = k_reciprocal(distance[rows], distance[np.ix_(rows, rows)], distance)
-    return rank_metrics(found, identity[rows], identity, camera[rows], camera)
+def _euclidean(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distances of unit vectors, (Q, G)."""
+    distance: NDArray[np.float64] = np.sqrt(np.clip(2.0 - 2.0 * one @ other.T, 0.0, None))
+    return distance

@@ -18,6 +18,7 @@ CARD = TaskCard(
         MetricInfo(name="mINP", title="mINP"),
     ),
     needs=frozenset({"images", "identity", "captions"}),
+    data=("people", "cuhk-pedes", "icfg-pedes", "rstpreid"),
     protocols=("frozen", "finetune", "zero-shot"),
     implementation="hcbench.benchmarks.text_reid.task:TextReid",
     implementations={

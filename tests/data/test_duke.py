@@ -34,7 +34,7 @@ def test_samples_and_notice(root, tmp_path, module, caplog):
     assert trainval.camera.tolist() == [1, 7]
     assert test.identity.tolist() == [5, 5, 7140]
     assert test.camera.tolist() == [1, 0, 3]
-    assert test.slices["query"].tolist() == [True, False, False]
+    assert test.query.tolist() == [True, False, False]
     assert duke_files.NOTICE in caplog.messages
     assert module.WITHDRAWN
     assert module.CARD.terms == duke_files.NOTICE

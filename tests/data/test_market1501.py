@@ -92,9 +92,9 @@ def test_persons_and_cameras(root, tmp_path):
 def test_the_test_split_is_query_and_gallery(root, tmp_path):
     test, query, gallery = (load(root, split, tmp_path) for split in ("test", "query", "gallery"))
     assert test.ids.tolist() == [*query.ids, *gallery.ids]
-    assert test.slices["query"].tolist() == [True] * 3 + [False] * 5
-    assert query.slices["query"].all()
-    assert not gallery.slices["query"].any()
+    assert test.query.tolist() == [True] * 3 + [False] * 5
+    assert query.query.all()
+    assert not gallery.query.any()
     assert test.name == "market1501 test"
 
 
@@ -242,7 +242,7 @@ def test_a_set_like_the_golden_one_scores_as_it_does(tmp_path):
     base = tmp_path / "Market"
     write_images(base, [*TRAIN, *names("query", "q"), *names("bounding_box_test", "g")], size=(2, 4))
     test = market1501.load(base, "test", height=4, width=2, cache=tmp_path / "cache")
-    is_query, row = test.slices["query"], np.array([int(name[-13:-7]) for name in test.ids])
+    is_query, row = test.query, np.array([int(name[-13:-7]) for name in test.ids])
     distance = golden["distmat"][row[is_query]][:, row[~is_query]]
     people, cameras = test.identity, test.camera
     found = rank_metrics(distance, people[is_query], people[~is_query], cameras[is_query], cameras[~is_query])

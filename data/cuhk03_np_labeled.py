@@ -1,0 +1,21 @@
+"""CUHK03 under the new protocol with boxes drawn by hand: the files of `cuhk03_np`, another benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hcbench.data import cuhk03_np
+from hcbench.data.task_splits import TaskSplits
+
+CARD = replace(
+    cuhk03_np.CARD,
+    name="cuhk03-np-labeled",
+    title="CUHK03 (new protocol, boxes drawn by hand)",
+    sister_sets={**cuhk03_np.CARD.sister_sets, "cuhk03-np": "the same persons in boxes of a detector"},
+)
+TASK_SPLITS = TaskSplits(train="labeled/train", val="labeled/val", test="labeled/test")
+CORPUS_SPLIT = "labeled/trainval"
+SPLITS = cuhk03_np.SPLITS
+
+load = cuhk03_np.load
+verify = cuhk03_np.verify

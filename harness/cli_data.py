@@ -1,0 +1,113 @@
+"""The commands `hcbench data ...`: what data sets there are, checks, manifests, pictures."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hcbench.harness.console import FINE, SOME_FAILED, console, words
+from hcbench.harness.options import WORKSPACE, PluginOption, WorkspaceOption, open_registry
+
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: how to get them, checks, manifests, pictures.")
+
+_DATASET = "A data set of `hcbench data list`."
+_ROOT = "Its folder. Default: what HCBENCH_DATA_<NAME> or the workspace's data.yaml says."
+
+
+@data_app.command("list")
+def data_list(workspace: WorkspaceOption = WORKSPACE, plugin: PluginOption = None) -> None:
+    """Corpora and data sets: what there is, what uses it, and where it lies here."""
+    from hcbench.harness import data_screen, screens
+
+    screen, registry = console(), open_registry(plugin)
+    screen.print(screens.corpora_table(registry))
+    screen.print()
+    screen.print(data_screen.datasets_table(registry, workspace))
+    screen.print("\nHow to get one, its terms and its files: hcbench data explain NAME", soft_wrap=True)
+
+
+@data_app.command("explain")
+def data_explain(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_DATASET)], plugin: PluginOption = None
+) -> None:
+    """Terms of a data set, where to ask for it, the files that are expected, official counts."""
+    from hcbench.harness import data_screen
+
+    data_screen.explain(console(), open_registry(plugin), name)
+
+
+@data_app.command("verify")
+def data_verify(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{_DATASET} Or a manifest: FILE.parquet.")],
+    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Compare a copy with the official one: exact, subset or mismatch, and what is missing. Writes nothing.
+
+    Exit code 1 where it is a mismatch.
+    """
+    from hcbench.harness import data_screen
+
+    raise typer.Exit(FINE if data_screen.verify(console(), name, root, workspace) else SOME_FAILED)
+
+
+@data_app.command("prepare")
+def data_prepare(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=_DATASET)],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="FILE.parquet", help="The manifest; a folder gets shards of 50,000 rows.")
+    ],
+    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
+    pack: Annotated[
+        bool,
+        typer.Option("--pack", help="Put the images themselves inside, as network file systems like it. Needed where"
+                     " samples are crops of larger photographs."),
+    ] = False,
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="A,B", help="Splits. Default: the one for training.")
+    ] = None,
+    size: Annotated[str, typer.Option("--size", metavar="HxW", help="Size of packed crops.")] = "256x128",
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:  # fmt: skip
+    """Index a data set once into a manifest, to pre-train on it: hcbench run --corpus FILE.parquet.
+
+    For example:
+
+    hcbench data prepare image-folder /data/my_images --out mine.parquet
+
+    hcbench data prepare coco /data/coco --pack --out coco.parquet
+    """
+    from hcbench.harness.data_screen import Indexing, prepare
+    from hcbench.harness.options import input_size
+
+    prepare(console(), name, root, Indexing(out=out, pack=pack, splits=words(split), size=input_size(size)), workspace)
+
+
+@data_app.command("preview")
+def data_preview(
+    name: Annotated[
+        str, typer.Argument(metavar="[NAME]", help="people, a data set, or a manifest: FILE.parquet.")
+    ] = "people",
+    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the pictures.")] = Path("preview"),
+    split: Annotated[
+        str | None, typer.Option("--split", metavar="NAME", help="Split. Default: the one for training.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", min=1, max=1_000, metavar="N", help="How many images.")] = 40,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:
+    """Draw a contact sheet with boxes and keypoints in the images, ids and captions below them.
+
+    Of people, the embedded corpus: what each layout holds fixed.
+    """
+    if name != "people":
+        from hcbench.harness import data_screen
+
+        data_screen.preview(console(), name, root, out, split=split, count=count, workspace=workspace)
+        return
+    command = [sys.executable, "-P", "-m", "hcbench.harness.preview", str(out)]
+    raise typer.Exit(subprocess.call(command))
