@@ -89,7 +89,8 @@ class Request:
     benchmarks: Annotated[
         str | None,
         typer.Option("--benchmarks", metavar="A,B", rich_help_panel=_WHAT,
-                     help="Tasks to score on; see `hcbench list benchmarks`. Default: all."),
+                     help="Tasks to score on, on all data at hand or on one set alone (reid:market1501). Default: all"
+                     " of `hcbench list benchmarks`."),
     ] = None  # fmt: skip
     protocol: Annotated[
         str | None,

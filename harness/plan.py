@@ -16,9 +16,10 @@ from hcbench.benchmarks.card import FINETUNE, ZERO_SHOT, TaskCard
 from hcbench.benchmarks.recipes import recipe_facts
 from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.budget import parse_budget
-from hcbench.data.catalogue import dataset_modules, is_for_training
+from hcbench.data.catalogue import dataset_modules
 from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
 from hcbench.harness import checks, fingerprint
+from hcbench.harness.arenas import Arena, arenas
 from hcbench.harness.backbones import backbone_family
 from hcbench.harness.config import Resolved
 from hcbench.harness.corpora import (
@@ -26,7 +27,6 @@ from hcbench.harness.corpora import (
     CorpusFacts,
     corpus_facts,
     corpus_names,
-    data_fingerprints,
     data_root,
     is_manifest,
     located,
@@ -82,16 +82,6 @@ def plan_given(resolved: Resolved, registry: Registry, machine: Machine, cells: 
     return planner.given(list(cells))
 
 
-@dataclass(frozen=True, slots=True)
-class _Arena:
-    """A benchmark on the data of its heads and the data that are scored, with hashes of both."""
-
-    card: TaskCard
-    data: str
-    hashes: tuple[str, ...]
-    test_on: str = ""
-
-
 def is_compute_limited(cell: Cell) -> bool:
     """Whether a cell passes fewer than twice over its images, and so must stay out of budget curves."""
     return cell.budget_images > 0 and cell.images_seen < COMPUTE_LIMITED_PASSES * cell.budget_images
@@ -111,7 +101,7 @@ class _Planner:
         methods, controls = self._methods()
         self._check()
         check_knobs(self.resolved.knobs, (*methods, *controls), self.registry)
-        scores = self._benchmarks()
+        scores = arenas(self.resolved.run, self.registry)
         cells: dict[str, Cell] = {}
         for seed in dict.fromkeys(self.resolved.run.seeds):
             for cell in (*self._control_cells(controls, seed), *self._method_cells(methods, seed)):
@@ -123,7 +113,7 @@ class _Planner:
         """See `plan_given`."""
         self._check()
         check_knobs(self.resolved.knobs, (encoder_card(cell, self.registry)[0] for cell in cells), self.registry)
-        scores = self._benchmarks()
+        scores = arenas(self.resolved.run, self.registry)
         cells = [self._finished(cell, self.registry.method(cell.method), ()) for cell in cells]
         return Matrix(
             cells=tuple(cells), evaluations={cell.fingerprint: self._evaluations(cell, scores) for cell in cells}
@@ -187,64 +177,6 @@ class _Planner:
                 raise DataError(f"--data names {name!r}, which nothing here can read.", did_you_mean(name, known))
             if name != IMAGENET:
                 data_root(name, self.resolved.run.data)
-
-    def _benchmarks(self) -> list[_Arena]:
-        """Every benchmark with each data set that it is run on, and the hashes of that data set."""
-        run = self.resolved.run
-        names = run.benchmarks or tuple(self.registry.benchmarks)
-        cards = {card.name: card for card in (self.registry.benchmark(name) for name in names)}
-        found: list[_Arena] = []
-        self._check_protocols(cards.values())
-        for card in cards.values():
-            for data in card.data:
-                if data == PEOPLE:
-                    found.append(_Arena(card, data, ()))
-                elif data in run.data:
-                    found.append(_Arena(card, data, data_fingerprints(data, data_root(data, run.data))))
-        arenas = self._across(found) if run.test_on else found
-        return [arena for arena in arenas if _teaches(arena.data)]
-
-    def _across(self, arenas: list[_Arena]) -> list[_Arena]:
-        """The arenas with what `--test-on` names as the data that are scored; benchmarks that cannot are left out."""
-        run, target = self.resolved.run, self.resolved.run.test_on
-        hashes = {arena.card.name: arena.hashes for arena in arenas if arena.data == target}
-        named = run.benchmarks or tuple(hashes)
-        missing = [name for name in named if self.registry.benchmark(name).name not in hashes]
-        if missing or not hashes:
-            known = dict.fromkeys(arena.data for arena in arenas)
-            who = (
-                f"not scored on such data in this run: {', '.join(missing)}" if missing else "nothing is scored on that"
-            )
-            raise ConfigError(
-                f"--test-on {target}: {who}.",
-                f"Data in use: {', '.join(known)}. Real data need their root (--data {target}=ROOT), and benchmarks "
-                "that know them (hcbench list benchmarks).",
-            )
-        return [
-            arena
-            if arena.data == target
-            else replace(arena, test_on=target, hashes=arena.hashes + hashes[arena.card.name])
-            for arena in arenas
-            if arena.card.name in hashes
-        ]
-
-    def _check_protocols(self, cards: Iterable[TaskCard]) -> None:
-        """Every protocol that was asked for must be some benchmark's, and every benchmark that was named must have one.
-
-        Of benchmarks that nobody named, those without such a protocol are left out.
-        """
-        run, cards = self.resolved.run, list(cards)
-        known = dict.fromkeys(name for card in cards for name in card.protocols)
-        for protocol in run.protocols:
-            if protocol not in known:
-                names = ", ".join(card.name for card in cards)
-                raise ConfigError(f"{names}: no protocol {protocol!r} here.", did_you_mean(protocol, known))
-        for card in cards if run.benchmarks and run.protocols else ():
-            if not set(run.protocols) & set(card.protocols):
-                raise ConfigError(
-                    f"The benchmark {card.name} has no protocol {' or '.join(run.protocols)}.",
-                    f"It has {', '.join(card.protocols)}: add that to --protocol, or leave {card.name} out.",
-                )
 
     def _protocols(self, task: TaskCard, cell: Cell) -> tuple[str, ...]:
         """The protocols under which a cell is scored on a benchmark."""
@@ -346,7 +278,7 @@ class _Planner:
             )
         return budget.label, images
 
-    def _evaluations(self, cell: Cell, scores: list[_Arena]) -> tuple[Evaluation, ...]:
+    def _evaluations(self, cell: Cell, scores: list[Arena]) -> tuple[Evaluation, ...]:
         evaluations: dict[str, Evaluation] = {}
         for arena, config in itertools.product(scores, self.resolved.evaluates):
             card = arena.card
@@ -379,11 +311,6 @@ class _Planner:
     def _recipe(card: TaskCard, protocol: str, config: EvaluateConfig) -> tuple[str, ...]:
         """The hash of what fine-tuning reads beside its settings."""
         return (fingerprint.digest(recipe_facts(card.name, config.recipe)),) if protocol == FINETUNE else ()
-
-
-def _teaches(data: str) -> bool:
-    """Whether a data set has a split to train heads on; one that has none is only scored on (`run.test_on`)."""
-    return data not in dataset_modules() or is_for_training(data)
 
 
 def skip_reason(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: CorpusFacts) -> str:

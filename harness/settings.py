@@ -86,7 +86,7 @@ class RunConfig:
         controls: Whether `random`, `pixels` and `histogram` join the table.
         budgets: Data budgets as written (`1pct`, `5000`).
         seeds: Seeds; each draws a subset, an initialisation and a data order.
-        benchmarks: Benchmarks; empty means all.
+        benchmarks: Benchmarks, on all data at hand or on one set alone (`reid:market1501`); empty means all.
         backbones: Backbones by name.
         protocols: Protocols of the benchmarks; empty means each benchmark's first one, and zero-shot beside it for
             methods with a text tower.
