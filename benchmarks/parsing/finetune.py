@@ -32,7 +32,7 @@ class ParsingLearner(Learner):
         convolution = nn.Conv2d(channels, len(self.classes.names), 1)
         nn.init.normal_(convolution.weight, std=0.01, generator=lesson.generator)
         nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
-        # The frozen task standardises channels; without it a head of 48 steps says background alone.
+        # The frozen task standardises channels once; here they change while the encoder learns.
         self.head = nn.Sequential(nn.BatchNorm2d(channels), convolution)
 
     def loss(self, batch: Batch) -> Tensor:
