@@ -260,6 +260,12 @@ class _Planner:
 
     def _budget(self, text: str, facts: CorpusFacts, card: MethodCard, pretrain: PretrainConfig) -> tuple[str, int]:
         """Canonical label and stored images, in whole groups that fill at least one batch."""
+        if pretrain.images_per_group < card.least_per_group:
+            raise ConfigError(
+                f"pretrain.images_per_group is {pretrain.images_per_group}, but {card.name} learns from images of one "
+                "group that meet in a batch.",
+                f"Use at least {card.least_per_group}.",
+            )
         budget = parse_budget(text)
         images = budget.groups(facts.reference_groups, facts.group_size) * facts.group_size
         batch = pretrain.groups_per_batch * pretrain.images_per_group

@@ -67,6 +67,7 @@ class MethodCard:
         implementation: "module:Class", imported only when a cell runs.
         defaults: Overrides of Config defaults that make a relative out of shared code.
         sampling: "groups" draws whole groups into a batch, "images" draws single images.
+        least_per_group: Images of a group that a batch must hold; 2 where images of a group are each other's positives.
         trains: False for controls, which have no stages.
         backbones: timm families it works on; "any" where the idea allows it.
         licence: Licence of the official code.
@@ -94,6 +95,7 @@ class MethodCard:
     defaults: Mapping[str, object] = field(default_factory=dict)
     optional: frozenset[str] = frozenset()
     sampling: str = "groups"
+    least_per_group: int = 1
     trains: bool = True
     backbones: tuple[str, ...] = ("any",)
     licence: str = ""

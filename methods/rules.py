@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hcbench.errors import ConfigError, did_you_mean
@@ -54,7 +55,37 @@ class Within:
         return f"Use a number {' and '.join(filter(None, (low, high)))}{f' ({self.means})' if self.means else ''}."
 
 
-Rule = OneOf | Within
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One of some names, or a kind with a path or name behind a colon: `rendered:/data/maps`.
+
+    Attributes:
+        names: Names that stand alone.
+        files: Kinds whose file or folder must be there.
+        named: Other kinds; what is behind them is looked for by whoever reads it.
+    """
+
+    names: tuple[str, ...]
+    files: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
+
+    def fits(self, value: Any) -> bool:
+        """Whether a setting may be `value`."""
+        kind, _, where = str(value).partition(":")
+        if kind in self.files and where:
+            return Path(where).expanduser().exists()
+        return value in self.names or bool(kind in self.named and where)
+
+    def hint(self, value: Any) -> str:
+        """What it may be instead."""
+        kind, _, where = str(value).partition(":")
+        if kind in self.files and where:
+            return f"There is nothing at {where}."
+        return did_you_mean(str(value), (*self.names, *(f"{one}:PATH" for one in self.files),
+                                         *(f"{one}:NAME" for one in self.named)))  # fmt: skip
+
+
+Rule = OneOf | Source | Within
 Rules = Mapping[str, Rule]
 """Name of a setting of the method's Config to its rule."""
 

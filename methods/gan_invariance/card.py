@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hcbench.methods.card import Deviation, MethodCard
-from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Rules, Within
+from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Rules, Source, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around, Choice
 
 
@@ -195,6 +195,7 @@ DEVIATIONS = (
 )
 
 RULES: Rules = {
+    "structure": Source(("capsule", "capsule-gray", "none"), files=("rendered", "params"), named=("entrypoint",)),
     "rotations": OneOf(("paper", "released")),
     "slices": OneOf(("stripe", "released")),
     "l3_negatives": OneOf(("f", "released")),

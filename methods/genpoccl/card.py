@@ -130,6 +130,7 @@ CARD = MethodCard(
     config=Config,
     implementation="hcbench.methods.genpoccl.method:GenPoCCL",
     backbones=("vit",),
+    least_per_group=2,
     rules=RULES,
     space={**HAP_SPACE, "gamma_mp": Around(WEIGHT_FACTOR)},
     deviations=(

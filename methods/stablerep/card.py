@@ -125,6 +125,7 @@ CARD = MethodCard(
     text_tower="language",
     licence="Apache-2.0",
     deviations=DEVIATIONS,
+    least_per_group=2,
     rules=RULES,
     space={"text_weight": Around(WEIGHT_FACTOR, when="language")},
 )

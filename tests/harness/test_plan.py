@@ -277,6 +277,8 @@ def test_real_data_adds_evaluations_and_its_content_counts(coco: str) -> None:
         ((), {"budgets": ()}, ConfigError, "list of budgets is empty"),
         ((), {"seeds": (-1,)}, ConfigError, "Seed -1"),
         ((), {"benchmarks": ("poze",)}, ConfigError, "Did you mean 'pose'?"),
+        ((), {"benchmarks": ("pose:cocoo",)}, ConfigError, "Did you mean 'coco'?"),
+        ((), {"benchmarks": ("pose:coco",)}, ConfigError, "nobody said where coco lies"),
         ((), {"backbones": ("vit-mini",)}, ConfigError, "No backbone is called 'vit-mini'"),
         ((), {"protocols": ("finetune",)}, ConfigError, "no protocol 'finetune'"),
         (("evaluate.lambda=0.5",), {}, ConfigError, "It is a knob of solider"),
@@ -390,6 +392,20 @@ def test_heads_of_one_data_set_are_scored_on_another(coco: str) -> None:
     names = {one.data_label: one.fingerprint for one in plain.evaluations[plain.cells[0].fingerprint]}
     assert own.fingerprint == names["coco"]
     assert across.fingerprint not in names.values()
+
+
+def test_a_benchmark_may_be_wanted_on_one_data_set_alone(coco: str) -> None:
+    alone = plan(data={"coco": coco}, benchmarks=("pose:coco", "reid"))
+    assert scored(alone) == [("pose", "coco", "frozen"), ("reid", "people", "frozen")]
+    across = plan(data={"coco": coco}, benchmarks=("pose:people",), test_on="coco")
+    assert scored(across) == [("pose", "people>coco", "frozen")]
+
+
+def test_positives_need_two_images_of_a_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    plan("pretrain.images_per_group=1")
+    monkeypatch.setitem(REGISTRY.methods, "alpha", replace(REGISTRY.methods["alpha"], least_per_group=2))  # type: ignore[index]
+    with pytest.raises(ConfigError, match="images_per_group is 1, but alpha learns from images of one group"):
+        plan("pretrain.images_per_group=1")
 
 
 def test_data_that_nothing_is_scored_on_are_told_of(coco: str) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hcbench.errors import ConfigError
 from hcbench.harness.config import resolve
 from hcbench.harness.registry import load_registry
-from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Within, check_config
+from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Source, Within, check_config
 
 REGISTRY = load_registry(())
 
@@ -60,3 +60,12 @@ def test_rules_are_about_settings(name):
 def test_a_plan_refuses_what_breaks_a_rule(text):
     with pytest.raises(ConfigError, match=r" is .*\."):
         resolve(REGISTRY, sets=[text])
+
+
+def test_a_source_is_a_name_or_something_that_is_there(tmp_path):
+    rule = Source(("capsule", "none"), files=("rendered",), named=("entrypoint",))
+    (tmp_path / "maps").mkdir()
+    assert all(map(rule.fits, ("none", f"rendered:{tmp_path}/maps", "entrypoint:mine")))
+    assert not any(map(rule.fits, ("capsul", "rendered:", f"rendered:{tmp_path}/gone", "entrypoint:", "other:x")))
+    assert "'capsule'" in rule.hint("capsul")
+    assert rule.hint("rendered:/gone") == "There is nothing at /gone."
