@@ -27,12 +27,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hcbench.errors import CacheError, ConfigError
+from hcbench.errors import CacheError, ConfigError, DataError
 from hcbench.harness.files import read_json, remove, replacing, write_json
 
 MANIFEST, SETTINGS, LEDGER = "manifest.parquet", "settings.json", "ledger.json"
 _PER_FOLDER: Final = 1000
-_ROWS_AT_ONCE: Final = 8192
 _MOST_DIFFERENCES: Final = 6
 
 
@@ -119,6 +118,7 @@ def run_job(
     Raises:
         ConfigError: The folder holds something else, or images of other settings.
         CacheError: The folder cannot be written, or another process is at work in it.
+        DataError: Every image was left out.
     """
     _check_folder(folder)
     with _owned(folder):
@@ -220,23 +220,25 @@ def _records(folder: Path, units: int) -> Iterator[dict[str, Any]]:
 
 
 def _write_manifest(folder: Path, units: int) -> None:
-    """Stream the rows of all records into Parquet, in order; the same images give the same bytes."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+    """The rows of all records, in order; the same images give the same bytes.
 
-    from hcbench.data.manifest_schema import COLUMNS, schema
+    Raises:
+        DataError: Every image was left out.
+    """
+    from hcbench.data.manifest_schema import COLUMNS
+    from hcbench.data.manifest_write import ManifestWriter
 
-    empty, columns = dict.fromkeys(COLUMNS), schema()
-    with replacing(folder / MANIFEST) as temporary, pq.ParquetWriter(temporary, columns) as writer:
-        rows: list[dict[str, Any]] = []
+    left_out: Counter[str] = Counter()
+    with ManifestWriter(folder / MANIFEST) as writer:
         for record in _records(folder, units):
-            generator = json.dumps(record["generator"], sort_keys=True)
-            rows += [empty | row | {"generator": generator} for row in record["rows"]]
-            if len(rows) >= _ROWS_AT_ONCE:
-                writer.write_table(pa.Table.from_pylist(rows, schema=columns))
-                rows = []
-        if rows:
-            writer.write_table(pa.Table.from_pylist(rows, schema=columns))
+            left_out.update(record["rejected"])
+            made = {"generator": json.dumps(record["generator"], sort_keys=True)}
+            rows = [row | made for row in record["rows"]]
+            if rows:
+                writer.add({name: [row.get(name) for row in rows] for name in COLUMNS})
+        if not writer.rows:
+            told = ", ".join(f"{count:,} x {reason}" for reason, count in sorted(left_out.items()))
+            raise DataError(f"Every image was left out: {told}.", "Look at the model, or ask for other prompts.")
 
 
 def _ledger(folder: Path, units: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hcbench.data.manifest_schema import schema
-from hcbench.errors import CacheError, ConfigError
+from hcbench.errors import CacheError, ConfigError, DataError
 from hcbench.harness.generation.job import LEDGER, MANIFEST, Made, Picture, image_path, read_rows, run_job
 
 IMAGES = [4, 4, 2]
@@ -36,6 +36,14 @@ class Noise:
             row = {"group_id": place // 2, "variant": place % 2, "seed": place, "captions": ["x"], "joints": [1.0]}
             pictures.append(Picture(row, pixels, "too dark" if place == self.reject else ""))
         return Made(pictures, {"backend": "noise", "batch": IMAGES[unit]})
+
+
+class Black(Noise):
+    """Everything is rejected."""
+
+    def make(self, unit: int) -> Made:
+        made = super().make(unit)
+        return Made([Picture(one.row, one.pixels, "too dark") for one in made.pictures], made.generator)
 
 
 def run(folder: Path, maker: Noise | None = None, settings=SETTINGS, **more):
@@ -158,3 +166,10 @@ def test_two_processes_do_not_share_a_folder(tmp_path):
             return super().make(unit)
 
     assert run(tmp_path, Second()).made == 10
+
+
+def test_a_manifest_of_nothing_is_not_written(tmp_path):
+    with pytest.raises(DataError, match="Every image was left out: 10 x too dark"):
+        run(tmp_path, Black())
+    assert not (tmp_path / MANIFEST).exists()
+    assert run(tmp_path / "whole").ledger["images"] == 10
