@@ -140,7 +140,8 @@ class Task(ABC):
 
     card: ClassVar[TaskCard]
     zero_shot: ClassVar[bool] = False
-    """Whether nothing is fitted: `predict` gets `Inputs.embedded`, and encoders without a text tower are skipped."""
+    """Whether nothing is fitted: `predict` gets the test split alone; where the card says that it needs the encoder's
+    own text tower, with `Inputs.embedded`, and encoders without one are skipped."""
 
     _chosen: Mapping[str, Any] = {}
     """What `Scores.chosen` will say."""

@@ -46,6 +46,8 @@ class TaskCard:
         needs: Fields of `Samples` that the benchmark's data must know.
         data: Data sets that it can be run on; the first is the default.
         protocols: Protocols that it knows; the first is the default.
+        text_tower: Whether its zero-shot protocol compares images with the encoder's own text tower; it is then scored
+            beside the default one wherever a method has such a tower.
         options: Settings of `EvaluateConfig` that only some benchmarks have ("rerank").
         shots: What `evaluate.shots` counts: images per "identity", per "attribute", or each "image".
         trains: Protocols under which something is learned from the training split; the others know no shots.
@@ -67,6 +69,7 @@ class TaskCard:
     data: tuple[str, ...] = ("people",)
     protocols: tuple[str, ...] = ("frozen",)
     implementations: Mapping[str, str] = field(default_factory=dict)
+    text_tower: bool = False
     options: frozenset[str] = frozenset()
     shots: str = "identity"
     trains: frozenset[str] = frozenset({"frozen", "finetune"})

@@ -6,7 +6,7 @@ import copy
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,10 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
     if tables.encoder.oracle:
         return _perfect(task, evaluation, samples[scored])
     if task.zero_shot:
-        if tables.encoder.text is None:
+        if card.text_tower and tables.encoder.text is None:
             return Ended(evaluation=evaluation, status="skipped", reason="the encoder has no text tower")
-        return task.score(task.predict(tables.embedded(evaluation)), samples[scored])
+        inputs = tables.embedded(evaluation) if card.text_tower else tables.plain(evaluation)
+        return task.score(task.predict(inputs), samples[scored])
     if evaluation.test_on and (reason := task.crosses(samples["train"], samples[scored])):
         return Ended(evaluation=evaluation, status="skipped", reason=reason)
     kept = _shots(task, samples["train"])
@@ -112,8 +113,7 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
         Split(features=features["val"], samples=samples["val"]),
     )
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
-    predictions = task.predict(Inputs(features=features[scored], captions=samples[scored].captions))
-    return task.score(predictions, samples[scored])
+    return task.score(task.predict(tables.plain(evaluation)), samples[scored])
 
 
 def _tuned(task: Tuned, evaluation: Evaluation, tables: Tables, kept: Int | None) -> Scores | Ended:
@@ -197,16 +197,23 @@ class Tables:
             self._knobs = dict(evaluation.knobs)
         return {split: self._table(evaluation, split) for split in splits or evaluation.splits}
 
+    def plain(self, evaluation: Evaluation) -> Inputs:
+        """The split that is scored, without its labels."""
+        scored = evaluation.split
+        return Inputs(
+            features=self.features(evaluation, [scored])[scored], captions=self.samples(evaluation)[scored].captions
+        )
+
     def embedded(self, evaluation: Evaluation) -> Inputs:
         """The split that is scored as the encoder's own towers see it."""
-        scored = evaluation.split
-        features, captions = self.features(evaluation, [scored])[scored], self.samples(evaluation)[scored].captions
+        inputs = self.plain(evaluation)
+        features, captions = inputs.features, inputs.captions
         _, projection = self.encoder.towers()
-        self.progress(f"captions {evaluation.data}/{scored}", 0, 0)
+        self.progress(f"captions {evaluation.data}/{evaluation.split}", 0, 0)
         with torch.no_grad():
             image = copy.deepcopy(projection).cpu()(Features(features.pooled, features.grid, dict(features.tokens)))
         text = self.encoder.embed_text([caption for several in captions or () for caption in several])
-        return Inputs(features=features, captions=captions, embedded=Embedded(image=image, text=text))
+        return replace(inputs, embedded=Embedded(image=image, text=text))
 
     def _table(self, evaluation: Evaluation, split: str) -> FeatureTable:
         key = (*self._key(evaluation), split)

@@ -183,7 +183,7 @@ class _Planner:
         if asked := self.resolved.run.protocols:
             return tuple(name for name in dict.fromkeys(asked) if name in task.protocols)
         tower = self.registry.methods[cell.method].has_text_tower(cell.method_config)
-        further = ZERO_SHOT in task.protocols and task.protocols[0] != ZERO_SHOT and tower
+        further = task.text_tower and ZERO_SHOT in task.protocols[1:] and tower
         return (task.protocols[0], ZERO_SHOT) if further else task.protocols[:1]
 
     def _control_cells(self, cards: list[MethodCard], seed: int) -> list[Cell]:

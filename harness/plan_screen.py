@@ -120,7 +120,7 @@ def _special(matrix: Matrix) -> Iterator[str]:
             yield f"{method} is scored at {knob} {listing}: one checkpoint, features anew for each value"
         zero_shot = dict.fromkeys(one.benchmark for one in several if one.protocol == ZERO_SHOT)
         if zero_shot:
-            yield f"{method} is scored zero-shot on {', '.join(zero_shot)}, with its own text tower"
+            yield f"{method} is scored zero-shot on {', '.join(zero_shot)}"
     everything = [one for several in matrix.evaluations.values() for one in several]
     across = dict.fromkeys(f"{one.benchmark} ({one.data_label})" for one in everything if one.test_on)
     if across:

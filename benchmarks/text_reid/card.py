@@ -20,6 +20,7 @@ CARD = TaskCard(
     needs=frozenset({"images", "identity", "captions"}),
     data=("people", "cuhk-pedes", "icfg-pedes", "rstpreid"),
     protocols=("frozen", "finetune", "zero-shot"),
+    text_tower=True,
     implementation="hcbench.benchmarks.text_reid.task:TextReid",
     implementations={
         "finetune": "hcbench.benchmarks.text_reid.finetune:FineTuneTextReid",

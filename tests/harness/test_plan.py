@@ -182,7 +182,7 @@ def test_an_encoder_trained_without_its_knob_is_not_asked_for_it() -> None:
     assert knobs_of(matrix, "solider") == {"pose": [None], "reid": [None]}
 
 
-TEXT = task("text", protocols=("frozen", "zero-shot"))
+TEXT = task("text", protocols=("frozen", "zero-shot"), text_tower=True)
 
 
 def protocols(matrix: Matrix, method: str) -> list[tuple[str, str]]:
@@ -203,6 +203,14 @@ def test_zero_shot_joins_where_there_is_a_text_tower(monkeypatch: pytest.MonkeyP
     assert protocols(alone, "plip") == protocols(alone, "random") == [("text", "zero-shot")]
     with pytest.raises(ConfigError, match="The benchmark reid has no protocol zero-shot"):
         plan(methods=("plip",), protocols=("zero-shot",), benchmarks=("reid", "text"))
+
+
+def test_zero_shot_without_a_text_tower_waits_to_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        REGISTRY.benchmarks, "reid", replace(REGISTRY.benchmarks["reid"], protocols=("frozen", "zero-shot"))
+    )  # type: ignore[index]
+    assert ("reid", "zero-shot") not in protocols(plan(methods=("plip",)), "plip")
+    assert protocols(plan(methods=("plip",), protocols=("zero-shot",)), "random") == [("reid", "zero-shot")]
 
 
 def test_precision_is_resolved() -> None:

@@ -90,13 +90,13 @@ def lip(root: Path) -> Path:
 
 
 def score(
-    benchmark: str, data: str, root: Path, tmp_path: Path, encoder: Encoder | None = None
+    benchmark: str, data: str, root: Path, tmp_path: Path, encoder: Encoder | None = None, protocol: str = "frozen"
 ) -> tuple[dict[str, float], dict[str, object]]:
     """Summary and record of one evaluation."""
     save_encoder(encoder or PixelEncoder(*SIZE), tmp_path / "checkpoint")
     config = asdict(EvaluateConfig(replicates=20, epochs=20.0))
     evaluation = Evaluation(
-        benchmark=benchmark, version="1", data=data, protocol="frozen", config=config, root=str(root),
+        benchmark=benchmark, version="1", data=data, protocol=protocol, config=config, root=str(root),
         fingerprint=f"{benchmark}-{data}",
     )  # fmt: skip
     (ended,) = evaluate(
@@ -115,6 +115,12 @@ def test_market_queries_are_ranked_against_the_gallery(tmp_path: Path) -> None:
     assert summary["mAP"] == pytest.approx((5 + 1 / 2) / 6)
     assert (record["n_valid"], record["gallery"], record["distractors"]) == (6, 13, 1)
     assert record["queries"] == "as the data say"
+
+
+def test_zero_shot_ranks_the_pooled_vector_and_chooses_nothing(tmp_path: Path) -> None:
+    summary, record = score("reid", "market1501", market(tmp_path / "m"), tmp_path, protocol="zero-shot")
+    assert summary["R1"] == pytest.approx(5 / 6)
+    assert record["readout"] == "cls"
 
 
 @pytest.mark.parametrize(

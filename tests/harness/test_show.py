@@ -124,7 +124,7 @@ def test_plans_tell_what_is_not_usual_about_evaluations(tmp_path: Path) -> None:
     resolved = resolve(registry, options, sets=["evaluate.lambda=0,none"])
     text = screen(show_plan, make_plan(resolved, registry, Machine(cuda=False, bf16=False, cores=2)), tmp_path, None, 1)
     assert "solider is scored at lambda 0, 0.2 (reid, text-reid): one checkpoint" in text
-    assert "plip is scored zero-shot on text-reid, with its own text tower" in text
+    assert "plip is scored zero-shot on text-reid" in text
     assert "13 evaluations" in text, "two each, one more zero-shot, solider at two lambdas"
 
 
