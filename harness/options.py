@@ -97,7 +97,8 @@ class Request:
         typer.Option("--protocol", "--protocols", metavar="A,B", rich_help_panel=_WHAT,
                      help="How tasks are scored: frozen (a light head on fixed features), finetune (the whole encoder"
                      " by the recipe evaluate.recipe), zero-shot (nothing is fitted or chosen; text-reid by the"
-                     " encoder's own text tower). Default: frozen, and zero-shot beside it where a method has a text tower."),
+                     " encoder's own text tower). Default: frozen, and text-reid zero-shot beside it where a method"
+                     " has a tower."),
     ] = None  # fmt: skip
     shots: Annotated[
         str | None,
