@@ -156,6 +156,10 @@ class Task(ABC):
         missing = sorted(self.card.needs - samples.known())
         return f"{samples.name} does not know {', '.join(missing)}" if missing else None
 
+    def unscorable(self, samples: Samples) -> str | None:
+        """Why such samples cannot be scored by these settings, though heads may be trained on them, or None."""
+        return None
+
     def crosses(self, source: Samples, target: Samples) -> str | None:
         """Why what was trained on `source` cannot be scored on `target`, another data set; None where it can."""
         return None

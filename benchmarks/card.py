@@ -10,7 +10,7 @@ from hcbench.benchmarks.settings import EvaluateConfig
 
 FROZEN, FINETUNE, ZERO_SHOT = "frozen", "finetune", "zero-shot"
 """A light head on fixed features; the field's recipe; no head at all."""
-OPTIONS = frozenset({"rerank"})
+OPTIONS = frozenset({"rerank", "boxes"})
 """Settings of `EvaluateConfig` that a benchmark must name to have them."""
 
 
@@ -23,6 +23,7 @@ class MetricInfo:
         title: How tables write it.
         higher_is_better: Direction.
         main: Whether the main table and the tests use it.
+        main_on: Data sets on which it is the main one, in the place of those that are elsewhere.
         percent: Whether tables show it times 100.
     """
 
@@ -30,6 +31,7 @@ class MetricInfo:
     title: str
     higher_is_better: bool = True
     main: bool = False
+    main_on: tuple[str, ...] = ()
     percent: bool = True
 
 
@@ -48,7 +50,7 @@ class TaskCard:
         protocols: Protocols that it knows; the first is the default.
         text_tower: Whether its zero-shot protocol compares images with the encoder's own text tower; it is then scored
             beside the default one wherever a method has such a tower.
-        options: Settings of `EvaluateConfig` that only some benchmarks have ("rerank").
+        options: Settings of `EvaluateConfig` that only some benchmarks have ("rerank", "boxes").
         shots: What `evaluate.shots` counts: images per "identity", per "attribute", or each "image".
         trains: Protocols under which something is learned from the training split; the others know no shots.
         resample_unit: What the bootstrap draws ("identity", "image").
@@ -82,6 +84,12 @@ class TaskCard:
     def main_metrics(self) -> tuple[MetricInfo, ...]:
         """The metrics that the main table shows."""
         return tuple(metric for metric in self.metrics if metric.main)
+
+    def on(self, data: str) -> TaskCard:
+        """The card with the main metrics of a data set: those that are not defined on it give way to others."""
+        if not any(data in metric.main_on for metric in self.metrics):
+            return self
+        return replace(self, metrics=tuple(replace(metric, main=data in metric.main_on) for metric in self.metrics))
 
     def effective(self, protocol: str, config: EvaluateConfig) -> EvaluateConfig:
         """The settings with those at their default that change nothing here, so that no number is computed twice."""

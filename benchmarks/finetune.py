@@ -122,7 +122,7 @@ class FineTune(Tuned):
 
     learner: ClassVar[type[Learner]]
     """Makes encoder and head."""
-    criterion: ClassVar[str]
+    criterion: str
     """What chooses on validation; see `judged`."""
 
     _learner: Learner
@@ -193,7 +193,7 @@ class FineTune(Tuned):
                 self._learner = type(self).learner(lesson).to(encoder.device)
                 for look in self._course(self._learner, train, lr, tell):
                     scores = judge.score(self._learner.predict(Pictures.of(val), self.config.batch_size), val)
-                    value = judge.judged(scores)
+                    value = self.judged(scores)
                     trials.append({"readout": "finetune", "lr": lr, "length": look, self.criterion: value})
                     logger.info(
                         "%s: lr %.2g, %.0f %%: val %s %.4f", self.card.name, lr, 100 * look, self.criterion, value

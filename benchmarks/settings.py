@@ -20,6 +20,8 @@ class EvaluateConfig:
             parsing: in all); 0 = all there are. Validation stays whole.
         recipe: How `finetune` trains: short, or field; see `configs/protocols`.
         rerank: Whether reid re-ranks by k-reciprocal neighbours (k1 20, k2 6, lambda .3).
+        boxes: By which boxes pose cuts out the persons that are scored: "gt", the annotators', or "detected". Heads are
+            trained and chosen on the annotators'.
     """
 
     scale: float = 1.0
@@ -31,3 +33,4 @@ class EvaluateConfig:
     shots: int = 0
     recipe: str = "short"
     rerank: bool = False
+    boxes: str = "gt"

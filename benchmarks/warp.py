@@ -13,7 +13,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hcbench.benchmarks.recipes import Recipe
-from hcbench.data.samples import COCO_FLIP
 
 OUTSIDE = 255
 """What a mask holds where the image does not reach."""
@@ -74,16 +73,19 @@ class Warp:
         moved: Tensor = F.grid_sample((named + 1).float()[:, None], grid, mode="nearest", align_corners=False)[:, 0]
         return torch.where(moved == 0, OUTSIDE, moved - 1).to(torch.uint8)
 
-    def keypoints(self, keypoints: Tensor) -> Tensor:
-        """Warped joints (B, J, 3); those that leave the image get v = 0, left and right change names in a flip."""
+    def keypoints(self, keypoints: Tensor, mirrored: tuple[int, ...]) -> Tensor:
+        """Warped joints (B, J, 3); those that leave the image get v = 0.
+
+        Args:
+            keypoints: x, y and visibility.
+            mirrored: What each joint becomes under a flip (`Skeleton.flip`).
+        """
         height, width = self.size
         moved = (keypoints[..., :2] - self._centre()) @ self.turn.transpose(1, 2) + self._centre() + self.move[:, None]
         x, y = moved.unbind(-1)
         inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
         out = torch.cat([moved, (keypoints[..., 2] * inside)[..., None]], dim=2)
-        if keypoints.shape[1] != len(COCO_FLIP):
-            return out
-        return torch.where(self.flipped[:, None, None], out[:, list(COCO_FLIP)], out)
+        return torch.where(self.flipped[:, None, None], out[:, list(mirrored)], out)
 
     def _centre(self) -> Tensor:
         height, width = self.size

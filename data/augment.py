@@ -16,6 +16,7 @@ pixels but for that clamp. Shapes: B images, H x W source, h x w output.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import torch
@@ -35,7 +36,7 @@ _RADIUS = {"bilinear": 1, "bicubic": 2}
 
 @dataclass(frozen=True, slots=True)
 class Augmented:
-    """Augmented images, float32 (B, 3, h, w), normalised; keypoints (B, 17, 3) in their pixels, or None."""
+    """Augmented images, float32 (B, 3, h, w), normalised; keypoints (B, K, 3) in their pixels, or None."""
 
     images: Tensor
     keypoints: Tensor | None = None
@@ -62,6 +63,7 @@ def augment(
     size: tuple[int, int] | None = None,
     keypoints: Tensor | None = None,
     flip_groups: Tensor | None = None,
+    mirrored: Sequence[int] = COCO_FLIP,
 ) -> Augmented:
     """Augment and normalise a batch; every image has parameters of its own.
 
@@ -70,9 +72,13 @@ def augment(
         settings: What to do.
         generator: A CPU generator; the only source of randomness, whatever the device of the images.
         size: Output height and width; None keeps the source's.
-        keypoints: float (B, K, 3) in source pixels (centres at integers); K = 17 in COCO order. They follow
-            crop and flip (left and right change names); those that leave the image get v = 0.
+        keypoints: float (B, K, 3) in source pixels (centres at integers). They follow crop and flip (left and right
+            change names); those that leave the image get v = 0.
         flip_groups: int64 (B,); images with equal numbers share one draw of the flip.
+        mirrored: The mirrored joint of each of the K (`Skeleton.flip`).
+
+    Raises:
+        ConfigError: There are more or fewer joints than names.
     """
     source = (images.shape[2], images.shape[3])
     drawn = _draw(len(images), source, size or source, settings, generator, flip_groups)
@@ -82,7 +88,9 @@ def augment(
     for start in range(0, len(images), piece):
         chosen = slice(start, start + piece)
         _render(images[chosen], drawn.pick(chosen), settings.interpolation, out[chosen])
-    moved = None if keypoints is None else _move_keypoints(keypoints, drawn.boxes, drawn.flips, size or source)
+    moved = (
+        None if keypoints is None else _move_keypoints(keypoints, drawn.boxes, drawn.flips, size or source, mirrored)
+    )
     return Augmented(out, moved)
 
 
@@ -344,8 +352,15 @@ def _erase(out: Tensor, rectangles: Tensor) -> None:
             image[:, top : top + height, left : left + width] = 0
 
 
-def _move_keypoints(keypoints: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int]) -> Tensor:
+def _move_keypoints(
+    keypoints: Tensor, boxes: Tensor, flips: Tensor, size: tuple[int, int], mirrored: Sequence[int]
+) -> Tensor:
     """Map keypoints (B, K, 3) into the augmented images."""
+    if keypoints.shape[1] != len(mirrored):
+        raise ConfigError(
+            f"The images have {keypoints.shape[1]} joints each, and mirror images of {len(mirrored)} are known.",
+            "Pass `mirrored`, the flip of the joints' skeleton.",
+        )
     height, width = size
     top, left, box_h, box_w = boxes.to(keypoints).unbind(dim=1)
     x = (keypoints[..., 0] + 0.5 - left[:, None]) * (width / box_w)[:, None] - 0.5
@@ -354,9 +369,7 @@ def _move_keypoints(keypoints: Tensor, boxes: Tensor, flips: Tensor, size: tuple
     x = torch.where(flipped, width - 1 - x, x)
     inside = (x >= -0.5) & (x < width - 0.5) & (y >= -0.5) & (y < height - 0.5)
     moved = torch.stack([x, y, torch.where(inside, keypoints[..., 2], torch.zeros_like(x))], dim=2)
-    if keypoints.shape[1] != len(COCO_FLIP):
-        return moved
-    return torch.where(flipped[:, :, None], moved[:, list(COCO_FLIP)], moved)
+    return torch.where(flipped[:, :, None], moved[:, list(mirrored)], moved)
 
 
 def _normalisation(device: torch.device) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.coco_detections import detection_file, read_detections
+from hcbench.data.coco_detections import detection_file, detection_path, read_detections
 from hcbench.data.coco_files import SPLITS, TREE, find_layout, read_captions, read_truth
 from hcbench.data.coco_persons import (
     Keep,
@@ -168,12 +168,14 @@ def corpus_size(root: Path, height: int, width: int) -> int:
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
-    """The json files that decide what `load` gives, of every split that is there, sorted.
+    """The json files that decide what `load` and `load_detected` give, of every split that is there, sorted.
 
     Raises:
         DataError: The root is no folder, or holds neither split.
     """
-    return annotation_files_of(_OWN, root)
+    files = annotation_files_of(_OWN, root)
+    found = {path for split in SPLITS if (path := detection_path(files[0].parent.parent, split)).is_file()}
+    return tuple(sorted({*files, *found}))
 
 
 def verify(root: Path) -> Report:

@@ -37,13 +37,18 @@ class Detections:
     rows: NDArray[np.int64]
 
 
+def detection_path(base: Path, split: str) -> Path:
+    """Where HRNet and mmpose keep the boxes of a split, below COCO's folder."""
+    return base / "person_detection_results" / f"COCO_{split}_detections_AP_H_56_person.json"
+
+
 def detection_file(base: Path, split: str) -> Path:
-    """Where HRNet and mmpose keep the boxes of a split, below COCO's folder.
+    """The boxes of a split.
 
     Raises:
         DataError: There is no such file.
     """
-    path = base / "person_detection_results" / f"COCO_{split}_detections_AP_H_56_person.json"
+    path = detection_path(base, split)
     if not path.is_file():
         raise DataError(
             f"{path} is missing.",

@@ -11,6 +11,7 @@ import numpy as np
 from hcbench.data.budget import name_seed
 from hcbench.data.catalogue import dataset, dataset_modules, task_splits
 from hcbench.data.people.dataset import benchmark_split
+from hcbench.data.person_boxes import GROUND_TRUTH, loader
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import NAMES, task_samples
 from hcbench.errors import DataError, did_you_mean
@@ -23,8 +24,9 @@ _MILLION = 1_000_000
 
 
 def benchmark_splits(
-    data: str, root: str, *, height: int, width: int, scale: float, cache: Path, splits: Sequence[str] = NAMES
-) -> dict[str, Samples]:
+    data: str, root: str, *, height: int, width: int, scale: float, cache: Path, splits: Sequence[str] = NAMES,
+    boxes: str = GROUND_TRUTH,
+) -> dict[str, Samples]:  # fmt: skip
     """Samples by split.
 
     Args:
@@ -36,6 +38,7 @@ def benchmark_splits(
             persons where they are told apart, else images: a real test split is never cut.
         cache: Folder of rendered and decoded pixels.
         splits: What is wanted. No other split is read, rendered or handed out (a plugin's data are cut afterwards).
+        boxes: Which boxes persons of the test split are cut out by, one of `data.person_boxes.BOXES`.
 
     Raises:
         DataError: Nothing here can read such data.
@@ -46,9 +49,13 @@ def benchmark_splits(
             for split in splits
         }
     if data in dataset_modules():
-        load = functools.cache(dataset(data).load)  # train and val are often two parts of one
-        make = functools.partial(task_samples, load, task_splits(data), Path(root))
-        found = {split: make(split, height=height, width=width, cache=cache) for split in splits}
+        module, parts = dataset(data), task_splits(data)
+        calls = {split: loader(module, split, boxes) for split in splits}
+        loads = {call: functools.cache(call) for call in calls.values()}  # train and val are often parts of one split
+        found = {
+            split: task_samples(loads[call], parts, Path(root), split, height=height, width=width, cache=cache)
+            for split, call in calls.items()
+        }
         return {split: samples if split == "test" else scaled(samples, scale) for split, samples in found.items()}
     further = load_registry().data
     if data in further:

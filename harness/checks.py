@@ -7,6 +7,7 @@ from typing import Any
 
 from hcbench.benchmarks.recipes import RECIPES
 from hcbench.benchmarks.settings import EvaluateConfig
+from hcbench.data.person_boxes import BOXES
 from hcbench.errors import ConfigError, did_you_mean
 from hcbench.harness.backbones import readouts
 from hcbench.harness.corpora import LAYOUTS
@@ -62,6 +63,7 @@ def check_evaluate(config: EvaluateConfig) -> None:
     _check("evaluate", config, _EVALUATE)
     check_choice("evaluate.readout", config.readout, ("auto", *readouts()))
     check_choice("evaluate.recipe", config.recipe, RECIPES)
+    check_choice("evaluate.boxes", config.boxes, BOXES)
 
 
 def check_knob(key: str, value: float | None) -> None:

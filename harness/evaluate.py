@@ -93,6 +93,8 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
         if reason := task.skip(split):
             return Ended(evaluation=evaluation, status="skipped", reason=reason)
     scored = evaluation.split
+    if reason := task.unscorable(samples[scored]):
+        return Ended(evaluation=evaluation, status="skipped", reason=reason)
     if tables.encoder.oracle:
         return _perfect(task, evaluation, samples[scored])
     if task.zero_shot:
@@ -177,14 +179,15 @@ class Tables:
         key = self._key(evaluation)
         if key not in self._samples:
             height, width = self.encoder.input_size
-            scale = evaluate_config(evaluation).scale
+            config = evaluate_config(evaluation)
             self._samples[key] = {
                 split: samples
                 for data, root, splits in evaluation.sources
                 for split, samples in benchmark_splits(
-                    data, root, height=height, width=width, scale=scale, cache=self.cache, splits=splits
+                    data, root, height=height, width=width, scale=config.scale, cache=self.cache, splits=splits,
+                    boxes=config.boxes,
                 ).items()
-            }
+            }  # fmt: skip
         return self._samples[key]
 
     def features(self, evaluation: Evaluation, splits: Sequence[str] | None = None) -> dict[str, FeatureTable]:
@@ -216,7 +219,7 @@ class Tables:
         return replace(inputs, embedded=Embedded(image=image, text=text))
 
     def _table(self, evaluation: Evaluation, split: str) -> FeatureTable:
-        key = (*self._key(evaluation), split)
+        key = self._key(evaluation, split)
         if key not in self._features:
             images = Counted(
                 self.samples(evaluation)[split].images, f"features {evaluation.data}/{split}", self.progress
@@ -227,8 +230,10 @@ class Tables:
         return self._features[key]
 
     @staticmethod
-    def _key(evaluation: Evaluation) -> tuple[Any, ...]:
-        return (evaluation.sources, evaluation.config.get("scale"))
+    def _key(evaluation: Evaluation, split: str = "") -> tuple[Any, ...]:
+        """What decides the samples of a split, or of all; only those that are scored have a choice of boxes."""
+        boxes = evaluation.config.get("boxes") if split in ("", evaluation.split) else None
+        return (evaluation.sources, evaluation.config.get("scale"), boxes, split)
 
 
 class Counted:

@@ -44,6 +44,11 @@ def method_facts(registry: Registry, name: str) -> dict[str, str]:
 
 
 def benchmark_facts(registry: Registry, name: str) -> dict[str, Any]:
-    """Title and metrics of a benchmark."""
+    """Title and metrics of a benchmark, and these again for every data set on which others are the main ones."""
     card = registry.benchmark(name)
-    return {"title": card.title, "metrics": [asdict(metric) for metric in card.metrics]}
+    special = {data for metric in card.metrics for data in metric.main_on}
+    return {
+        "title": card.title,
+        "metrics": [asdict(metric) for metric in card.metrics],
+        "metrics_on": {data: [asdict(metric) for metric in card.on(data).metrics] for data in sorted(special)},
+    }

@@ -145,6 +145,7 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
     done = status["status"] == "done"
     chosen = read_json(source / RECORD)["chosen"] if done else {}
     facts = job.facts.get("benchmarks", {}).get(evaluation.benchmark, {})
+    metrics = facts.get("metrics_on", {}).get(evaluation.scored_data, facts.get("metrics", []))
     return Record(
         kind=EVALUATION,
         fingerprint=evaluation.fingerprint,
@@ -165,7 +166,7 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
             "config": json.dumps(evaluation.settings, sort_keys=True),
             "readout": str(chosen.get("readout", "")),
             "benchmark_title": str(facts.get("title", evaluation.benchmark)),
-            "metrics": json.dumps(facts.get("metrics", [])),
+            "metrics": json.dumps(metrics),
             "seconds": str(status.get("seconds", "")),
         },
         artifacts=[source / name for name in EVALUATION_FILES if (source / name).is_file()],

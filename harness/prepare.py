@@ -28,6 +28,7 @@ from hcbench.data.catalogue import dataset, dataset_modules, direct_corpora, tas
 from hcbench.data.people import dataset as people
 from hcbench.data.people.cache import Shard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
+from hcbench.data.person_boxes import loader
 from hcbench.harness.benchmark_data import STYLE
 from hcbench.harness.corpus_view import PEOPLE, people_spec
 from hcbench.harness.events import Listener, Note, Prepared, Preparing, ignore
@@ -116,18 +117,16 @@ def _of_cell(cell: Cell) -> Iterator[Piece]:
 
 
 def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[Piece]:
+    scale, boxes = float(evaluation.config["scale"]), str(evaluation.config["boxes"])
     for data, root, splits in evaluation.sources:
-        yield from _of_data(data, root, splits, float(evaluation.config["scale"]), height, width)
-
-
-def _of_data(data: str, root: str, splits: Sequence[str], scale: float, height: int, width: int) -> Iterator[Piece]:
-    if data == PEOPLE:
-        for split in splits:
-            shards = people.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
-            yield from _of_shards(shards, f"people/{split}")
-    elif data in dataset_modules():
-        for split in dict.fromkeys(map(task_splits(data).owners, splits)):
-            yield _of_files("load", (data, root, split), height, width)
+        if data == PEOPLE:
+            for split in splits:
+                shards = people.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
+                yield from _of_shards(shards, f"people/{split}")
+        elif data in dataset_modules():
+            module, owners = dataset(data), task_splits(data).owners
+            calls = dict.fromkeys((loader(module, split, boxes).__name__, owners(split)) for split in splits)
+            yield from (_of_files(call, (data, root, split), height, width) for call, split in calls)
 
 
 def _of_shards(shards: Sequence[Shard], name: str) -> Iterator[Piece]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from hcbench.benchmarks.card import FINETUNE, FROZEN
 from hcbench.benchmarks.recipes import RECIPES
+from hcbench.data.person_boxes import DETECTED
 
 ACROSS: Final = ">"
 """Between the data set that heads are trained on and the one that they are scored on."""
@@ -225,7 +226,14 @@ class Evaluation:
             words.append(f"{shots}-shot")
         if self.config.get("rerank"):
             words.append("re-ranked")
+        if self.config.get("boxes") == DETECTED:
+            words.append("detected boxes")
         return ", ".join(words)
+
+    @property
+    def scored_data(self) -> str:
+        """The data set that is scored."""
+        return self.test_on or self.data
 
     @property
     def data_label(self) -> str:

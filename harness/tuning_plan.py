@@ -229,7 +229,8 @@ def _assemble(
         matrix=Matrix(cells=ordered, evaluations=matrix.evaluations),
         metrics={
             scored_as(one, registry): {
-                metric.name: metric.higher_is_better for metric in registry.benchmark(one.benchmark).main_metrics
+                metric.name: metric.higher_is_better
+                for metric in registry.benchmark(one.benchmark).on(one.scored_data).main_metrics
             }
             for one in matrix.evaluations[reference.fingerprint]
         },

@@ -215,7 +215,15 @@ def _metrics(scores: Mapping[str, Sequence[Record]]) -> tuple[Metric, ...]:
                 percent=bool(record["percent"]) if record["metric"] else True,
             ),
         )
-    return tuple(sorted(found.values(), key=lambda metric: (metric.arena, not metric.main)))
+    defined = {(*_arena(record), record["metric"]) for record in records if _finite(record["value"])}
+    scored = {key[:-1] for key in defined}
+    # What a data set does not define (PCKh without heads) is no column beside what it does.
+    shown = (m for key, m in found.items() if m.main or key in defined or m.arena not in scored)
+    return tuple(sorted(shown, key=lambda metric: (metric.arena, not metric.main)))
+
+
+def _finite(value: Any) -> bool:
+    return value is not None and bool(np.isfinite(float(value)))
 
 
 Members = list[tuple[Record, list[Record]]]

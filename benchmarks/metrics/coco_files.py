@@ -13,6 +13,7 @@ from hcbench.errors import TaskError
 
 PERSON = 1
 JOINTS = 17
+"""Of COCO, where nothing else is said."""
 
 
 def coco_ground_truth(
@@ -22,7 +23,7 @@ def coco_ground_truth(
 
     Args:
         image_ids: (N,) integer image of each person; an image may occur several times.
-        keypoints: (N, 17, 3) x, y in 0-based pixels and visibility 0, 1 or 2.
+        keypoints: (N, K, 3) x, y in 0-based pixels and visibility 0, 1 or 2; COCO has K = 17.
         boxes: (N, 4) x1, y1, x2, y2.
         areas: (N,) person areas in pixels; the box area when left out.
 
@@ -33,7 +34,7 @@ def coco_ground_truth(
     >>> truth["annotations"][0]["id"], truth["annotations"][0]["num_keypoints"], truth["images"]
     (1, 17, [{'id': 7}])
     """
-    points = coordinates(keypoints, "keypoints", (None, JOINTS, 3))
+    points = coordinates(keypoints, "keypoints", (None, None, 3))
     images = label_vector(image_ids, "image_ids", len(points)).tolist()
     corners = coordinates(boxes, "boxes", (len(points), 4))
     sides = corners[:, 2:] - corners[:, :2]
@@ -67,19 +68,19 @@ def coco_results(
 
     Args:
         image_ids: (N,) integer image of each person.
-        keypoints: (N, 17, 2) x, y in 0-based pixels. NaN marks a joint that could not be read; a result list cannot
+        keypoints: (N, K, 2) x, y in 0-based pixels. NaN marks a joint that could not be read; a result list cannot
             say so, and the joint goes to (0, 0) with score 0.
         scores: (N,) score of each person.
-        joint_scores: (N, 17) scores of the joints; 1 when left out. They do not enter the metric.
+        joint_scores: (N, K) scores of the joints; 1 when left out. They do not enter the metric.
 
     Raises:
         TaskError: Shapes differ.
     """
-    points = coordinates(keypoints, "keypoints", (None, JOINTS, 2))
+    points = coordinates(keypoints, "keypoints", (None, None, 2))
     images = label_vector(image_ids, "image_ids", len(points)).tolist()
     persons = coordinates(scores, "scores", (len(points),))
     given = np.ones(points.shape[:2]) if joint_scores is None else to_numpy(joint_scores)
-    joints = coordinates(given, "joint_scores", (len(points), JOINTS))
+    joints = coordinates(given, "joint_scores", points.shape[:2])
     known = np.isfinite(points).all(axis=2, keepdims=True)
     triples = np.where(known, np.concatenate([points, joints[..., None]], axis=2), 0.0)
     return [
@@ -88,8 +89,8 @@ def coco_results(
     ]
 
 
-def checked_ground_truth(truth: dict[str, Any]) -> dict[str, Any]:
-    """Copy a ground truth, annotations numbered from 1 in file order, missing definitions filled in.
+def checked_ground_truth(truth: dict[str, Any], joints: int = JOINTS) -> dict[str, Any]:
+    """Copy a ground truth of so many joints, annotations numbered from 1 in file order, missing definitions filled in.
 
     Raises:
         TaskError: A part or field is missing, ids repeat, or there is more than one category.
@@ -102,7 +103,7 @@ def checked_ground_truth(truth: dict[str, Any]) -> dict[str, Any]:
         absent = {"image_id", "category_id", "keypoints", "area", "bbox"} - annotation.keys()
         if absent:
             raise TaskError(f"COCO annotation number {number} lacks {', '.join(sorted(absent))}.")
-        _check_joints(annotation, f"COCO annotation number {number}")
+        _check_joints(annotation, f"COCO annotation number {number}", joints)
         if not np.isfinite([*annotation["keypoints"], *annotation["bbox"], annotation["area"]]).all():
             raise TaskError(f"COCO annotation number {number} holds a coordinate or area that is not finite.")
         visible = sum(1 for v in annotation["keypoints"][2::3] if v > 0)
@@ -132,7 +133,9 @@ def checked_ground_truth(truth: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def checked_results(detections: Sequence[dict[str, Any]], truth: dict[str, Any]) -> dict[str, Any]:
+def checked_results(
+    detections: Sequence[dict[str, Any]], truth: dict[str, Any], joints: int = JOINTS
+) -> dict[str, Any]:
     """Copy a result list as a COCO file, with the area that keypoint evaluation uses: that of the joints' extent.
 
     Raises:
@@ -143,20 +146,20 @@ def checked_results(detections: Sequence[dict[str, Any]], truth: dict[str, Any])
         absent = {"image_id", "category_id", "keypoints", "score"} - detection.keys()
         if absent:
             raise TaskError(f"Result number {number} lacks {', '.join(sorted(absent))}.")
-        joints = detection["keypoints"]
-        _check_joints(detection, f"Result number {number}")
-        if not np.isfinite([*joints, detection["score"]]).all():
+        points = detection["keypoints"]
+        _check_joints(detection, f"Result number {number}", joints)
+        if not np.isfinite([*points, detection["score"]]).all():
             raise TaskError(
                 f"Result number {number} holds a coordinate or score that is not finite.",
                 "coco_results() writes joints that could not be read in the way that COCO expects.",
             )
-        left, right, top, bottom = min(joints[0::3]), max(joints[0::3]), min(joints[1::3]), max(joints[1::3])
+        left, right, top, bottom = min(points[0::3]), max(points[0::3]), min(points[1::3]), max(points[1::3])
         annotations.append(
             {
                 "id": number,
                 "image_id": detection["image_id"],
                 "category_id": detection["category_id"],
-                "keypoints": joints,
+                "keypoints": points,
                 "score": detection["score"],
                 "area": (right - left) * (bottom - top),
                 "bbox": [left, top, right - left, bottom - top],
@@ -170,9 +173,9 @@ def checked_results(detections: Sequence[dict[str, Any]], truth: dict[str, Any])
     return {"images": truth["images"], "annotations": annotations, "categories": truth["categories"]}
 
 
-def _check_joints(record: dict[str, Any], name: str) -> None:
-    if len(record["keypoints"]) != 3 * JOINTS:
-        raise TaskError(f"{name} has {len(record['keypoints'])} keypoint numbers, expected 3 x {JOINTS}.")
+def _check_joints(record: dict[str, Any], name: str, joints: int) -> None:
+    if len(record["keypoints"]) != 3 * joints:
+        raise TaskError(f"{name} has {len(record['keypoints'])} keypoint numbers, expected 3 x {joints}.")
 
 
 def _check_members(found: set[Any], known: set[Any], what: str, ids: str) -> None:

@@ -6,6 +6,7 @@ from hcbench.benchmarks.metrics.boxes import box_affine, box_center_size, invert
 from hcbench.benchmarks.metrics.coco_files import coco_ground_truth, coco_results
 from hcbench.benchmarks.metrics.heatmaps import decode_heatmaps, encode_heatmaps, heatmap_to_image
 from hcbench.benchmarks.metrics.oks import OksMetrics, coco_oks
+from hcbench.benchmarks.metrics.oks_nms import oks_nms
 from hcbench.benchmarks.metrics.pck import PckhMetrics, PckMetrics, pck, pckh
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "encode_heatmaps",
     "heatmap_to_image",
     "invert_affine",
+    "oks_nms",
     "pck",
     "pckh",
 ]

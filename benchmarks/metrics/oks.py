@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hcbench.benchmarks.metrics.arrays import AnyArray, BoolArray, FloatArray, IntArray
+from hcbench.benchmarks.metrics.arrays import AnyArray, BoolArray, FloatArray, IntArray, coordinates
 from hcbench.benchmarks.metrics.bootstrap import check_weights
-from hcbench.benchmarks.metrics.coco_files import checked_ground_truth, checked_results
+from hcbench.benchmarks.metrics.coco_files import JOINTS, checked_ground_truth, checked_results
 from hcbench.errors import TaskError
 
 THRESHOLDS = np.linspace(0.5, 0.95, 10)
@@ -140,14 +140,18 @@ class OksMetrics:
 
 
 def coco_oks(
-    ground_truth: dict[str, Any] | str | Path, detections: Sequence[dict[str, Any]] | str | Path
+    ground_truth: dict[str, Any] | str | Path,
+    detections: Sequence[dict[str, Any]] | str | Path,
+    *,
+    sigmas: Sequence[float] | None = None,
 ) -> OksMetrics:
     """Evaluate COCO keypoint results with pycocotools.
 
     Args:
-        ground_truth: A COCO keypoint file (17 joints, one category) or its path.
+        ground_truth: A COCO keypoint file (K joints, one category) or its path.
         detections: A COCO result list (image_id, category_id, keypoints, score) or its path; may be empty. A `bbox`
             in it is not used.
+        sigmas: Width of each of the K joints; COCO's 17 when left out.
 
     Raises:
         TaskError: A file is unreadable, a field is missing, an image id is unknown, a value is not finite.
@@ -160,8 +164,10 @@ def coco_oks(
     (1.0, nan)
     """
     source = _load(ground_truth, dict, "ground truth")
-    truth = checked_ground_truth(source)
-    evaluation = _evaluate(truth, checked_results(_load(detections, list, "results"), truth))
+    widths = None if sigmas is None else coordinates(sigmas, "sigmas", (None,))
+    joints = JOINTS if widths is None else len(widths)
+    truth = checked_ground_truth(source, joints)
+    evaluation = _evaluate(truth, checked_results(_load(detections, list, "results"), truth, joints), widths)
     precision, recall = (np.where(v < 0, np.nan, v) for v in (evaluation.eval["precision"], evaluation.eval["recall"]))
     ap, ap50, ap75, ap_m, ap_l, ar, ar50, ar75, ar_m, ar_l = np.where(
         evaluation.stats < 0, np.nan, evaluation.stats
@@ -204,7 +210,7 @@ def _load(value: Any, kind: type, name: str) -> Any:
     return content
 
 
-def _evaluate(truth: dict[str, Any], results: dict[str, Any]) -> Any:
+def _evaluate(truth: dict[str, Any], results: dict[str, Any], sigmas: FloatArray | None) -> Any:
     from pycocotools.coco import COCO  # compiled and only needed here
     from pycocotools.cocoeval import COCOeval
 
@@ -216,6 +222,8 @@ def _evaluate(truth: dict[str, Any], results: dict[str, Any]) -> Any:
             file.createIndex()
             files.append(file)
         evaluation = COCOeval(*files, "keypoints")
+        if sigmas is not None:
+            evaluation.params.kpt_oks_sigmas = sigmas
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()

@@ -1,7 +1,8 @@
-"""Pose on frozen features: a heat-map head on the token grid, scored by OKS (pycocotools) and PCK.
+"""Pose on frozen features: a heat-map head on the token grid, scored by OKS (pycocotools), PCKh and PCK.
 
-Boxes are ground truth, the detection score is the mean of the heat-map maxima. Of images cut out of larger ones the
-predictions are mapped back and scored in the original image, against the official file where the data has one.
+Boxes are ground truth, and the score of a person is the mean of the heat-map maxima; `evaluate.boxes=detected` scores a
+detector's boxes, whose scores are factors. Of images cut out of larger ones the predictions are mapped back and scored
+in the original image, against the official file where the data has one.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from torch import Tensor
 from hcbench.benchmarks.base import FeatureTable, Inputs, Scores, Split, Task
 from hcbench.benchmarks.heads import Standardiser, cosine_factor, head_generator, minibatches, one_thread, steps_for
 from hcbench.benchmarks.metrics.bootstrap import resample_weights
-from hcbench.benchmarks.metrics.keypoints import OksMetrics, PckMetrics, coco_oks, coco_results, decode_heatmaps, pck
+from hcbench.benchmarks.metrics.keypoints import decode_heatmaps
+from hcbench.benchmarks.metrics.oks_nms import THRESHOLD
 from hcbench.benchmarks.pose.card import CARD
 from hcbench.benchmarks.pose.head import (
     STRIDE,
@@ -30,8 +32,10 @@ from hcbench.benchmarks.pose.head import (
     to_cells,
     to_pixels,
 )
-from hcbench.benchmarks.pose.truth import PoseTruth, input_size, original
+from hcbench.benchmarks.pose.measures import Measures, criterion, measure
+from hcbench.benchmarks.pose.truth import PoseTruth, input_size, is_detected
 from hcbench.benchmarks.scoring import best_trial, need, sample_columns, selection
+from hcbench.data.person_boxes import DETECTED
 from hcbench.data.samples import Samples
 
 LEARNING_RATES = (3e-3, 1e-2)
@@ -42,7 +46,8 @@ BATCH_SIZE = 32
 WEIGHT_DECAY = 1.0
 WIDTH = 64
 DECODER = "quarter"
-PCK = {"PCK20": 0.2, "PCK10": 0.1, "PCK05": 0.05}
+DETECTED_NEEDS = frozenset({"images", "boxes", "box_scores", "image_id", "crop_center", "crop_size", "coco_truth"})
+"""What a detector's boxes must come with; who stands in them is not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,50 +102,70 @@ class Pose(Task):
 
     _probe: Probe
 
+    def skip(self, samples: Samples) -> str | None:
+        """Why poses of such samples cannot be scored: a field is missing, the area where OKS is defined among them."""
+        needs = self.card.needs | ({"area"} if samples.skeleton.sigmas else set())
+        missing = sorted((DETECTED_NEEDS if is_detected(samples) else needs) - samples.known())
+        return f"{samples.name} does not know {', '.join(missing)}" if missing else None
+
+    def unscorable(self, samples: Samples) -> str | None:
+        """Whether a detector's boxes are asked for where there are none."""
+        if self.config.boxes == DETECTED and not is_detected(samples):
+            return f"{samples.name} has no boxes of a detector (evaluate.boxes={DETECTED})"
+        return None
+
+    def crosses(self, source: Samples, target: Samples) -> str | None:
+        """Joints must be the same ones."""
+        mine, others = source.skeleton, target.skeleton
+        if mine.joints == others.joints:
+            return None
+        shared = len(set(mine.joints) & set(others.joints))
+        return (
+            f"heads of {source.name} find the joints of {mine.name}, and {target.name} marks those of {others.name}: "
+            f"{shared} of {len(others)} are the same"
+        )
+
     @one_thread
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
-        """Choose the learning rate by validation OKS after short runs, then train at full length."""
-        lesson = Lesson.of(train)
+        """Choose the learning rate by validation (`measures.criterion`) after short runs, then train at full length."""
+        lesson, chooses = Lesson.of(train), criterion(val.samples)
         probes = [self._train(lesson, lr, SEARCH_SHARE) for lr in LEARNING_RATES]
         trials = [
             {"readout": "grid", "lr": lr, **self._validate(probe, val)}
             for lr, probe in zip(LEARNING_RATES, probes, strict=True)
         ]
-        best = best_trial(trials, "OKS")
+        best = best_trial(trials, chooses)
         self._probe = self._train(lesson, LEARNING_RATES[best], 1.0)
-        chosen = selection(trials, "OKS") | {"trial_length": SEARCH_SHARE}
+        chosen = selection(trials, chooses) | {"trial_length": SEARCH_SHARE}
         self._chosen = chosen | {"final": self._validate(self._probe, val)}
         return self._chosen
 
     @one_thread
     def predict(self, test: Inputs) -> Mapping[str, NDArray[Any]]:
-        """`keypoints` float32 (N, 17, 2) in pixels of the crops, `scores` float32 (N, 17)."""
+        """`keypoints` float32 (N, K, 2) in pixels of the crops, `scores` float32 (N, K)."""
         return self._probe.predict(test.features)
 
     def score(self, predictions: Mapping[str, NDArray[Any]], truth: Samples) -> Scores:
-        """OKS average precision and PCK in original image pixels; persons are resampled whole."""
-        target = PoseTruth.of(truth)
-        oks, near = _evaluate(target, predictions)
-        image_clusters = target.image_clusters(oks.image_ids)
+        """OKS average precision, PCKh and PCK in original image pixels; persons are resampled whole."""
+        found = measure(PoseTruth.of(truth), predictions)
+        image_clusters = found.target.image_clusters(found.image_ids)
         weights = resample_weights(image_clusters, replicates=self.config.replicates, seed=CARD.resample_seed)
-        own_image = np.searchsorted(oks.image_ids, target.image_id)
         return Scores(
-            summary=oks.summary() | _renamed(near.summary()),
-            per_sample=sample_columns(truth) | {"oks": _own_oks(oks, len(truth))} | _renamed(near.per_sample()),
-            replicates=oks.replicates(weights) | _renamed(near.replicates(weights[:, own_image])),
+            summary=found.summary(),
+            per_sample=sample_columns(truth) | found.per_sample(),
+            replicates=found.replicates(weights),
             record={
-                **{f"oks_{key}": value for key, value in oks.protocol.items()},
-                **{f"pck_{key}": value for key, value in near.protocol.items()},
-                "boxes": "ground truth",
-                "area": "as in the data (people: visible mask)",
-                "score": "mean over joints of the heat-map maximum",
+                **found.record(),
+                **_boxes_record(found),
+                "joints": truth.skeleton.name,
+                "area": "as in the data (people: visible mask)" if found.oks else "not known",
                 "decoder": f"{DECODER}, {STRIDE} px cells, cell centres aligned with the crop",
                 "flip_test": False,
                 "frame": "crop" if truth.crop_center is None else "original image",
                 "ground_truth": "samples" if truth.coco_truth is None else "official file, images of the split",
                 "hidden_joints": "count (v = 1 as v = 2)",
                 "persons": len(truth),
-                "images": len(oks.image_ids),
+                "images": len(found.image_ids),
                 "clusters": len(np.unique(image_clusters)),
                 "split": truth.name,
                 **self._record,
@@ -148,21 +173,21 @@ class Pose(Task):
             chosen=self._chosen,
         )
 
-    def oracle(self, truth: Samples) -> Mapping[str, NDArray[Any]]:
-        """The labelled joints with score 1; of one that nobody labelled no place is known: score 0 at (0, 0)."""
+    def oracle(self, truth: Samples) -> Mapping[str, NDArray[Any]] | None:
+        """The labelled joints with score 1; of one that nobody labelled no place is known: score 0 at (0, 0).
+
+        None for a detector's boxes, since nobody says who stands in them.
+        """
+        if is_detected(truth):
+            return None
         keypoints = need(truth, "keypoints")
         labelled = keypoints[..., 2] > 0
         places = np.where(labelled[..., None], keypoints[..., :2], 0).astype(np.float32)
         return {"keypoints": places, "scores": labelled.astype(np.float32)}
 
     def _validate(self, probe: Probe, val: Split) -> dict[str, float]:
-        """Mean OKS, AP50 and PCK on validation.
-
-        Mean OKS chooses: AP50 of 900 images is noisy near its floor, and PCK .20 is high for the mean pose already.
-        """
-        predictions = probe.predict(val.features)
-        oks, near = _evaluate(PoseTruth.of(val.samples), predictions)
-        return {"OKS": float(np.nanmean(_own_oks(oks, len(val.samples)))), "AP50": oks.ap50} | _renamed(near.summary())
+        """What validation tells of a head."""
+        return measure(PoseTruth.of(val.samples), probe.predict(val.features)).validation()
 
     def _train(self, lesson: Lesson, lr: float, share: float) -> Probe:
         grid, seed = lesson.grid, self.config.head_seed
@@ -190,25 +215,14 @@ class Pose(Task):
         return Probe(head.eval(), lesson.standardise)
 
 
-def _evaluate(target: PoseTruth, predictions: Mapping[str, NDArray[Any]]) -> tuple[OksMetrics, PckMetrics]:
-    """Score predictions in crop pixels in the frame of the images."""
-    points = original(predictions["keypoints"], target.samples)
-    # A map without any mass has no maximum; the joint then counts as missed, with score 0.
-    joint_scores = np.nan_to_num(predictions["scores"].astype(np.float64))
-    results = coco_results(target.image_id, points, joint_scores.mean(axis=1), joint_scores)
-    near = pck(points, target.keypoints[..., :2], target.visible, target.boxes, thresholds=tuple(PCK.values()))
-    return coco_oks(target.official, results), near
-
-
-def _renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """PCK values under the names of the card."""
-    return {name: values[f"pck_{threshold:g}"] for name, threshold in PCK.items()}
-
-
-def _own_oks(oks: OksMetrics, count: int) -> NDArray[np.float64]:
-    """OKS of each prediction with the best person of its image, (N,); NaN where no person of the image counts."""
-    values = np.full(count, np.nan)
-    for image in oks.images:
-        if image.counted.any():
-            values[image.result_index] = image.oks[:, image.counted].max(axis=1)
-    return values
+def _boxes_record(found: Measures) -> dict[str, Any]:
+    """Whose boxes, and what they do to the results."""
+    mean = "mean over joints of the heat-map maximum"
+    if not is_detected(found.target.samples):
+        return {"boxes": "ground truth", "score": mean}
+    return {
+        "boxes": "detected",
+        "score": f"score of the box x {mean}",
+        "suppression": f"OKS above {THRESHOLD} with a pose of higher score, by the areas of crop windows (HRNet)",
+        "results": len(found.results),
+    }

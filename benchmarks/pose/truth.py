@@ -13,6 +13,7 @@ from hcbench.benchmarks.metrics.keypoints import coco_ground_truth
 from hcbench.benchmarks.scoring import clusters, need
 from hcbench.data.crops import to_original
 from hcbench.data.samples import Samples
+from hcbench.data.skeletons import MPII
 
 Double = NDArray[np.float64]
 
@@ -23,46 +24,61 @@ class PoseTruth:
 
     Attributes:
         samples: Where everything comes from.
-        keypoints: float64 (N, 17, 3), x, y and visibility.
+        keypoints: float64 (N, K, 3), x, y and visibility; None in a detector's boxes, where nobody says who stands.
         boxes: float64 (N, 4), x1, y1, x2, y2.
         image_id: int64 (N,), the image of each sample, from 1 where samples are images of their own.
-        official: COCO ground truth of these images: the file of the data where it has one, else made from `samples`.
+        official: COCO ground truth of these images: the file of the data where it has one, else made from `samples`;
+            None where the joints have no widths, and so OKS is not defined.
     """
 
     samples: Samples
-    keypoints: Double
+    keypoints: Double | None
     boxes: Double
     image_id: NDArray[np.int64]
-    official: dict[str, Any]
+    official: dict[str, Any] | None
 
     @classmethod
     def of(cls, samples: Samples) -> PoseTruth:
         """Collect what scoring needs.
 
         Raises:
-            TaskError: The samples do not know keypoints, boxes or areas.
+            TaskError: The samples do not know keypoints, boxes or areas; or, of a detector's boxes, the official file.
         """
-        keypoints = need(samples, "keypoints").astype(np.float64)
-        keypoints[..., :2] = original(keypoints[..., :2], samples)
         boxes = need(samples, "boxes").astype(np.float64)
         boxes = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+        if is_detected(samples):
+            # Persons whom the detector missed count too: the truth is the whole file.
+            return cls(samples, None, boxes, need(samples, "image_id"), dict(need(samples, "coco_truth")))
+        keypoints = need(samples, "keypoints").astype(np.float64)
+        keypoints[..., :2] = original(keypoints[..., :2], samples)
         image_id = np.arange(1, len(samples) + 1) if samples.image_id is None else samples.image_id
-        if samples.coco_truth is None:
+        if not samples.skeleton.sigmas:
+            official = None
+        elif samples.coco_truth is None:
             official = coco_ground_truth(image_id, keypoints, boxes, areas=need(samples, "area"))
         else:
             official = _restricted(samples.coco_truth, set(image_id.tolist()))
         return cls(samples, keypoints, boxes, image_id, official)
 
     @property
-    def visible(self) -> NDArray[np.bool_]:
-        """Joints that count, (N, 17): labelled, hidden ones included, as in OKS."""
-        return np.asarray(self.keypoints[..., 2] > 0)
+    def heads(self) -> Double | None:
+        """Corners of the heads, (N, 2, 2), where errors can be measured by them: MPII's joints with head boxes."""
+        heads = self.samples.head_boxes
+        if heads is None or self.samples.skeleton.joints != MPII.joints:
+            return None
+        low = heads[:, :2].astype(np.float64)
+        return np.stack([low, low + heads[:, 2:]], axis=1)
 
     def image_clusters(self, image_ids: tuple[int, ...]) -> NDArray[np.int64]:
         """Bootstrap cluster (M,) of each image: its person where samples are images of their own, else the image."""
         if self.samples.image_id is not None:
             return np.asarray(image_ids, np.int64)
         return clusters(self.samples)[np.asarray(image_ids, np.int64) - 1]
+
+
+def is_detected(samples: Samples) -> bool:
+    """Whether the boxes are a detector's."""
+    return samples.box_scores is not None
 
 
 def original(xy: NDArray[np.floating[Any]], samples: Samples) -> Double:

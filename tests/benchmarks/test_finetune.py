@@ -19,6 +19,7 @@ from hcbench.benchmarks.reid.finetune import FineTuneReid, ReidLearner, soft_tri
 from hcbench.benchmarks.text_reid.finetune import FineTuneTextReid, OwnTowers, sdm
 from hcbench.benchmarks.warp import OUTSIDE, Warp
 from hcbench.data.people.dataset import benchmark_split
+from hcbench.data.skeletons import COCO
 from hcbench.errors import ConfigError, DivergedError, TaskError
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.encoder import encode_all
@@ -187,7 +188,7 @@ def test_joints_and_masks_move_with_the_pixels():
     images[:, :, 14:19, 18:23] = 1
     masks[:, 14:19, 18:23] = 1
     keypoints = torch.tensor([20.0, 16.0, 2.0]).expand(64, 1, 3)
-    x, y, v = warp.keypoints(keypoints)[:, 0].unbind(-1)
+    x, y, v = warp.keypoints(keypoints, (0,))[:, 0].unbind(-1)
     assert warp.flipped.any()
     assert not warp.flipped.all()
     rows, columns = torch.arange(41.0), torch.arange(31.0)
@@ -211,7 +212,7 @@ def test_a_flip_alone_copies_pixels_and_swaps_names():
     assert moved[int((~warp.flipped).nonzero()[0]), 0].tolist() == [1, 0, 0, OUTSIDE]
     keypoints = torch.zeros(20, 17, 3)
     keypoints[:, 5] = torch.tensor([1.0, 2.0, 2.0])
-    assert warp.keypoints(keypoints)[first, 6].tolist() == [2.0, 2.0, 2.0]
+    assert warp.keypoints(keypoints, COCO.flip)[first, 6].tolist() == [2.0, 2.0, 2.0]
 
 
 def test_what_comes_from_outside_counts_as_nothing():
@@ -220,7 +221,7 @@ def test_what_comes_from_outside_counts_as_nothing():
     torch.testing.assert_close(warp.images(images)[0, 0, 0], torch.tensor([0.0, 0, 1, 1, 1, 1]))
     masks = torch.zeros(1, 4, 6, dtype=torch.uint8)
     assert warp.masks(masks, (0,))[0, 0].tolist() == [OUTSIDE, OUTSIDE, 0, 0, 0, 0]
-    assert warp.keypoints(torch.tensor([[[5.0, 1.0, 2.0]]]))[0, 0, 2] == 0
+    assert warp.keypoints(torch.tensor([[[5.0, 1.0, 2.0]]]), (0,))[0, 0, 2] == 0
 
 
 # ---------------------------------------------------------------- reid

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment, normalise
 from hcbench.data.augmentations import AUGMENTATIONS, Augmentation, augmentation
 from hcbench.data.samples import COCO_FLIP
+from hcbench.data.skeletons import AIC
 from hcbench.errors import ConfigError
 
 
@@ -275,3 +276,15 @@ def test_downsampling_loses_detail_but_not_size_or_colour():
     untouched = (some == sharp).flatten(1).all(dim=1)
     assert 0 < untouched.sum() < 40
     assert AUGMENTATIONS["strong-downsample"].downsample == 0.05
+
+
+def test_sides_are_those_of_the_skeleton():
+    """AI Challenger lists the right side first: joint 0 is the right shoulder, 3 the left one."""
+    keypoints = torch.zeros(30, 14, 3)
+    keypoints[:, 0] = torch.tensor([4.0, 5.0, 2.0])
+    settings = Augmentation(name="flips", flip=0.5)
+    moved = augment(noise(30), settings, generator(), keypoints=keypoints, mirrored=AIC.flip).keypoints
+    names = moved[..., 2].nonzero()[:, 1]
+    assert set(names.tolist()) == {0, 3}
+    with pytest.raises(ConfigError, match="have 14 joints each, and mirror images of 17 are known"):
+        augment(noise(30), settings, generator(), keypoints=keypoints)

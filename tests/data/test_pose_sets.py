@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pose_tree import PoseTree
+from pose_tree import SETS, PoseTree, build
 
 from hcbench.data import aic, crowdpose, ochuman
 from hcbench.data.crops import to_original
@@ -22,26 +22,6 @@ from hcbench.data.skeletons import AIC, COCO, CROWDPOSE, MPII
 from hcbench.data.task_splits import task_samples
 from hcbench.errors import DataError
 
-AIC_IMAGES = {
-    "train": "ai_challenger_keypoint_train_20170902/keypoint_train_images_20170902",
-    "val": "ai_challenger_keypoint_validation_20170911/keypoint_validation_images_20170911",
-}
-SETS: dict[str, tuple[ModuleType, dict[str, Any]]] = {
-    "aic": (aic, {
-        "files": {split: (f"annotations/aic_{split}.json", images) for split, images in AIC_IMAGES.items()},
-        "joints": 14, "without": ("area", "iscrowd", "segmentation"),
-    }),
-    "crowdpose": (crowdpose, {
-        "files": {s: (f"annotations/mmpose_crowdpose_{s}.json", "images") for s in ("train", "val", "test")},
-        "joints": 14, "without": ("area", "segmentation"), "image_extra": {"crowdIndex": 0.33},
-    }),
-    "ochuman": (ochuman, {
-        "files": {
-            s: (f"annotations/ochuman_coco_format_{s}_range_0.00_1.00.json", "images") for s in ("val", "test")
-        },
-        "joints": 17,
-    }),
-}  # fmt: skip
 Made = tuple[ModuleType, PoseTree]
 
 
@@ -49,10 +29,6 @@ Made = tuple[ModuleType, PoseTree]
 def made(request: pytest.FixtureRequest, tmp_path: Path) -> Made:
     module, parts = SETS[request.param]
     return module, PoseTree(tmp_path / "run_12_c3" / request.param, **parts).write()
-
-
-def build(name: str, root: Path) -> PoseTree:
-    return PoseTree(root, **SETS[name][1]).write()
 
 
 def average_precision(samples: Samples, *, shift: float = 0.0) -> float:

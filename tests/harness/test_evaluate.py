@@ -190,7 +190,7 @@ def test_counted_images_are_the_images():
 def tiny(benchmark, **more):
     """A benchmark of the embedded data, as small as it gets."""
     config = {"scale": 0.01, "readout": "auto", "replicates": 5, "epochs": 0.5, "batch_size": 16, "head_seed": 0}
-    config |= {name: more.pop(name) for name in ("shots", "rerank") if name in more}
+    config |= {name: more.pop(name) for name in ("shots", "rerank", "boxes") if name in more}
     return Evaluation(
         benchmark=benchmark, version="1", data="people", config=config,
         **{"protocol": "frozen", "fingerprint": f"{benchmark}-{more.get('protocol', 'frozen')}", **more},
@@ -257,3 +257,9 @@ def test_other_data_are_scored_by_heads_of_the_first(checkpoint, tmp_path, monke
     assert done.status == "done"
     assert skipped.status == "skipped"
     assert skipped.reason.startswith("the attributes of people/train style B are not those of")
+
+
+def test_boxes_that_nobody_found_are_a_reason_to_skip(checkpoint, tmp_path):
+    (ended,) = run(checkpoint, [tiny("pose", boxes="detected")], tmp_path)
+    assert ended.status == "skipped"
+    assert ended.reason.endswith("has no boxes of a detector (evaluate.boxes=detected)")

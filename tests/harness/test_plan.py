@@ -375,6 +375,18 @@ def test_settings_are_swept_only_where_they_change_something(monkeypatch: pytest
     assert few == [("pose", "people", "frozen"), ("pose", "people", "frozen, 5-shot"), ("ranked", "people", "frozen")]
 
 
+def test_detected_boxes_have_a_column_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    boxed = task("boxed", options=frozenset({"boxes"}))
+    monkeypatch.setitem(REGISTRY.benchmarks, "boxed", boxed)  # type: ignore[arg-type]
+    both = scored(plan("evaluate.boxes=gt,detected", benchmarks=("reid", "boxed")))
+    assert both == [
+        ("reid", "people", "frozen"), ("boxed", "people", "frozen"), ("boxed", "people", "frozen, detected boxes"),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match=r"evaluate\.boxes is 'detectd'; expected one of gt, detected") as error:
+        plan("evaluate.boxes=detectd")
+    assert "detected" in error.value.hint
+
+
 def test_fine_tuning_names_its_recipe_and_depends_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(REGISTRY.benchmarks, "ranked", RANKED)  # type: ignore[arg-type]
     recipes = {"short": 1, "field": 2}

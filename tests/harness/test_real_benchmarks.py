@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ from hcbench.benchmarks.base import EvaluateConfig
 from hcbench.errors import DataError
 from hcbench.harness.benchmark_data import benchmark_splits, scaled
 from hcbench.harness.evaluate import evaluate
-from hcbench.harness.prepare import _of_data
+from hcbench.harness.prepare import _of_evaluation
 from hcbench.harness.settings import Evaluation
 from hcbench.methods.oracle.method import OracleEncoder
 from hcbench.methods.parts.checkpoint import save_encoder
@@ -171,5 +171,10 @@ def test_what_is_scored_alone_reads_no_other_split(tmp_path: Path) -> None:
     root = market(tmp_path / "m")
     found = benchmark_splits("market1501", str(root), height=32, width=16, scale=1.0, cache=tmp_path, splits=("test",))
     assert set(found) == {"test"}
-    pieces = list(_of_data("lip", "/x", ("train", "val", "test"), 1.0, 32, 16))
-    assert [piece.name for piece in pieces] == ["lip/train", "lip/val"], "train and val are two parts of one"
+    evaluation = Evaluation(
+        benchmark="pose", version="1", data="coco", protocol="frozen", config=asdict(EvaluateConfig()), root="/x"
+    )
+    pieces = list(_of_evaluation(evaluation, 32, 16))
+    assert [piece.name for piece in pieces] == ["coco/train2017", "coco/val2017"], "train and val are parts of one"
+    detected = replace(evaluation, config=asdict(EvaluateConfig(boxes="detected")))
+    assert [piece.task["call"] for piece in _of_evaluation(detected, 32, 16)] == ["load", "load_detected"]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from hcbench.data import aic, crowdpose, ochuman
 
 SIZE = (320, 240)
 
@@ -73,3 +76,30 @@ class PoseTree:
             "segmentation": [],
         }
         return {key: value for key, value in person.items() if key not in self.without}
+
+
+AIC_IMAGES = {
+    "train": "ai_challenger_keypoint_train_20170902/keypoint_train_images_20170902",
+    "val": "ai_challenger_keypoint_validation_20170911/keypoint_validation_images_20170911",
+}
+SETS: dict[str, tuple[ModuleType, dict[str, Any]]] = {
+    "aic": (aic, {
+        "files": {split: (f"annotations/aic_{split}.json", images) for split, images in AIC_IMAGES.items()},
+        "joints": 14, "without": ("area", "iscrowd", "segmentation"),
+    }),
+    "crowdpose": (crowdpose, {
+        "files": {s: (f"annotations/mmpose_crowdpose_{s}.json", "images") for s in ("train", "val", "test")},
+        "joints": 14, "without": ("area", "segmentation"), "image_extra": {"crowdIndex": 0.33},
+    }),
+    "ochuman": (ochuman, {
+        "files": {
+            s: (f"annotations/ochuman_coco_format_{s}_range_0.00_1.00.json", "images") for s in ("val", "test")
+        },
+        "joints": 17,
+    }),
+}  # fmt: skip
+
+
+def build(name: str, root: Path) -> PoseTree:
+    """The tree of one of `SETS`, written."""
+    return PoseTree(root, **SETS[name][1]).write()

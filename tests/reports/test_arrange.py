@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pandas as pd
 
@@ -154,3 +155,16 @@ def test_one_seed_without_replicates_takes_them_from_all(workspace) -> None:
     sample = arranged.entries[arranged.rows[0], arranged.main_metrics[0]].sample
     assert sample is not None
     assert sample.replicates is None
+
+
+def test_what_a_data_set_does_not_define_is_no_column(workspace) -> None:
+    """PCK of nobody: undefined in every row, beside a metric that is defined; the main one stays, whatever it is."""
+    for seed, value in enumerate((0.3, math.nan)):
+        workspace.score(workspace.cell("mae", seed=seed), "pose", value)
+    workspace.score(workspace.cell("simclr"), "reid", math.nan)
+    results = workspace.results()
+    results.scores.loc[results.scores["metric"] == "AP", "value"] = math.nan
+    shown = [(metric.benchmark, metric.name) for metric in arrange(results).metrics]
+    assert ("pose", "AP50") in shown
+    assert ("pose", "AP") not in shown
+    assert ("reid", "mAP") in shown

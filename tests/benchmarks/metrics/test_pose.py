@@ -1,11 +1,14 @@
 """Pose metrics beyond the golden values: oracles, written files, borders, geometry there and back."""
 
 import json
+import math
 
 import numpy as np
 import pytest
 
 from hcbench.benchmarks.metrics import keypoints
+from hcbench.data.skeletons import COCO
+from hcbench.errors import TaskError
 
 
 def people(count=6, seed=0):
@@ -249,3 +252,68 @@ def test_box_maps_have_their_fixed_points(udp):
 def test_plain_and_udp_boxes_turn_in_opposite_directions():
     plain, udp = (keypoints.box_affine([0, 0], [100, 100], 30, [100, 100], udp=udp) for udp in (False, True))
     assert plain[0, 1] > 0 > udp[0, 1]
+
+
+def literal_oks_nms(points, scores, areas, sigmas, threshold):
+    """The loops of HRNet's lib/nms/nms.py, in plain numbers."""
+    left, kept = sorted(range(len(scores)), key=lambda i: -scores[i]), []
+    while left:
+        best = left.pop(0)
+        kept.append(best)
+        near = {}
+        for other in left:
+            parts = []
+            for (x, y), (u, v), sigma in zip(points[best], points[other], sigmas, strict=True):
+                squared = (x - u) ** 2 + (y - v) ** 2
+                parts.append(math.exp(-squared / (sigma * 2) ** 2 / ((areas[best] + areas[other]) / 2) / 2))
+            near[other] = sum(parts) / len(parts)
+        left = [other for other in left if near[other] <= threshold]
+    return sorted(kept)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("joints", [14, 17])
+def test_poses_that_say_the_same_are_one(seed, joints):
+    rng = np.random.default_rng(seed)
+    first = rng.uniform(0, 100, (4, joints, 2))
+    points = np.concatenate([first, first + rng.normal(0, 1, first.shape), first + rng.normal(0, 5, first.shape)])
+    scores, areas, sigmas = rng.random(12), rng.uniform(3e3, 9e3, 12), rng.uniform(0.03, 0.11, joints)
+    for threshold in (0.3, 0.9):
+        kept = keypoints.oks_nms(points, scores, areas, sigmas, threshold=threshold)
+        assert kept.tolist() == literal_oks_nms(points, scores, areas, sigmas, threshold)
+    assert len(keypoints.oks_nms(points, scores, areas, sigmas, threshold=0.3)) < 12
+    assert len(keypoints.oks_nms(points, scores, areas, sigmas, threshold=1.0)) == 12
+    assert keypoints.oks_nms(points[:0], [], [], sigmas).tolist() == []
+
+
+def test_what_oks_nms_cannot_read():
+    poses = np.zeros((2, 14, 2))
+    with pytest.raises(TaskError, match="expected \\(any, 17, 2\\)"):
+        keypoints.oks_nms(poses, [1, 1], [9, 9], [0.1] * 17)
+    with pytest.raises(TaskError, match="1 scores of poses are not finite"):
+        keypoints.oks_nms(poses, [1, np.nan], [9, 9], [0.1] * 14)
+
+
+def test_other_joints_have_widths_of_their_own():
+    """Fourteen joints against pycocotools with the same widths, and by hand."""
+    rng = np.random.default_rng(1)
+    joints = np.concatenate([rng.uniform(0, 90, (5, 14, 2)), np.full((5, 14, 1), 2.0)], axis=2)
+    truth = keypoints.coco_ground_truth(range(5), joints, np.tile([0, 0, 90, 90], (5, 1)))
+    results = keypoints.coco_results(range(5), joints[..., :2] + [3.0, 0.0], rng.random(5))
+    found = {}
+    for width in (0.02, 0.1):
+        found[width] = keypoints.coco_oks(truth, results, sigmas=[width] * 14)
+        expected = math.exp(-9 / (2 * 8100 * (2 * width) ** 2))
+        assert found[width].per_sample()["oks"] == pytest.approx([expected] * 5)
+    assert found[0.02].ap < found[0.1].ap == pytest.approx(1.0)
+    with pytest.raises(TaskError, match="has 42 keypoint numbers, expected 3 x 17"):
+        keypoints.coco_oks(truth, results)
+
+
+def test_coco_s_own_widths_are_the_default():
+    rng = np.random.default_rng(2)
+    joints = np.concatenate([rng.uniform(0, 60, (6, 17, 2)), np.full((6, 17, 1), 2.0)], axis=2)
+    truth = keypoints.coco_ground_truth(range(6), joints, np.tile([0, 0, 60, 60], (6, 1)))
+    results = keypoints.coco_results(range(6), joints[..., :2] + rng.normal(0, 3, (6, 17, 2)), rng.random(6))
+    plain, given = (keypoints.coco_oks(truth, results, sigmas=sigmas) for sigmas in (None, COCO.sigmas))
+    assert given.per_sample()["oks"] == pytest.approx(plain.per_sample()["oks"], abs=1e-12)
