@@ -164,7 +164,6 @@ class Pose(Task):
                 "frame": "crop" if truth.crop_center is None else "original image",
                 "ground_truth": "samples" if truth.coco_truth is None else "official file, images of the split",
                 "hidden_joints": "count (v = 1 as v = 2)",
-                "persons": len(truth),
                 "images": len(found.image_ids),
                 "clusters": len(np.unique(image_clusters)),
                 "split": truth.name,
@@ -219,10 +218,12 @@ def _boxes_record(found: Measures) -> dict[str, Any]:
     """Whose boxes, and what they do to the results."""
     mean = "mean over joints of the heat-map maximum"
     if not is_detected(found.target.samples):
-        return {"boxes": "ground truth", "score": mean}
+        return {"boxes": "ground truth", "score": mean, "persons": len(found.target.samples)}
     return {
         "boxes": "detected",
         "score": f"score of the box x {mean}",
         "suppression": f"OKS above {THRESHOLD} with a pose of higher score, by the areas of crop windows (HRNet)",
+        "persons": int(found.oks.matches[0].persons.sum()) if found.oks else 0,
+        "detections": len(found.target.samples),
         "results": len(found.results),
     }

@@ -31,6 +31,8 @@ from hcbench.data.crops import to_crop
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import COCO
 from hcbench.errors import TaskError
+from hcbench.harness.facts import benchmark_facts
+from hcbench.harness.registry import load_registry
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.encoder import encode_all
 
@@ -219,6 +221,9 @@ def test_main_metrics_are_those_that_a_set_defines() -> None:
     for name in ("people", *WITH_OKS):
         assert [metric.name for metric in CARD.on(name).main_metrics] == ["AP50"]
     assert set(OWNERS) | {"people"} == set(CARD.data)
+    facts = benchmark_facts(load_registry(), "pose")
+    assert [metric["name"] for metric in facts["metrics"] if metric["main"]] == ["AP50"]
+    assert [metric["name"] for metric in facts["metrics_on"]["mpii"] if metric["main"]] == ["PCKh"]
 
 
 def test_only_the_same_joints_are_crossed(load: Any) -> None:
@@ -280,7 +285,8 @@ def test_detected_boxes_are_scored_against_every_person_of_the_file(found: Any) 
     recalls = np.linspace(0, 1, 101)
     assert scores.summary["AP"] == pytest.approx(np.mean(recalls <= (len(counted) - 1) / len(counted)))
     assert undefined(scores.summary) >= {*PCK, *PCKH}
-    assert (scores.record["boxes"], scores.record["results"], scores.record["images"]) == ("detected", 4, 3)
+    told = [scores.record[key] for key in ("boxes", "persons", "detections", "results", "images")]
+    assert told == ["detected", len(counted), 5, 4, 3]
     assert len(scores.per_sample["oks"]) == len(found.samples) == 5
     assert np.isnan(scores.per_sample["oks"]).sum() == 1  # the one that was suppressed
     json.dumps([dict(scores.summary), dict(scores.record)])
