@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -27,7 +25,7 @@ from hcbench.data.duplicates import (
 from hcbench.data.samples import Indexed, Samples
 from hcbench.errors import ConfigError, DataError
 from hcbench.harness.bar import bar
-from hcbench.harness.corpora import is_manifest
+from hcbench.harness.corpora import stem
 from hcbench.harness.data_screen import check_outside
 from hcbench.harness.files import replacing
 from hcbench.harness.image_set import find_images
@@ -85,28 +83,29 @@ def screen(console: Console, wanted: Wanted) -> Matches:
     test = find_images(wanted.test, wanted.roots, wanted.workspace, as_corpus=False)
     if (corpus.name, corpus.split, corpus.root) == (test.name, test.split, test.root):
         raise ConfigError(f"{corpus.title} is held against itself.", "Name another split: NAME:SPLIT.")
+    unused = set(wanted.roots) - {name for side in (corpus, test) for name in (side.name, stem(side.name))}
+    if unused:
+        raise ConfigError(
+            f"--data {sorted(unused)[0]}: that is neither {corpus.name} nor {test.name}.", "Leave it out, or mend it."
+        )
     for path in filter(None, (wanted.out, wanted.sheet)):
         for side in (corpus, test):
-            if not is_manifest(side.name):
+            if side.manifest is None:
                 check_outside(path, side.root)
     likeness = by_hash(wanted.bits) if wanted.by == HASH else _by_network(console, wanted)
-    scratch = Path(tempfile.mkdtemp(prefix="hcbench-duplicates-"))
-    try:
-        there, scored = (side.samples(likeness.size, scratch) for side in (corpus, test))
-        console.print(
-            f"{corpus.title} ({len(there):,} images) against {test.title} ({len(scored):,} images), {likeness.rule}",
-            soft_wrap=True,
-        )
-        found = _compare(console, likeness, there, scored)
-        _tell(console, likeness, found, there, scored)
-        _write(wanted.out, likeness, found, there, scored)
-        console.print(f"wrote {wanted.out}", soft_wrap=True)
-        if wanted.sheet is not None and len(found):
-            console.print(f"wrote {_draw(wanted.sheet, likeness, found, there, scored)}", soft_wrap=True)
-        elif len(found):
-            console.print("Look at them before you believe them: --sheet pairs.png draws them.", soft_wrap=True)
-    finally:  # an open memory map outlives its file
-        shutil.rmtree(scratch)
+    there, scored = (side.samples(likeness.size, wanted.workspace) for side in (corpus, test))
+    console.print(
+        f"{corpus.title} ({len(there):,} images) against {test.title} ({len(scored):,} images), {likeness.rule}",
+        soft_wrap=True,
+    )
+    found = _compare(console, likeness, there, scored)
+    _tell(console, likeness, found, there, scored)
+    _write(wanted.out, likeness, found, there, scored)
+    console.print(f"wrote {wanted.out}", soft_wrap=True)
+    if wanted.sheet is not None and len(found):
+        console.print(f"wrote {_draw(wanted.sheet, likeness, found, there, scored)}", soft_wrap=True)
+    elif len(found):
+        console.print("Look at them before you believe them: --sheet pairs.png draws them.", soft_wrap=True)
     return found
 
 
