@@ -136,12 +136,12 @@ def weights() -> Path:
 
 
 def test_a_network_finds_them_as_well(corpus: Path, market: Path, weights: Path) -> None:
-    answer = call(corpus, f"market1501={market}", "--by", weights.parent, "--least", "0.999", "--out", "near/pairs.csv")
+    answer = call(corpus, f"market1501={market}", "--by", weights.parent, "--least", "0.5", "--out", "near/pairs.csv")
     assert answer.exit_code == 0, answer.output
     assert "a checkpoint of hcbench, 64x32" in answer.output
     found = pairs("near/pairs.csv")
-    assert {row for row, _ in COPIES.items()} == {int(Path(pair["corpus"]).stem) for pair in found[:2]}
-    assert all(0.999 <= float(pair["cosine"]) <= 1.0001 for pair in found)
+    assert set(COPIES) == {int(Path(pair["corpus"]).stem) for pair in found[:2]}, "the most alike come first"
+    assert all(0.5 <= float(pair["cosine"]) <= 1.0001 for pair in found)
 
 
 @pytest.mark.parametrize(
