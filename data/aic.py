@@ -24,7 +24,6 @@ ROOT/                                     with or without folders around it
   ai_challenger_keypoint_validation_20170911/keypoint_validation_images_20170911/*.jpg""",
     counts={"train": {"images": 210_000}, "val": {"images": 30_000}},
     unverified=frozenset({"images"}),
-    sister_sets={"CrowdPose": "built in part from these photographs (not verified)"},
     fields=frozenset({"images", "keypoints", "area", "boxes", "image_id", "crop_center", "crop_size", "coco_truth"}),
 )
 SPLITS = ("train", "val")

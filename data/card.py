@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hcbench.data.overlaps import sisters
+
 Level = Literal["exact", "subset", "mismatch"]
 Counts = Mapping[str, Mapping[str, int]]
 """Split to what is counted to how many: `{"val2017": {"images": 5000}}`."""
@@ -27,7 +29,6 @@ class DatasetCard:
         unverified: Keys inside `counts` that were not checked against the files, of every split ("captions") or of
             one ("train captions"): a difference there is a note, a difference elsewhere counts.
         checksums: SHA-256 of annotation files by path below the root; empty where the owners publish none.
-        sister_sets: Datasets that share images or sources with this one, and how.
         fields: Fields of `Samples` that `load` fills.
     """
 
@@ -41,7 +42,11 @@ class DatasetCard:
     fields: frozenset[str]
     unverified: frozenset[str] = frozenset()
     checksums: Mapping[str, str] = field(default_factory=dict)
-    sister_sets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def sister_sets(self) -> Mapping[str, str]:
+        """Data sets that share images or persons with this one, and how: what `data/overlaps.py` knows."""
+        return sisters(self.name)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -41,11 +41,6 @@ CARD = DatasetCard(
         "val2017": {"images": 5_000, "images with a person": 2_693, "persons with keypoints": 6_352},
     },
     unverified=frozenset({"persons with keypoints"}),
-    sister_sets={
-        "OCHuman": "has no training split; models that are scored on it are trained on COCO",
-        "CrowdPose": "reported to be built in part from COCO images (not verified)",
-        "GenCOCO": "generated from COCO's poses; no source person of val2017 may be in it",
-    },
     fields=frozenset(
         {"images", "keypoints", "area", "boxes", "image_id", "crop_center", "crop_size", "captions", "coco_truth"}
     ),

@@ -33,11 +33,6 @@ ROOT/                                     one of two layouts, with or without fo
         "test": {"images": 8_000},
     },
     unverified=frozenset({"images"}),
-    sister_sets={
-        "COCO": "reported to have given a part of the photographs (not verified)",
-        "MPII": "reported to have given a part of the photographs (not verified)",
-        "AI Challenger": "reported to have given a part of the photographs (not verified)",
-    },
     fields=frozenset({"images", "keypoints", "area", "boxes", "image_id", "crop_center", "crop_size", "coco_truth"}),
 )
 SPLITS = ("train", "val", "trainval", "test")

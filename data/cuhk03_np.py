@@ -51,7 +51,6 @@ ROOT/
         "labeled/query": {"images": 1_400, "identities": 700},
         "labeled/gallery": {"images": 5_328, "identities": 700},
     },
-    sister_sets={"CUHK-PEDES": "holds images of CUHK03"},
     fields=reid_splits.FIELDS,
 )
 

@@ -11,7 +11,6 @@ CARD = replace(
     cuhk03_np.CARD,
     name="cuhk03-np-labeled",
     title="CUHK03 (new protocol, boxes drawn by hand)",
-    sister_sets={**cuhk03_np.CARD.sister_sets, "cuhk03-np": "the same persons in boxes of a detector"},
 )
 TASK_SPLITS = TaskSplits(train="labeled/train", val="labeled/val", test="labeled/test")
 CORPUS_SPLIT = "labeled/trainval"

@@ -26,12 +26,6 @@ ROOT/                                     with or without folders around it
         "test": {"images": 3_074, "identities": 1_000, "captions": 6_156},
     },
     unverified=frozenset({"train captions", "val captions"}),
-    sister_sets={
-        "CUHK01": "collected from it, among others",
-        "CUHK03": "collected from it, among others",
-        "Market-1501": "collected from it, among others",
-        "CUHK-SYSU": "reported to be collected from it (not verified)",
-    },
     fields=frozenset({"images", "identity", "captions"}),
 )
 SPLITS = files.SPLITS

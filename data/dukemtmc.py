@@ -21,7 +21,6 @@ CARD = DatasetCard(
     obtain="It is no longer given out, and hcbench does not say where copies are.",
     tree=duke_files.tree("DukeMTMC-reID"),
     counts=duke_files.DUKE_COUNTS,
-    sister_sets={"Occluded-Duke": "the same images, split anew"},
     fields=reid_splits.FIELDS,
 )
 

@@ -6,7 +6,7 @@ resized or compressed anew and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -21,9 +21,10 @@ COSINE = 0.98
 """Similarity from which two embeddings are called near-duplicates; the reader of a list decides, not the number."""
 BITS = 5
 """Bits of 64 that two difference hashes of near-duplicates differ in at most."""
+MOST_PAIRS = 5_000_000
+"""Pairs that anybody may want to hold in memory; more of them are no near-duplicates."""
 _BLOCK = 2_048
 Kind = TypeVar("Kind", bound=np.generic)
-_COUNTS = np.array([bin(value).count("1") for value in range(256)], np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ def difference_hashes(images: ImageArray, *, block: int = _BLOCK) -> NDArray[np.
 
 
 def near_hashes(corpus: NDArray[np.uint8], test: NDArray[np.uint8], *, most: int = BITS, block: int = 512) -> Matches:
-    """Pairs whose hashes differ in few bits.
+    """Pairs whose hashes differ in few bits. A plain picture, whose hash is 0, is like nothing.
 
     Args:
         corpus: uint8 (N, 8), of `difference_hashes`.
@@ -105,11 +106,32 @@ def near_hashes(corpus: NDArray[np.uint8], test: NDArray[np.uint8], *, most: int
         block: Rows of each side that are compared at once.
     """
     found = []
-    for start_b, part_b in _blocks(test, block):
-        for start_a, part_a in _blocks(corpus, block):
-            different = _COUNTS[part_a[:, None] ^ part_b[None]].sum(axis=2, dtype=np.int16)
-            rows, columns = np.nonzero(different <= most)
+    left, right = (np.ascontiguousarray(hashes).view(np.uint64)[:, 0] for hashes in (corpus, test))
+    for start_b, part_b in _blocks(right, block):
+        for start_a, part_a in _blocks(left, block):
+            different = np.bitwise_count(part_a[:, None] ^ part_b[None])
+            rows, columns = np.nonzero((different <= most) & (part_a != 0)[:, None] & (part_b != 0))
             found.append((rows + start_a, columns + start_b, -different[rows, columns].astype(np.float32)))
+    return _sorted(found)
+
+
+def joined(parts: Iterable[tuple[int, Matches]]) -> Matches:
+    """The pairs of a corpus that was looked at in parts.
+
+    Args:
+        parts: First row of each part, and its pairs.
+
+    Raises:
+        DataError: There are more than `MOST_PAIRS`; known before all parts are looked at.
+    """
+    found, total = [], 0
+    for start, part in parts:
+        found.append((part.corpus + start, part.test, part.score))
+        total += len(part)
+        if total > MOST_PAIRS:
+            raise DataError(
+                f"More than {MOST_PAIRS:,} pairs are that much alike.", "That is too many to look at: be stricter."
+            )
     return _sorted(found)
 
 

@@ -24,10 +24,6 @@ ROOT/                                     with or without folders around it
         "test": {"images": 19_848, "identities": 1_000, "captions": 19_848},
     },
     unverified=frozenset({"trainval identities"}),
-    sister_sets={
-        "MSMT17": "all images are its images, test images included: who pre-trains on it has seen them",
-        "RSTPReid": "images of MSMT17, too",
-    },
     fields=frozenset({"images", "identity", "camera", "captions"}),
 )
 SPLITS = files.SPLITS

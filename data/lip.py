@@ -30,7 +30,6 @@ ROOT/                                     with or without folders around it
   train_id.txt  val_id.txt                             (or beside the images)""",
     counts={"train": {"images": 30_462}, "val": {"images": 10_000}},
     unverified=frozenset({"images"}),
-    sister_sets={"COCO": "the images are crops of COCO's persons (not verified)"},
     fields=frozenset({"images", "parts", "crop_center", "crop_size"}),
 )
 SPLITS = ("train", "val")

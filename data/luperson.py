@@ -33,7 +33,6 @@ ROOT/                                     one of these, with or without a folder
   lmdb/data.mdb                           (needs the package lmdb; keys.pkl beside it is not read)
   *.jpg""",
     counts={"train": {"images": 4_180_243}},
-    sister_sets={"LUPerson-NL": "cut from videos collected in the same way; overlap unknown (not verified)"},
     fields=frozenset({"images"}),
 )
 

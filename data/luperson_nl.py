@@ -40,7 +40,6 @@ ROOT/                                     with or without a folder around it
   keys.pkl                                not read, unless with trust_pickle=True""",
     counts={"train": {"images": 10_683_716, "identities": 433_997}},
     unverified=frozenset({"images", "identities"}),
-    sister_sets={"SYNTH-PEDES": "is built from LUPerson-NL images"},
     fields=frozenset({"images", "identity", "group"}),
 )
 

@@ -11,13 +11,12 @@ from hcbench.data.card import Report
 from hcbench.data.crops import in_threads
 from hcbench.data.manifest import Manifest, check_images, open_manifest
 from hcbench.data.manifest_images import from_bytes, from_files
+from hcbench.data.overlaps import is_held_out
 from hcbench.data.samples import Int
 from hcbench.errors import DataError
 
 _AT_ONCE = 1_024
 _NAMED = 5
-_HELD_OUT = ("val", "test", "query", "gallery")
-"""How splits begin that nothing may be pre-trained on."""
 
 
 def verify_manifest(path: Path, root: Path | None = None) -> Report:
@@ -44,8 +43,9 @@ def verify_manifest(path: Path, root: Path | None = None) -> Report:
     partly = {name: lacking for name in columns if 0 < (lacking := manifest.lacking[name]) < len(manifest)}
     without = {name: "" if name == "keypoints" else ", so methods that need it are skipped" for name in partly}
     notes += [f"{lacking:,} rows have no {name}{without[name]}" for name, lacking in partly.items()]
-    held = [split for split in manifest.values("split") if split.startswith(_HELD_OUT)]
-    notes += [f"it holds images of {', '.join(held)}, which are for scoring: do not pre-train on it"] if held else []
+    held = [split for split in manifest.values("split") if is_held_out(split)]
+    told = f"it holds images (or poses) of {', '.join(held)}, which are for scoring: do not pre-train on it"
+    notes += [told] if held else []
     return Report(
         dataset="manifest",
         root=path,

@@ -44,10 +44,6 @@ gt_bbox/, gt_query/ and the 500k distractors are not looked at.""",
             "images": 15_913,
         },
     },
-    sister_sets={
-        "PRW": "cut from the same videos, with other identity numbers: never train on one and test on the other",
-        "CUHK-PEDES": "holds images of Market-1501",
-    },
     fields=reid_splits.FIELDS | {"attributes"},
 )
 

@@ -46,10 +46,6 @@ ROOT/
   images/*.jpg""",
     counts={"train": {"persons": 22_246}, "val": {"persons": 2_958}},
     unverified=frozenset({"persons"}),
-    sister_sets={
-        "CrowdPose": "built in part from MPII images (not verified)",
-        "MHP": "marks the same sixteen joints",
-    },
     fields=frozenset({"images", "keypoints", "boxes", "head_boxes", "image_id", "crop_center", "crop_size"}),
 )
 SPLITS = ("train", "val")

@@ -51,10 +51,6 @@ ROOT/
         "gallery": {"images": 82_161, "identities": 3_060},
     },
     unverified=frozenset({"images in list_train", "images in list_val"}),
-    sister_sets={
-        "ICFG-PEDES": "its images are images of MSMT17: pre-training here leaks into it",
-        "RSTPReid": "its images are images of MSMT17: pre-training here leaks into it",
-    },
     fields=reid_splits.FIELDS,
 )
 

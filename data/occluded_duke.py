@@ -21,7 +21,6 @@ CARD = DatasetCard(
     obtain="The authors publish lists of names alone, to part a copy of DukeMTMC-reID, which is no longer given out.",
     tree=duke_files.tree("Occluded_Duke"),
     counts=duke_files.OCCLUDED_COUNTS,
-    sister_sets={"DukeMTMC-reID": "the same images, split otherwise: its training images are in this test"},
     fields=reid_splits.FIELDS,
 )
 

@@ -23,7 +23,6 @@ ROOT/                                     with or without folders around it
   images/*.jpg""",
     counts={"val": {"images": 2_500}, "test": {"images": 2_231}},
     unverified=frozenset({"images"}),
-    sister_sets={"COCO": "models that are scored on OCHuman are trained on COCO; it has no training split"},
     fields=frozenset({"images", "keypoints", "area", "boxes", "image_id", "crop_center", "crop_size", "coco_truth"}),
 )
 SPLITS = ("val", "test")

@@ -37,11 +37,6 @@ ROOT/                                     with or without folders around it
         "test": {"images": 7_600, "attributes": 35},
         "all": {"images": 19_000, "attributes": 35, "persons": 8_699},
     },
-    sister_sets={
-        "PETA": "its own random partitions: the same persons are in train and test; peta-persons and peta-zs mend that",
-        "VIPeR": "one of the ten sources; the others are 3DPeS, CAVIAR4REID, CUHK, GRID, i-LIDS, MIT, PRID, SARC3D, "
-        "TownCentre",
-    },
     fields=frozenset({"images", "identity", "attributes"}),
 )
 SPLITS = tables.SPLITS

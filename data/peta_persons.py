@@ -25,7 +25,6 @@ CARD = DatasetCard(
     obtain=peta.CARD.obtain,
     tree=peta.CARD.tree,
     counts={"all": peta.CARD.counts["all"]},
-    sister_sets={**peta.CARD.sister_sets, "PETA": "the same images, split otherwise"},
     fields=peta.CARD.fields,
 )
 SPLITS = tables.SPLITS

@@ -27,7 +27,6 @@ CARD = DatasetCard(
         "all": peta.CARD.counts["all"],
     },
     unverified=frozenset({"train images", "val images", "test images"}),
-    sister_sets={**peta.CARD.sister_sets, "PETA": "the same images, split otherwise"},
     fields=peta.CARD.fields,
 )
 SPLITS = tables.SPLITS

@@ -29,7 +29,6 @@ ROOT/                                     with or without folders around it
         "trainval": {"images": 33_268, "attributes": 51},
         "test": {"images": 8_317, "attributes": 51},
     },
-    sister_sets={"RAPv2": "reported to extend it (not verified)"},
     fields=frozenset({"images", "attributes"}),
 )
 SPLITS = tables.SPLITS

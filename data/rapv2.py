@@ -28,7 +28,6 @@ CARD = DatasetCard(
         "val": {"images": 16_986, "attributes": 54},
         "test": {"images": 16_985, "attributes": 54},
     },
-    sister_sets={"RAPv1": "reported to be a part of it (not verified)", "RAPzs": "a part of its images"},
     fields=frozenset({"images", "attributes"}),
 )
 SPLITS = tables.SPLITS

@@ -27,7 +27,6 @@ CARD = DatasetCard(
         "all": {"images": 26_638, "attributes": 53},
     },
     unverified=frozenset({"train images", "val images", "test images"}),
-    sister_sets={"RAPv2": "its images, split otherwise"},
     fields=rapv2.CARD.fields,
 )
 SPLITS = tables.SPLITS

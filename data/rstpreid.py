@@ -25,10 +25,6 @@ ROOT/                                     with or without folders around it
         "val": {"images": 1_000, "identities": 200, "captions": 2_000},
         "test": {"images": 1_000, "identities": 200, "captions": 2_000},
     },
-    sister_sets={
-        "MSMT17": "all images are its images: who pre-trains on it has seen those of the test split",
-        "ICFG-PEDES": "images of MSMT17, too",
-    },
     fields=frozenset({"images", "identity", "camera", "captions"}),
 )
 SPLITS = files.SPLITS

@@ -42,7 +42,6 @@ ROOT/                                     with or without a folder around it
   {_FILE}
   Part1/<person>/<n>.jpg ... Part11/      parts that are not there are left out""",
     counts={"train": {"images": 4_791_711, "identities": 312_321, "captions": 12_138_157}},
-    sister_sets={"LUPerson-NL": "its images are taken from it", "LPW": "its images are taken from it"},
     fields=frozenset({"images", "identity", "group", "captions"}),
 )
 

@@ -111,3 +111,47 @@ def data_preview(
         return
     command = [sys.executable, "-P", "-m", "hcbench.harness.preview", str(out)]
     raise typer.Exit(subprocess.call(command))
+
+
+@data_app.command("duplicates")
+def data_duplicates(
+    corpus: Annotated[
+        str, typer.Argument(metavar="CORPUS", help="What is pre-trained on: NAME, NAME:SPLIT or FILE.parquet; =ROOT"
+                            " after it says where its images lie."),
+    ],
+    test: Annotated[str, typer.Argument(metavar="TEST", help="What is scored on, likewise.")],
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="NAME=ROOT", help="Where a data set lies, as for run.")
+    ] = None,
+    by: Annotated[
+        str, typer.Option("--by", metavar="hash|CHECKPOINT", help="hash finds copies, resized or compressed anew, and"
+                          " needs no weights. Weights, as for evaluate, find whatever they take for alike."),
+    ] = "hash",
+    layout: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose weights, as for evaluate.")] = "",
+    size: Annotated[str, typer.Option("--size", metavar="HxW", help="Input size of weights.")] = "256x128",
+    least: Annotated[
+        float | None, typer.Option("--least", metavar="COS", help="Cosine from which on images are alike. Default: .98")
+    ] = None,
+    bits: Annotated[
+        int | None, typer.Option("--bits", metavar="N", help="Bits of 64 that hashes may differ in. Default: 5.")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.csv", help="Table of all pairs.")] = Path("pairs.csv"),
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="FILE.png", help="Picture of the first pairs, side by side.")
+    ] = None,
+    workspace: WorkspaceOption = WORKSPACE,
+) -> None:  # fmt: skip
+    """Look for images of a test set that a corpus holds as well.
+
+    For example:
+
+    hcbench data duplicates mine.parquet market1501:test=/data/market1501
+
+    hcbench data duplicates luperson cuhk-pedes --by solider.pth --as solider --least 0.97 --sheet pairs.png
+    """
+    from hcbench.harness.duplicates_screen import Wanted, screen
+    from hcbench.harness.options import input_size, parse_roots
+
+    roots = parse_roots(data or [])
+    screen(console(), Wanted(corpus=corpus, test=test, roots=roots, by=by, layout=layout, size=input_size(size),
+                              least=least, bits=bits, out=out, sheet=sheet, workspace=workspace))  # fmt: skip

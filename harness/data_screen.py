@@ -123,7 +123,7 @@ def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, wo
 
     card = dataset_card(name)
     place = root_of(card.name, root, workspace)
-    _outside(wanted.out, place)
+    check_outside(wanted.out, place)
     splits = tuple(wanted.splits) or (training_split(card.name),)
     for split in splits:
         if split not in card.counts:
@@ -155,7 +155,7 @@ def preview(
     from hcbench.data.sheet import contact_sheet
 
     if root is not None and root.is_dir():
-        _outside(out, root)
+        check_outside(out, root)
     samples = _shown(name, root, split, count, workspace)
     texts = [_text(samples, row) for row in range(min(count, len(samples)))]
     short = ["\n".join(text.splitlines()[:_LINES]) for text in texts]
@@ -210,7 +210,8 @@ def _verdict(report: Report) -> str:
     }[report.level]
 
 
-def _outside(out: Path, root: Path) -> None:
+def check_outside(out: Path, root: Path) -> None:
+    """Raise a DataError where something would be written into a data set."""
     if out.resolve().is_relative_to(root.resolve()):
         raise DataError(
             f"{out} lies inside the data set {root}, where nothing is ever written.", "Choose another --out."

@@ -69,7 +69,7 @@ def draw(console: Console, request: Request, given: Given, size: str | None, wor
     """
     request = replace(request, sets=[*(request.sets or ()), *_size(size)])
     resolved, registry = request.resolve(workspace=workspace)
-    given = _located(given)
+    given = located(given)
     if len(resolved.pretrains) > 1:
         raise ConfigError("A file is scored at one input size.", "Give one --size, and no lists under pretrain.*.")
     pretrain = resolved.pretrains[0]
@@ -102,8 +102,12 @@ def _size(size: str | None) -> tuple[str, ...]:
     return f"pretrain.height={height}", f"pretrain.width={width}"
 
 
-def _located(given: Given) -> Given:
-    """With the path made absolute, hcbench's own folders found, and the word list beside the file."""
+def located(given: Given) -> Given:
+    """With the path made absolute, hcbench's own folders found, and the word list beside the file.
+
+    Raises:
+        WeightsError: There is no such file, or it is not what `layout` says.
+    """
     path = given.path.expanduser().absolute()
     if not path.exists():
         raise WeightsError(f"There is no {given.path}.", "Name a weight file, or a checkpoint folder of hcbench.")

@@ -11,11 +11,15 @@ import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hcbench.errors import HcbenchError, WeightsError
 from hcbench.harness.executors import worker_environment
 from hcbench.harness.outcomes import classify_exit
+
+if TYPE_CHECKING:
+    from hcbench.methods.parts.encoder import Encoder
+    from hcbench.methods.parts.weights import LoadReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,13 +94,13 @@ def _last(text: str) -> str:
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "it ended without a word")
 
 
-def answer(question: Question) -> Fit:
-    """Look at a file, in this process.
+def opened(question: Question) -> tuple[str, Encoder, LoadReport | None]:
+    """The encoder of a file, in this process: its layout, itself on the CPU, and how the file fits it.
 
     Raises:
         HcbenchError: See `look`.
     """
-    from hcbench.methods.checkpoint.card import OWN, VOCABULARY, WEIGHTS, Config
+    from hcbench.methods.checkpoint.card import VOCABULARY, WEIGHTS, Config
     from hcbench.methods.checkpoint.layouts import guessed, named
     from hcbench.methods.checkpoint.method import load
 
@@ -106,12 +110,23 @@ def answer(question: Question) -> Fit:
         files[VOCABULARY] = Path(question.vocabulary)
     config = Config(layout=layout, allow_partial=question.allow_partial)
     try:
-        encoder, report = load(config, files, (question.height, question.width))
+        return layout, *load(config, files, (question.height, question.width))
     except WeightsError as error:
         other = guessed(Path(question.path))
         if other in (None, layout):
             raise
         raise WeightsError(error.message, f"Its names are those of {other}: --as {other}.") from error
+
+
+def answer(question: Question) -> Fit:
+    """Look at a file, in this process.
+
+    Raises:
+        HcbenchError: See `look`.
+    """
+    from hcbench.methods.checkpoint.card import OWN
+
+    layout, encoder, report = opened(question)
     spec = getattr(encoder, "spec", None)
     height, width = encoder.input_size
     facts = Fit(

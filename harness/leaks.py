@@ -9,7 +9,7 @@ from typing import Any
 from hcbench.data.overlaps import NOTHING, Verdict, judge
 from hcbench.harness.corpora import PEOPLE
 from hcbench.harness.registry import Registry
-from hcbench.harness.settings import Cell
+from hcbench.harness.settings import ACROSS, Cell
 
 TAG = "trained_on"
 _UNTRAINED = ("control", "truth")
@@ -40,16 +40,24 @@ def of_card(cell: Cell, registry: Registry) -> dict[str, str]:
 
 
 def verdict(tags: Mapping[str, str], params: Mapping[str, Any], data: str) -> Verdict:
-    """What a stored cell's training means for its score on a data set.
+    """What a stored cell's training, and that of the heads, means for its score on a data set.
 
     Args:
         tags: Of the cell's run.
         params: Of the cell's run; results from before the tag was written are told by them.
-        data: The data set that was scored.
+        data: The data set that was scored, or `A>B` where heads of A were scored on B.
     """
+    of_heads, _, scored = data.partition(ACROSS)
+    sources = _sources(tags, params)
+    return judge([*sources, f"{of_heads}:train"] if sources else [], scored or of_heads)
+
+
+def _sources(tags: Mapping[str, str], params: Mapping[str, Any]) -> list[str]:
+    """What a cell was trained on; empty where nobody says."""
     if TAG in tags:
-        return judge(json.loads(tags[TAG]), data)
+        found: list[str] = json.loads(tags[TAG])
+        return found
     if tags.get("supervision") in _UNTRAINED:
-        return judge([NOTHING], data)
+        return [NOTHING]
     trains = int(params.get("budget_images", 0)) > 0
-    return judge([PEOPLE] if trains and params.get("corpus.name") == PEOPLE else [], data)
+    return [PEOPLE] if trains and params.get("corpus.name") == PEOPLE else []

@@ -222,7 +222,7 @@ class Request:
             ("run.profile", self.profile, "--profile"),
             ("run.recipe", self.recipe, "--recipe"),
             ("run.effort", self.effort, "--effort"),
-            ("run.data", _roots(self.data) if self.data else None, "--data"),
+            ("run.data", parse_roots(self.data) if self.data else None, "--data"),
             ("corpus.name", self.corpus, "--corpus"),
             ("pretrain.deterministic", True if self.deterministic else None, "--deterministic"),
         ]
@@ -281,7 +281,12 @@ def _check_tuned(resolved: Resolved, registry: Registry) -> None:
         )
 
 
-def _roots(texts: list[str]) -> Mapping[str, str]:
+def parse_roots(texts: list[str]) -> Mapping[str, str]:
+    """Folders by name, of texts such as coco=/data/coco.
+
+    Raises:
+        ConfigError: One of them is none.
+    """
     roots = {}
     for text in texts:
         name, equals, root = text.partition("=")

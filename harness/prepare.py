@@ -28,7 +28,7 @@ from hcbench.data.catalogue import dataset, dataset_modules, direct_corpora, tas
 from hcbench.data.people import dataset as people
 from hcbench.data.people.cache import Shard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
-from hcbench.data.person_boxes import loader
+from hcbench.data.person_boxes import GROUND_TRUTH, loader
 from hcbench.harness.benchmark_data import STYLE
 from hcbench.harness.corpus_view import PEOPLE, people_spec
 from hcbench.harness.events import Listener, Note, Prepared, Preparing, ignore
@@ -117,7 +117,7 @@ def _of_cell(cell: Cell) -> Iterator[Piece]:
 
 
 def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[Piece]:
-    scale, boxes = float(evaluation.config["scale"]), str(evaluation.config["boxes"])
+    scale, boxes = float(evaluation.config["scale"]), str(evaluation.config.get("boxes", GROUND_TRUTH))
     for data, root, splits in evaluation.sources:
         if data == PEOPLE:
             for split in splits:

@@ -74,10 +74,11 @@ class DiffusionMaker:
         scene = self.scenes[group]
         points = None if scene.keypoints is None else saved_points(scene.keypoints, self.recipe)
         terms = [scene.licence] if scene.licence else []
+        source, _, split = scene.dataset.partition("/")  # images of val2017's poses must not pass for strangers to it
         return {
             "group_id": group, "variant": variant, "captions": [scene.prompt], "pose_id": scene.pose_id,
             "keypoints": None if points is None else points.astype(np.float32).ravel().tolist(),
-            "seed": seed_of(self.recipe, place), "source": scene.dataset.partition("/")[0], "split": "pretrain",
+            "seed": seed_of(self.recipe, place), "source": source, "split": split or None,
             "licence": "; ".join([*terms, f"image: terms of {self.models.ids['model'].partition('@')[0]}"]),
         }  # fmt: skip
 

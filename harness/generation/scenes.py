@@ -49,7 +49,7 @@ class Scene:
 
     Attributes:
         prompt: What the generator is told.
-        dataset: The data set or file that it comes from; of COCO with its split.
+        dataset: The data set or file that it comes from; with its split, `coco/train2017`, where that is known.
         origin: Its place there, for people to find it again.
         licence: Terms of what was used; empty where they are not known.
         pose_id: Id of the pose in its source.
@@ -113,16 +113,20 @@ def read_prompts(source: Path, split: str) -> list[Scene]:
                 f"Copy captions_{split}.json beside {layout.annotations.name}.",
             )
         truth = read_truth(layout, split)  # a file of both splits: captions of this one alone
-        scenes = list(_coco_prompts(layout.captions, {int(image["id"]) for image in truth["images"]}))
+        wanted = {int(image["id"]) for image in truth["images"]}
+        scenes = list(_coco_prompts(layout.captions, wanted, f"coco/{split}"))
     elif not source.is_file():
         raise DataError(f"--captions {source}: there is no such file.", "Give a text file with one caption per line.")
     elif source.suffix == ".json":
-        scenes = list(_coco_prompts(source, None))
+        scenes = list(_coco_prompts(source, None, "coco"))
     elif source.suffix == ".parquet":
-        rows = _manifest_rows(source, ("captions",))
+        rows = _manifest_rows(source, ("captions",), ("source", "split"))
         texts = [(place, _first(row["captions"])) for place, row in enumerate(rows)]
         first_place = {text: place for place, text in reversed(texts) if text}
-        scenes = [Scene(prompt=text, dataset=source.name, origin=str(place)) for text, place in first_place.items()]
+        scenes = [
+            Scene(prompt=text, dataset=_dataset(rows[place], source), origin=str(place))
+            for text, place in first_place.items()
+        ]
         scenes.sort(key=lambda scene: int(scene.origin))
     else:
         scenes = [
@@ -210,7 +214,7 @@ def _unfit(person: Mapping[str, Any], points: Points) -> str | None:
 
 def _manifest_poses(path: Path, canvas: tuple[int, int]) -> tuple[list[Scene], Counter[str]]:
     rows = _manifest_rows(
-        path, ("keypoints", "width", "height"), ("captions", "pose_id", "image_path", "licence", "source")
+        path, ("keypoints", "width", "height"), ("captions", "pose_id", "image_path", "licence", "source", "split")
     )
     rejected: Counter[str] = Counter()
     scenes: list[Scene] = []
@@ -238,7 +242,7 @@ def _manifest_poses(path: Path, canvas: tuple[int, int]) -> tuple[list[Scene], C
         text = _first(row["captions"])
         scenes.append(
             Scene(
-                prompt=text or NO_CAPTION, dataset=row["source"] or path.name, origin=str(row["image_path"] or place),
+                prompt=text or NO_CAPTION, dataset=_dataset(row, path), origin=str(row["image_path"] or place),
                 licence=row["licence"] or "", pose_id=pose, keypoints=mapped, own_caption=bool(text),
             )
         )  # fmt: skip
@@ -279,14 +283,14 @@ def _is_merged(path: Path) -> bool:
         return False  # `read_truth` says what is wrong with it
 
 
-def _coco_prompts(path: Path, images: set[int] | None) -> Iterator[Scene]:
+def _coco_prompts(path: Path, images: set[int] | None, dataset: str) -> Iterator[Scene]:
     for image, texts in sorted(read_captions(path).items()):
         if images is not None and image not in images:
             continue
         for number, text in enumerate(texts):
             if _MENTIONS_PERSON.search(text):
                 yield Scene(
-                    prompt=text, dataset="coco", origin=f"image {image}, caption {number}", licence=COCO_LICENCE
+                    prompt=text, dataset=dataset, origin=f"image {image}, caption {number}", licence=COCO_LICENCE
                 )
 
 
@@ -316,6 +320,11 @@ def _manifest_rows(path: Path, needed: Sequence[str], wanted: Sequence[str] = ()
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}.", "Write the manifest again.") from error
     return [dict.fromkeys(wanted) | row for row in rows]
+
+
+def _dataset(row: Mapping[str, Any], path: Path) -> str:
+    """Where a row of a manifest says that it comes from; else the manifest."""
+    return "/".join(filter(None, (row["source"], row["split"]))) if row["source"] else path.name
 
 
 def _first(captions: Sequence[str] | None) -> str | None:

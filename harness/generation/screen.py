@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from hcbench.errors import ConfigError
+from hcbench.harness.bar import bar
 from hcbench.harness.files import read_json, write_json
 from hcbench.harness.generation import recipe as recipes
 from hcbench.harness.generation.job import LEDGER, Maker, Outcome, Progress, run_job
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger("hcbench.generate")
 
 RENDERED_GROUPS: Final = 64
-_LINE_EVERY_S: Final = 15.0
 _ANYONE: Final = frozenset(
     {"backend", "out", "groups", "variants", "seed", "size", "structure", "pose_model", "dry_run"}
 )
@@ -76,7 +74,7 @@ def run_generate(console: Console, asked: Asked) -> None:
     if asked.dry_run:
         console.print("Nothing was made (--dry-run).")
         return
-    with _bar(console, "generating") as tell:
+    with bar(console, "generating") as tell:
         outcome = run_job(
             asked.out, job.settings, job.open_maker, job.images, job.facts,
             lambda progress: tell(progress.done, progress.total, _speed(progress)),
@@ -232,7 +230,7 @@ def _afterwards(console: Console, asked: Asked, outcome: Outcome) -> None:
     if asked.structure:
         from hcbench.harness.generation.structure import write_structure
 
-        with _bar(console, "structure maps") as tell:
+        with bar(console, "structure maps") as tell:
             target = write_structure(asked.out, lambda done, total: tell(done, total, ""))
         console.print(f"Structure maps: {target}  (--set gan-invariance.structure=rendered:{target})", soft_wrap=True)
     if asked.pose_model is not None:
@@ -262,25 +260,3 @@ def _speed(progress: Progress) -> str:
         return ""
     rate = progress.made / progress.seconds
     return f"{rate:.3g} images/s, {clock((progress.total - progress.done) / rate)} left"
-
-
-@contextmanager
-def _bar(console: Console, what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar in a terminal, a line now and then elsewhere."""
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
-    from rich.progress import Progress as Bar
-
-    if not console.is_terminal:
-        last = [time.monotonic()]
-
-        def line(done: int, total: int, more: str) -> None:
-            if time.monotonic() - last[0] > _LINE_EVERY_S:
-                last[0] = time.monotonic()
-                console.print(f"{what}: {done:,} of {total:,} {more}".rstrip(), soft_wrap=True)
-
-        yield line
-        return
-    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[more]}"))
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task(what, total=None, more="")
-        yield lambda done, total, more: bar.update(task, completed=done, total=total, more=more)

@@ -75,7 +75,8 @@ def test_splits_hold_the_right_files_in_order(root, tmp_path):
     assert gallery.ids.tolist() == sorted(GALLERY)
     for samples in (trainval, query, gallery):
         np.testing.assert_allclose(colours(samples.images[:]), expected_colours(samples.ids), atol=4)
-        assert samples.known() == {"images", "identity", "camera"}
+        assert samples.known() - {"query"} == {"images", "identity", "camera"}
+    assert trainval.query is None
 
 
 def test_persons_and_cameras(root, tmp_path):

@@ -104,7 +104,7 @@ def test_coco_is_prepared_from_its_crops(tmp_path: Path) -> None:
 def test_explain_needs_no_files() -> None:
     answer = call("data", "explain", "COCO")
     assert answer.exit_code == 0
-    for words in ("Terms", "How to get it", "118,287 images", "person_keypoints_train2017.json", "OCHuman"):
+    for words in ("Terms", "How to get it", "118,287 images", "person_keypoints_train2017.json", "Beware, lip"):
         assert words in answer.output
 
 

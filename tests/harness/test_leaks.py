@@ -57,6 +57,22 @@ def test_older_results_are_told_by_their_settings() -> None:
     assert verdict({TAG: json.dumps(["prw"])}, {}, "market1501").status == "overlap"
 
 
+def test_heads_may_leak_as_well() -> None:
+    def found(sources: list[str], data: str) -> tuple[str, str]:
+        judged = verdict({TAG: json.dumps(sources)}, {}, data)
+        return judged.status, judged.why
+
+    assert found(["people"], "market1501>msmt17") == ("clean", "")
+    assert found(["people"], "coco>ochuman") == ("clean", "")
+    status, why = found(["nothing"], "msmt17>icfg-pedes")
+    assert status == "overlap"
+    assert "msmt17 and icfg-pedes" in why
+    assert found(["icfg-pedes:train"], "market1501>msmt17")[0] == "overlap"
+    assert found([], "market1501>msmt17")[0] == "unknown"
+    assert found(["nothing"], "peta")[0] == "overlap", "its random partitions, whatever was trained"
+    assert found(["nothing"], "peta-persons")[0] == "clean"
+
+
 @pytest.mark.parametrize("leaks", [("clean", "clean"), ("overlap", "clean"), ("clean", "unknown")])
 def test_the_report_warns_in_a_column(leaks: tuple[str, str]) -> None:
     def cell(name: str) -> dict[str, object]:

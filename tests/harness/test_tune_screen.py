@@ -54,7 +54,7 @@ def test_options_reach_the_search_and_the_best_is_shown_and_written(monkeypatch:
     lines = answer.output.splitlines()
     best = next(line for line in lines if line.startswith("genpoccl") and " 1 *" in line)
     assert "+0.123" in best
-    assert "gamma_mp" in best
+    assert "gamma_align" in best
     assert "1 min 01 s" in best
     assert sum(" *" in line for line in lines if line.startswith(("genpoccl", "mae"))) == 2
     assert any("diverged" in line and "loss is nan" in line for line in lines)

@@ -62,7 +62,7 @@ def test_poses_become_groups_of_images(weights, coco, tmp_path, backend):
     ]  # fmt: skip
     assert made[0]["keypoints"] == made[1]["keypoints"] != made[2]["keypoints"]
     assert made[0]["captions"] == ["photograph 0 of a woman"]
-    assert made[0]["source"] == "coco"
+    assert (made[0]["source"], made[0]["split"]) == ("coco", "train2017"), "a leak must be told from its split"
     assert "CC BY 4.0" in made[0]["licence"]
     record = json.loads(made[0]["generator"])
     assert (record["backend"], record["steps"], record["batch"], record["base_seed"]) == (backend, 1, 3, 100)
