@@ -18,8 +18,6 @@ from hcbench.data.overlaps import (
 
 FOREIGN = {"prw", "cuhk01", "cuhksysu", "lpw", "viper"}
 """Data sets that no loader reads, but that others are made of or that weights were trained on."""
-NOT_YET = {"cuhk03nplabeled"}
-"""A loader of its own, which may not be there yet, for boxes that cuhk03-np reads as `labeled/...`."""
 
 
 @pytest.mark.parametrize(
@@ -92,7 +90,7 @@ def test_every_loader_is_in_the_table_or_a_reasoned_exception() -> None:
 
 def test_the_table_names_loaders_as_the_catalogue_does() -> None:
     names = {plain(name): name for name in dataset_modules()}
-    assert KNOWN - set(names) - NOT_YET == FOREIGN | {"people"}
+    assert KNOWN - set(names) == FOREIGN | {"people"}
     for pair in OVERLAPS:
         for name in (pair.one, pair.other):
             assert name == names.get(plain(name), name)
