@@ -13,9 +13,9 @@ from PIL import Image
 from hcbench.benchmarks.metrics.pck import pck
 from hcbench.data.crops import read_image
 from hcbench.errors import DataError, WeightsError
-from hcbench.harness.files import replacing
-from hcbench.harness.generation.conditions import draw_skeleton
-from hcbench.harness.generation.job import read_rows
+from hcbench.harness.files import read_json, replacing
+from hcbench.harness.generation.conditions import STYLES, draw_skeleton
+from hcbench.harness.generation.job import SETTINGS, read_rows
 
 SHEET: Final = "contact-sheet.png"
 _MARGIN: Final = 1.25
@@ -41,8 +41,9 @@ def contact_sheet(folder: Path, *, groups: int = 12, height: int = 192) -> Path:
     if not rows:
         raise DataError(f"{folder} holds no image to show.", "Every one of them was left out.")
     width = round(height * rows[0][0]["width"] / rows[0][0]["height"])
+    style = read_json(folder / SETTINGS).get("style") or STYLES[0]  # a generator without a condition has none
     tiles = [
-        [*_skeleton(images[0], height, width), *(read_image(folder / row["image_path"]) for row in images)]
+        [*_skeleton(images[0], height, width, style), *(read_image(folder / row["image_path"]) for row in images)]
         for images in rows
     ]
     sheet = Image.new("RGB", (max(len(row) for row in tiles) * width, len(tiles) * height))
@@ -116,10 +117,10 @@ def _person_box(image: Image.Image) -> list[float]:
     return [(image.width - width) / 2, (image.height - height) / 2, width, height]
 
 
-def _skeleton(row: dict[str, Any], height: int, width: int) -> list[Image.Image]:
-    """The skeleton drawn at the size of a tile; nothing where it is not known."""
+def _skeleton(row: dict[str, Any], height: int, width: int, style: str) -> list[Image.Image]:
+    """The skeleton drawn at the size of a tile, as the generator was shown it; nothing where it is not known."""
     if row.get("keypoints") is None:
         return []
     points = np.array(row["keypoints"], np.float64).reshape(17, 3)
     points[:, :2] = (points[:, :2] + 0.5) * (width / row["width"], height / row["height"]) - 0.5
-    return [Image.fromarray(draw_skeleton(points, height, width, stick=2))]
+    return [Image.fromarray(draw_skeleton(points, height, width, style=style, stick=2))]
