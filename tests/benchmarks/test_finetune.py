@@ -66,8 +66,8 @@ def test_every_benchmark_has_both_recipes(module, name):
 
 
 def test_a_recipe_that_does_not_exist_is_told_of():
-    with pytest.raises(ConfigError, match="no recipe 'feild'") as error:
-        read_recipe("reid", "feild")
+    with pytest.raises(ConfigError, match="no recipe 'fielt'") as error:
+        read_recipe("reid", "fielt")
     assert "field" in error.value.hint
 
 

@@ -187,8 +187,8 @@ def test_a_wrong_root(root: Path, tmp_path: Path, cache: Path) -> None:
 
 
 def test_a_wrong_request(root: Path, cache: Path) -> None:
-    with pytest.raises(DataError, match="CUHK-PEDES has no split 'trian'") as error:
-        cuhk_pedes.load(root, "trian", cache=cache)
+    with pytest.raises(DataError, match="CUHK-PEDES has no split 'trein'") as error:
+        cuhk_pedes.load(root, "trein", cache=cache)
     assert "Did you mean 'train'?" in error.value.hint
     with pytest.raises(DataError, match="lies inside the dataset"):
         cuhk_pedes.load(root, "train", cache=root / "cache")

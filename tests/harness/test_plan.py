@@ -435,8 +435,8 @@ def test_data_that_nothing_is_scored_on_are_told_of(coco: str) -> None:
         plan(test_on="coco", data={"coco": coco}, benchmarks=("pose", "reid"))
     with pytest.raises(ConfigError, match=r"evaluate\.shots is -1"):
         plan("evaluate.shots=-1")
-    with pytest.raises(ConfigError, match=r"evaluate\.recipe is 'feild'") as error:
-        plan("evaluate.recipe=feild")
+    with pytest.raises(ConfigError, match=r"evaluate\.recipe is 'fielt'") as error:
+        plan("evaluate.recipe=fielt")
     assert "field" in error.value.hint
 
 
