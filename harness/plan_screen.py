@@ -112,7 +112,8 @@ def _special(matrix: Matrix) -> Iterator[str]:
         for knob in dict.fromkeys(name for one in several for name in one.knobs):
             values: dict[str, set[float]] = {}
             for one in several:
-                values.setdefault(one.benchmark, set()).add(one.knobs[knob])
+                if knob in one.knobs:  # a variant of the method may have no such knob
+                    values.setdefault(one.benchmark, set()).add(one.knobs[knob])
             at: dict[str, list[str]] = {}
             for benchmark, found in values.items():
                 at.setdefault(", ".join(f"{value:g}" for value in sorted(found)), []).append(benchmark)

@@ -126,6 +126,9 @@ def test_plans_tell_what_is_not_usual_about_evaluations(tmp_path: Path) -> None:
     assert "solider is scored at lambda 0, 0.2 (reid, text-reid): one checkpoint" in text
     assert "plip is scored zero-shot on text-reid" in text
     assert "13 evaluations" in text, "two each, one more zero-shot, solider at two lambdas"
+    resolved = resolve(registry, options, sets=["evaluate.lambda=0,1", "solider.semantic_loss=1,0"])
+    text = screen(show_plan, make_plan(resolved, registry, Machine(cuda=False, bf16=False, cores=2)), tmp_path, None, 1)
+    assert "solider is scored at lambda 0, 1 (reid, text-reid)" in text, "and once without it, where nothing taught it"
 
 
 def test_show_names_knobs_and_figures(tmp_path: Path) -> None:
