@@ -45,7 +45,9 @@ def test_cpu_profile_mirrors_the_defaults() -> None:
     assert plain.pretrains == (PretrainConfig(),)
     assert plain.corpora == (CorpusConfig(),)
     assert plain.evaluates == (EvaluateConfig(),)
-    assert plain.run == RunConfig()
+    searched = ("stablerep", "genpoccl", "plip", "solider", "gan-invariance")
+    assert plain.run == RunConfig(tuning_trials=dict.fromkeys(searched, 6))
+    assert settle("run.recipe=paper").run.tuning_trials == {}
     assert "profiles/cpu.yaml" in plain.origins.values()
 
 
