@@ -31,8 +31,8 @@ SECTIONS: Mapping[str, type[Any]] = {
 }
 """Sections beside those of the methods, which are called as the methods are."""
 
-ROOTS = "run.data"
-"""The one setting that layers add to, in place of replacing it."""
+_ADDED_TO = ("run.data", "run.tuning_trials")
+"""Settings that are said name by name, in several places: a layer adds to them in place of replacing them."""
 
 _T = TypeVar("_T")
 
@@ -138,7 +138,7 @@ def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
     for layer in layers:
         key = _canonical(registry, kinds, layer)
         new = _values(kinds, key, layer)
-        if key == ROOTS:  # said name by name, in several places
+        if key in _ADDED_TO:
             new = ({**values[key][0], **new[0]},)
             layer = Override(key, layer.value, _joined(origins[key], layer.origin))
         values[key], origins[key] = new, layer.origin

@@ -53,14 +53,14 @@ def _settings(tuned: Tuned, table: str) -> str:
     plan = tuned.plan
     first = plan.searches[0].trials[0].cell
     chosen = {search.method: place for search in plan.searches if (place := tuned.best(search.method)) is not None}
-    counts = {**plan.earlier, **{s.method: plan.earlier.get(s.method, 0) + len(s.trials) for s in plan.searches}}
+    trials = {s.method: plan.earlier.get(s.method, 0) + len(s.trials) for s in plan.searches if s.method in chosen}
     lines = [
         f"{MARK} {__version__}: the best of {len(plan.searches[0].trials)} trials of each method, on validation.",
         f"# {first.corpus.name} {first.budget} ({first.budget_images:,} images), {first.images_seen:,} of "
         f"{plan.full_images:,} images seen, seed {first.seed}, {first.backbone}, profile {first.profile}.",
         f"# Benchmarks: {', '.join(tuned.reference)}. All trials: {table}.",
         "run:",
-        f"  tuning_trials: {_value({name: n for name, n in counts.items() if name in chosen or name in plan.earlier})}",
+        f"  tuning_trials: {_value(trials)}",
     ]
     for search in plan.searches:
         lines += _section(tuned, search, chosen.get(search.method))

@@ -446,7 +446,9 @@ def test_trials_add_up_over_searches(settings, registry, go, tmp_path):
     start = settings("simple,tunable", config=path)
     second = go(plan_tuning(start, registry, MACHINE, trials=1, share=0.5))
     path, _ = write_tuned(tmp_path / "second.yaml", second)
-    assert settings(config=path).run.tuning_trials == {"simple": 3, "tunable": 1}
+    assert 'tuning_trials: {"simple": 3, "tunable": 1}' in path.read_text()
+    recipe, found = settings().run.tuning_trials, settings(config=path).run.tuning_trials
+    assert found == {**recipe, "simple": 3, "tunable": 1}, "what the recipe's methods were searched by stays known"
 
 
 def test_files_of_others_are_not_replaced(tmp_path):
