@@ -34,7 +34,7 @@ class Reid(Task):
     card = CARD
 
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
-        """Choose the readout by validation mAP; nothing is trained, `train` is not looked at."""
+        """Choose the readout by validation mAP; nothing is trained, so `train` has no rows."""
         trials = []
         for name in candidates(self.config.readout):
             metrics = rank(normalised(val.features, name), val.samples, rerank=self.config.rerank)
