@@ -65,6 +65,10 @@ class Split:
     features: FeatureTable
     samples: Samples
 
+    def subset(self, rows: NDArray[np.int64]) -> Split:
+        """Some images with their labels."""
+        return Split(features=self.features.subset(rows), samples=self.samples.subset(rows))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Embedded:
@@ -166,7 +170,10 @@ class Task(ABC):
 
     @abstractmethod
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
-        """Train heads, choose readout and settings on validation; returns what was chosen and why."""
+        """Train heads, choose readout and settings on validation; returns what was chosen and why.
+
+        Under a protocol that learns nothing from the training split (`TaskCard.trains`), `train` has no rows.
+        """
 
     @abstractmethod
     def predict(self, test: Inputs) -> Mapping[str, NDArray[Any]]:

@@ -52,7 +52,8 @@ class TaskCard:
             beside the default one wherever a method has such a tower.
         options: Settings of `EvaluateConfig` that only some benchmarks have ("rerank", "boxes").
         shots: What `evaluate.shots` counts: images per "identity", per "attribute", or each "image".
-        trains: Protocols under which something is learned from the training split; the others know no shots.
+        trains: Protocols under which something is learned from the training split; under the others no features of it
+            are computed, and there are no shots.
         resample_unit: What the bootstrap draws ("identity", "image").
         resample_seed: Seed of the bootstrap's resample indices.
         implementation: "module:Class", imported only when an evaluation runs.

@@ -329,8 +329,3 @@ def _copied(learner: Learner) -> dict[str, Tensor]:
 def batched(count: int, size: int) -> Iterator[slice]:
     """Slices of `size` that cover `count`."""
     return (slice(start, start + size) for start in range(0, count, size))
-
-
-__all__ = [
-    "Batch", "FineTune", "Learner", "Lesson", "batched", "build_optimiser", "identity_batches", "lr_factor", "persons",
-]  # fmt: skip

@@ -26,6 +26,7 @@ from hcbench.benchmarks.base import (
     Task,
     Tuned,
 )
+from hcbench.benchmarks.card import TaskCard
 from hcbench.benchmarks.few_shot import few
 from hcbench.data.budget import name_seed
 from hcbench.data.samples import ImageArray, Int, Samples
@@ -108,14 +109,20 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
     torch.manual_seed(name_seed("evaluation", evaluation.benchmark, task.config.head_seed))
     if isinstance(task, Tuned):
         return _tuned(task, evaluation, tables, kept)
-    features = tables.features(evaluation)
-    train = Split(features=features["train"], samples=samples["train"])
-    chosen = task.fit(
-        train if kept is None else Split(features=train.features.subset(kept), samples=train.samples.subset(kept)),
-        Split(features=features["val"], samples=samples["val"]),
-    )
+    val = Split(features=tables.features(evaluation, "val"), samples=samples["val"])
+    chosen = task.fit(_train(evaluation, card, tables, kept, val), val)
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
     return task.score(task.predict(tables.plain(evaluation)), samples[scored])
+
+
+def _train(evaluation: Evaluation, card: TaskCard, tables: Tables, kept: Int | None, val: Split) -> Split:
+    """What heads are trained on; of a protocol that learns nothing from it no row, and nobody computes features."""
+    samples = tables.samples(evaluation)["train"]
+    if evaluation.protocol not in card.trains:
+        nothing = np.zeros(0, np.int64)
+        return Split(features=val.features.subset(nothing), samples=samples.subset(nothing))
+    train = Split(features=tables.features(evaluation, "train"), samples=samples)
+    return train if kept is None else train.subset(kept)
 
 
 def _tuned(task: Tuned, evaluation: Evaluation, tables: Tables, kept: Int | None) -> Scores | Ended:
@@ -190,22 +197,10 @@ class Tables:
             }  # fmt: skip
         return self._samples[key]
 
-    def features(self, evaluation: Evaluation, splits: Sequence[str] | None = None) -> dict[str, FeatureTable]:
-        """Features of these splits (all of `samples` by default), with the evaluation's knobs.
-
-        Features of other knobs are let go of, for memory.
-        """
-        if evaluation.knobs != self._knobs:
-            self._features.clear()
-            self._knobs = dict(evaluation.knobs)
-        return {split: self._table(evaluation, split) for split in splits or evaluation.splits}
-
     def plain(self, evaluation: Evaluation) -> Inputs:
         """The split that is scored, without its labels."""
         scored = evaluation.split
-        return Inputs(
-            features=self.features(evaluation, [scored])[scored], captions=self.samples(evaluation)[scored].captions
-        )
+        return Inputs(features=self.features(evaluation, scored), captions=self.samples(evaluation)[scored].captions)
 
     def embedded(self, evaluation: Evaluation) -> Inputs:
         """The split that is scored as the encoder's own towers see it."""
@@ -218,7 +213,11 @@ class Tables:
         text = self.encoder.embed_text([caption for several in captions or () for caption in several])
         return replace(inputs, embedded=Embedded(image=image, text=text))
 
-    def _table(self, evaluation: Evaluation, split: str) -> FeatureTable:
+    def features(self, evaluation: Evaluation, split: str) -> FeatureTable:
+        """Features of a split, with the evaluation's knobs; those of other knobs are let go of, for memory."""
+        if evaluation.knobs != self._knobs:
+            self._features.clear()
+            self._knobs = dict(evaluation.knobs)
         key = self._key(evaluation, split)
         if key not in self._features:
             images = Counted(

@@ -1,4 +1,10 @@
-"""Attributes by fine-tuning: average pooling, batch norm, one linear layer, weighted cross-entropy (RethinkingPAR)."""
+"""Attributes by fine-tuning: average pooling, batch norm, one linear layer, weighted cross-entropy.
+
+Pooling, loss and views are RethinkingPAR's (valencebond/Rethinking_of_PAR @0baa462), the optimiser of the recipe
+`field` is HAP's.
+
+DEVIATION (HAP): no moving average of the weights; validation keeps the best look instead.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +33,9 @@ class AttributeLearner(Learner):
         self.target = torch.from_numpy(np.asarray(need(lesson.train, "attributes"), np.float32))
         self.shares = positive_shares(self.target)
         width = joined(self.shapes(), self.readout).shape[1]
-        # Vectors of a hardly trained encoder are nearly one: without a norm before it, a head does not leave chance in
-        # the short recipe (24 steps: mA .500, and .5 is what a constant gets).
+        # DEVIATION (RethinkingPAR): no norm there. Vectors of a hardly trained encoder are nearly one: without a norm
+        # before it, a head does not leave chance in the short recipe (24 steps: mA .500, and .5 is what a constant
+        # gets).
         self.neck, self.head = nn.BatchNorm1d(width), nn.Linear(width, self.target.shape[1])
         nn.init.normal_(self.head.weight, std=0.01, generator=lesson.generator)
         nn.init.zeros_(self.head.bias)

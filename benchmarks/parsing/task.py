@@ -3,6 +3,9 @@
 Heads of several learning rates train as one batched tensor. Each step looks at one pixel in every
 THINNED x THINNED square, at a place that is drawn anew: the same gradient in the mean, at a sixteenth of its cost.
 
+DEVIATION (SCHP, SOLIDER-HumanParsing): masks are compared in pixels of the input, not of the original image, so that
+numbers of LIP and CIHP stand beside each other here and not beside published ones.
+
 Shape suffixes: N images, B batch, D channels, C classes, S settings, h, w token grid, H, W mask.
 """
 

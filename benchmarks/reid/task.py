@@ -34,7 +34,7 @@ class Reid(Task):
     card = CARD
 
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
-        """Choose the readout by validation mAP; nothing is trained, `train` is not looked at."""
+        """Choose the readout by validation mAP; nothing is trained, so `train` has no rows."""
         trials = []
         for name in candidates(self.config.readout):
             metrics = rank(normalised(val.features, name), val.samples, rerank=self.config.rerank)
@@ -47,7 +47,7 @@ class Reid(Task):
         return {"features": normalised(test.features, self._chosen["readout"])}
 
     def score(self, predictions: Mapping[str, NDArray[Any]], truth: Samples) -> Scores:
-        """Rank the split against itself; query identities are resampled, the gallery stays."""
+        """Rank the gallery for each query; query identities are resampled, the gallery stays."""
         metrics = rank(predictions["features"], truth, rerank=self.config.rerank)
         rows = queries(truth)
         identity = need(truth, "identity")
@@ -66,7 +66,7 @@ class Reid(Task):
                 "n_skipped": metrics.n_skipped,
                 "gallery": len(gallery_rows(truth)),
                 "distractors": int((identity[gallery_rows(truth)] < 0).sum()),
-                "junk": "same identity and camera, the query itself included",
+                "junk": f"same identity and camera{', the query itself included' if truth.query is None else ''}",
                 "split": truth.name,
                 **self._record,
             },

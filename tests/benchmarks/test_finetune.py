@@ -328,7 +328,7 @@ def test_an_unknown_head_is_told_of(people, encoder):
         learner_of(FineTunePose(CONFIG), encoder, people["train"], dataclasses.replace(PLAIN, head="convolution"))
 
 
-def test_deconvolutions_learn(people, encoder, monkeypatch):
+def test_the_head_of_the_field_is_tuned_and_read_with_the_flip_test(people, encoder, monkeypatch):
     recipe = dataclasses.replace(read_recipe("pose", "field"), epochs=1, lrs=(1e-3,), validations=1)
     monkeypatch.setattr(FineTunePose, "recipe", recipe)
     task = FineTunePose(CONFIG)

@@ -57,6 +57,27 @@ def test_distractors_stay_in_the_gallery_and_never_query(told):
     assert without.summary["mAP"] > scores.summary["mAP"]
 
 
+def test_named_queries_are_ranked_against_all_others(told):
+    """As Market-1501 has them: a query is no part of the gallery, and no other query is."""
+    samples = told["test"].samples
+    query = np.arange(len(samples)) % 6 == 0  # the first image of each person, and some distractors
+    features = unit(len(samples))
+    scores = Reid(CONFIG).score({"features": features}, dataclasses.replace(samples, query=query))
+    asking, x = query & (samples.identity >= 0), features.astype(np.float64)
+    expected = rank_metrics(
+        1 - x[asking] @ x[~query].T,
+        samples.identity[asking], samples.identity[~query], samples.camera[asking], samples.camera[~query],
+    )  # fmt: skip
+    assert scores.summary == pytest.approx(expected.summary())
+    assert scores.per_sample["sample"].tolist() == samples.ids[asking].tolist()
+    assert scores.record["gallery"] == (~query).sum() < 200
+    assert scores.record["distractors"] == (samples.identity[~query] < 0).sum() < 20
+    told_of = [scores.record[key] for key in ("queries", "junk")]
+    assert told_of == ["as the data say", "same identity and camera"]
+    own = Reid(CONFIG).score({"features": features}, samples)
+    assert own.record["junk"] == "same identity and camera, the query itself included"
+
+
 def test_replicates_draw_whole_identities(told):
     """With an AP that is 1 for half of the persons and low for the others, the spread is that of 30 draws, not 180."""
     samples = told["test"].samples

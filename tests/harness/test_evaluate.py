@@ -10,6 +10,7 @@ import torch
 
 from hcbench.benchmarks.attributes.finetune import AttributeLearner
 from hcbench.benchmarks.attributes.task import Attributes
+from hcbench.benchmarks.reid.task import Reid
 from hcbench.benchmarks.text_reid.zero_shot import ZeroShotTextReid
 from hcbench.harness import evaluate as evaluate_module
 from hcbench.harness.benchmark_data import benchmark_splits
@@ -238,6 +239,26 @@ def test_few_shots_leave_validation_and_test_whole(checkpoint, tmp_path, monkeyp
     ((train, features, val),) = sizes
     assert train == features < 40
     assert val == 48
+
+
+def test_features_that_nobody_learns_from_are_not_computed(checkpoint, tmp_path, monkeypatch):
+    phases, sizes = [], []
+    fit = Reid.fit
+
+    def watched(self, train, val):
+        sizes.append((len(train.samples), len(train.features), len(val.samples)))
+        return fit(self, train, val)
+
+    monkeypatch.setattr(Reid, "fit", watched)
+    (ended,) = run(checkpoint, [tiny("reid")], tmp_path, progress=lambda *told: phases.append(told[0]))
+    assert ended.status == "done"
+    assert {phase for phase in phases if "features" in phase} == {"features people/val", "features people/test"}
+    assert sizes == [(0, 0, 48)]
+    # What learns from them gets them, whatever was scored before.
+    both = [tiny("reid"), tiny("attributes")]
+    again, _ = run(checkpoint, both, tmp_path / "again", progress=lambda *told: phases.append(told[0]))
+    assert phases.count("features people/train") > 0
+    assert again.summary == ended.summary
 
 
 def test_other_data_are_scored_by_heads_of_the_first(checkpoint, tmp_path, monkeypatch):

@@ -103,12 +103,11 @@ def test_one_group_cannot_have_statistics_per_view():
 
 
 def test_equal_captions_are_positives_of_each_other():
-    same = ("red coat",) * 3 + ("blue coat",) * 3 + ("red coat",) * 3 + ("green coat",) * 3
-    views = make().views(batch(captions=same), generator())
+    views = make().views(batch(captions=COATS), generator())
     first, second, third, fourth = views["labels"].view(3, 4)[0].tolist()
     assert first == third
     assert len({first, second, fourth}) == 3
-    position = make(labels="position").views(batch(captions=same), generator())
+    position = make(labels="position").views(batch(captions=COATS), generator())
     assert position["labels"].view(3, 4)[0].tolist() == [0, 1, 2, 3]
     (objective,) = make().objectives(views, STEP)
     assert objective.parts["equal_captions"] == 1
