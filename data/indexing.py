@@ -14,7 +14,8 @@ from PIL import Image
 from hcbench.data.card import DatasetCard
 from hcbench.data.catalogue import dataset
 from hcbench.data.crops import in_threads, to_original
-from hcbench.data.samples import Samples
+from hcbench.data.samples import Float, Samples
+from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
 
 BATCH = 1_024
@@ -86,12 +87,24 @@ def _labels(samples: Samples, rows: NDArray[np.int64], sizes: NDArray[np.int64],
     if samples.captions is not None:
         columns["captions"] = [list(samples.captions[row]) or None for row in rows.tolist()]
     if samples.keypoints is not None:
-        found = samples.keypoints[rows].astype(np.float64)
+        found = _of_coco(samples.keypoints[rows], samples.skeleton)
         whole = sizes.astype(np.float32)
         xy = to_original(found[..., :2], ((whole - np.float32(1)) / np.float32(2))[:, None], whole[:, None], *size)
         found[..., :2] = np.where(found[..., 2:] > 0, xy, 0)
         columns["keypoints"] = [one.ravel().tolist() if one[:, 2].any() else None for one in found]
     return columns
+
+
+def _of_coco(keypoints: Float, skeleton: Skeleton) -> NDArray[np.float64]:
+    """Keypoints (M, K, 3) as the 17 of COCO that a manifest holds, by name; v = 0 where the skeleton has no such joint.
+
+    The sets share the twelve joints of the limbs; heads and necks are marked at other places and are left out.
+    """
+    found = np.zeros((len(keypoints), len(COCO), 3), np.float64)
+    for place, name in enumerate(COCO.joints):
+        if name in skeleton.joints:
+            found[:, place] = keypoints[:, skeleton.joints.index(name)]
+    return found
 
 
 def _with_bytes(columns: Columns, root: Path) -> Columns:
