@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.coco_files import COCO_FORMAT, Format, Layout, missing_files, outside_joints, read_truth
+from hcbench.data.coco_files import COCO_FORMAT, Format, Layout, outside_joints, read_truth
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, in_threads, read_image, to_crop
-from hcbench.data.loading import check_cache, check_split, digest, make_report, some
+from hcbench.data.loading import check_cache, check_split, digest, found_splits, make_report, missing_files, some
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
@@ -177,18 +177,9 @@ def annotation_files_of(own: PersonSet, root: Path) -> tuple[Path, ...]:
     Raises:
         DataError: The root is no folder, or holds no split.
     """
-    files: set[Path] = set()
-    problems: list[DataError] = []
-    for split in own.splits:
-        try:
-            layout = own.find(root, split)
-        except DataError as error:
-            problems.append(error)
-            continue
-        files |= {layout.annotations} | ({layout.captions} if layout.captions else set())
-    if not files:
-        raise problems[0]
-    return tuple(sorted(files))
+    layouts, _ = found_splits(own.splits, lambda split: own.find(root, split))
+    several = {path for layout in layouts.values() for path in (layout.annotations, layout.captions)}
+    return tuple(sorted(path for path in several if path is not None))
 
 
 def verify_persons(own: PersonSet, root: Path) -> Report:
@@ -200,15 +191,8 @@ def verify_persons(own: PersonSet, root: Path) -> Report:
     found: dict[str, dict[str, int]] = {}
     problems: list[str] = []
     notes: list[str] = []
-    layouts: list[str] = []
-    absent: dict[str, DataError] = {}
-    for split in own.splits:
-        try:
-            layout = own.find(root, split)
-        except DataError as error:
-            absent[split] = error
-            continue
-        layouts += [layout.name] if layout.name not in layouts else []
+    layouts, absent = found_splits(own.splits, lambda split: own.find(root, split))
+    for split, layout in layouts.items():
         try:
             truth = read_truth(layout, split, own.format)
         except DataError as error:
@@ -217,11 +201,10 @@ def verify_persons(own: PersonSet, root: Path) -> Report:
         found[split] = _count(truth)
         problems += [f"{split}: {problem}" for problem in _image_problems(layout, truth)]
         notes += [f"{split}: {note}" for note in outside_joints(truth)]
-    if len(absent) == len(own.splits):
-        raise absent[own.splits[0]]
     notes += [f"{split} was not found" for split in absent]
     found = {split: counts for split, counts in found.items() if counts["images"]}
-    return make_report(own.card, root, "; ".join(layouts), found, problems=problems, notes=notes)
+    names = dict.fromkeys(layout.name for layout in layouts.values())
+    return make_report(own.card, root, "; ".join(names), found, problems=problems, notes=notes)
 
 
 def _clip(box: list[float], image: Mapping[str, Any]) -> NDArray[np.float64]:

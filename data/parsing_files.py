@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.coco_files import missing_files
 from hcbench.data.crops import NO_LABEL, CropPlan, cached_crops, cached_labels, crop_windows, in_threads, whole_images
-from hcbench.data.loading import check_cache, check_split, digest, image_problems, make_report, skipped_junk, some
+from hcbench.data.loading import (
+    check_cache,
+    check_split,
+    digest,
+    found_splits,
+    image_problems,
+    make_report,
+    missing_files,
+    skipped_junk,
+    some,
+)
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
@@ -173,25 +182,17 @@ def verify_parsing(own: ParsingSet, root: Path) -> Report:
     found: dict[str, dict[str, int]] = {}
     problems: list[str] = []
     notes: list[str] = []
-    layouts: list[str] = []
-    absent: dict[str, DataError] = {}
     junk: dict[Path, int] = {}  # by folder: some layouts keep all splits in one
-    for split in own.splits:
-        try:
-            pairs = own.find(root, split)
-        except DataError as error:
-            absent[split] = error
-            continue
-        layouts += [pairs.layout] if pairs.layout not in layouts else []
+    there, absent = found_splits(own.splits, lambda split: own.find(root, split))
+    for split, pairs in there.items():
         found[split] = {"images": len(pairs.images)}
         junk[pairs.image_folder] = pairs.junk
         problems += [f"{split}: {problem}" for problem in _problems(pairs, own.names)]
         notes += [f"{split}: {pairs.unlisted} images are on no list"] if pairs.unlisted else []
-    if len(absent) == len(own.splits):
-        raise absent[own.splits[0]]
     notes += [f"{split} was not found: {error.message}" for split, error in absent.items()]
+    layouts = "; ".join(dict.fromkeys(pairs.layout for pairs in there.values()))
     return make_report(
-        own.card, root, "; ".join(layouts), found, problems=problems, notes=[*notes, *skipped_junk(sum(junk.values()))]
+        own.card, root, layouts, found, problems=problems, notes=[*notes, *skipped_junk(sum(junk.values()))]
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from hcbench.data import attribute_tables as tables
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
+from hcbench.data.loading import numbered
 from hcbench.data.person_splits import report
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
@@ -75,7 +76,7 @@ def person_rows(persons: Int) -> dict[str, Int]:
     Args:
         persons: int64 (M,), the person in each row.
     """
-    place = np.unique(persons, return_inverse=True)[1] % 10
+    place = numbered(persons) % 10
     is_test, is_val = np.isin(place, _TEST), place == _VAL
     return {
         "train": np.flatnonzero(~is_test & ~is_val),

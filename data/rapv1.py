@@ -11,7 +11,8 @@ import numpy as np
 from hcbench.data import attribute_files as files
 from hcbench.data import attribute_tables as tables
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import every_tenth, report
+from hcbench.data.loading import every_tenth
+from hcbench.data.person_splits import report
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 

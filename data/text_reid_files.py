@@ -5,7 +5,6 @@ CUHK-PEDES, ICFG-PEDES and RSTPReid share the format but for the file's name, th
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,8 @@ import numpy as np
 from hcbench.data.card import Counts, DatasetCard, Report
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, image_problems, some
-from hcbench.data.person_splits import PARTS, every_tenth, folder_notes, numbered, report, sealed
+from hcbench.data.loading import check_cache, check_split, every_tenth, image_problems, numbered, read_json, some
+from hcbench.data.person_splits import PARTS, folder_notes, report, sealed
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError, did_you_mean
 
@@ -175,10 +174,7 @@ def read(form: Format, base: Path, annotations: str) -> Release:
         DataError: The file is no json, has other keys, or contradicts itself; the entry is named.
     """
     where = base / annotations
-    try:
-        content = json.loads(where.read_bytes())
-    except (ValueError, OSError) as error:
-        raise DataError(f"{where} cannot be read as json: {error}.", "Copy the file again from its source.") from error
+    content = read_json(where)
     if not isinstance(content, list) or not content:
         what = f"an empty {type(content).__name__}" if not content else f"a json {type(content).__name__}"
         raise DataError(f"{where} holds {what}.", f"Expected a list of images: {_example(form)}")
