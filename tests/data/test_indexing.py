@@ -1,10 +1,12 @@
-"""Rows of a manifest made of a data set whose skeleton is not COCO's."""
+"""Rows of a manifest made of a data set: another skeleton than COCO's, a folder around the data."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import pytest
+from image_tree import write_images
 from mpii_tree import MpiiTree
 
 from hcbench.data import mpii
@@ -13,6 +15,7 @@ from hcbench.data.manifest import open_manifest
 from hcbench.data.manifest_view import view
 from hcbench.data.manifest_write import ManifestWriter
 from hcbench.data.skeletons import COCO, MPII
+from hcbench.errors import DataError
 
 
 def test_joints_of_another_skeleton_go_into_cocos_places(tmp_path: Path, cache: Path) -> None:
@@ -32,3 +35,14 @@ def test_joints_of_another_skeleton_go_into_cocos_places(tmp_path: Path, cache: 
             np.testing.assert_allclose(seen.keypoints[:, place], own.keypoints[:, MPII.joints.index(name)], atol=1e-4)
         else:
             assert not seen.keypoints[:, place].any(), name
+
+
+def test_a_folder_around_the_data_set_is_told_of(tmp_path: Path, cache: Path) -> None:
+    names = ["bounding_box_train/0002_c1s1_000451_03.jpg", "query/0001_c1s1_001051_00.jpg",
+             "bounding_box_test/0001_c2s1_001051_03.jpg"]  # fmt: skip
+    write_images(tmp_path / "around" / "Market", names)
+    rows = index("market1501", tmp_path / "around" / "Market", "trainval", pack=False, size=(64, 32), cache=cache)
+    assert next(rows)["image_path"] == names[:1]
+    with pytest.raises(DataError, match=r"do not lie at .*around.bounding_box_train") as error:
+        next(index("market1501", tmp_path / "around", "trainval", pack=False, size=(64, 32), cache=cache))
+    assert error.value.hint.startswith("Give the folder that holds them itself")
