@@ -101,10 +101,19 @@ def verify(root: Path) -> Report:
     Raises:
         DataError: The root is no folder, or holds neither kind.
     """
+    return verify_kinds(CARD, root, KINDS)
+
+
+def verify_kinds(card: DatasetCard, root: Path, kinds: Sequence[str]) -> Report:
+    """`verify` of some kinds, held against a card of theirs.
+
+    Raises:
+        DataError: The root is no folder, or holds none of the kinds.
+    """
     found: dict[str, dict[str, int]] = {}
     problems: list[str] = []
     notes: list[str] = []
-    copies, absent = found_splits(KINDS, lambda kind: _read(root, kind))
+    copies, absent = found_splits(kinds, lambda kind: _read(root, kind))
     for kind, copy in copies.items():
         files = (*copy.found.train.files, *copy.found.query.files, *copy.found.gallery.files)
         damage = _raw_problems(copy.raw, kind, files) if copy.raw else image_problems(copy.found.base, files)
@@ -114,7 +123,7 @@ def verify(root: Path) -> Report:
         notes += [f"{kind}: {text}" for text in remarks]
     notes += [f"{kind} was not found: {error.message}" for kind, error in absent.items()]
     layouts = "; ".join(copy.found.layout for copy in copies.values())
-    return make_report(CARD, root, layouts, found, problems=problems, notes=notes)
+    return make_report(card, root, layouts, found, problems=problems, notes=notes)
 
 
 def _read(root: Path, kind: str) -> _Copy:
