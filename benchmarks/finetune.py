@@ -28,7 +28,7 @@ from hcbench.benchmarks.recipes import Recipe, read_recipe
 from hcbench.benchmarks.scoring import selection
 from hcbench.benchmarks.warp import Warp
 from hcbench.data.augment import augment
-from hcbench.data.augmentations import Augmentation
+from hcbench.data.augment_settings import Augmentation
 from hcbench.data.samples import Samples
 from hcbench.errors import DivergedError, TaskError
 from hcbench.methods.parts.encoder import Encoder, encode_all

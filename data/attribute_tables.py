@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -89,20 +89,33 @@ def load_split(card: DatasetCard, table: Table, split: str, *, height: int, widt
 
 
 def verify_table(
-    card: DatasetCard, root: Path, table: Table, *, problems: Sequence[str] = (), notes: Sequence[str] = ()
+    card: DatasetCard, root: Path, layout: str, read: Callable[[], Table], *, by_persons: bool = False
 ) -> Report:
-    """Check images and counts of a table that was read. Reads every image; nothing is written."""
+    """Check table, images and counts. Reads every image; nothing is written.
+
+    Args:
+        card: The dataset's card.
+        root: The folder that was looked at.
+        layout: Which layout was recognised, should the table not tell because it cannot be read.
+        read: Reads the table; a DataError where its files are not as they should be.
+        by_persons: Whether nobody may be in two splits.
+    """
+    try:
+        table = read()
+    except DataError as error:
+        return report(card, root, layout, {}, problems=[error.message])
+    problems = _person_problems(table) if by_persons else []
     try:
         _check_disjoint(card, table)
     except DataError as error:
-        problems = [*problems, error.message]
+        problems.append(error.message)
     return report(
         card,
         root,
         table.layout,
         _counts(card, table),
         problems=[*problems, *image_problems(table.images, table.files)],
-        notes=[*table.notes, *notes, *_constant(table), *folder_notes(table.images, table.files)],
+        notes=[*table.notes, *_constant(table), *folder_notes(table.images, table.files)],
     )
 
 
@@ -124,7 +137,7 @@ def variant(partition: int) -> str:
     return f", partition {partition}" if partition != 1 else ""
 
 
-def person_problems(table: Table) -> list[str]:
+def _person_problems(table: Table) -> list[str]:
     """Persons who are in two splits of a table that is split by persons."""
     persons = np.empty(0, np.int64) if table.persons is None else table.persons
     own = [np.unique(persons[table.rows[split]]) for split in _BASIC]

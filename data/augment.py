@@ -22,7 +22,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from hcbench.data.augmentations import Augmentation
+from hcbench.data.augment_settings import Augmentation
 from hcbench.data.samples import COCO_FLIP
 from hcbench.errors import ConfigError
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.samples import Samples
 from hcbench.data.task_splits import OWN, TaskSplits
 from hcbench.errors import DataError, did_you_mean
 
@@ -98,10 +97,6 @@ def content_hashes(name: str, root: Path) -> tuple[str, ...]:
     listing = sorted(f"{path.relative_to(root).as_posix()} {path.stat().st_size}"
                      for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))  # fmt: skip
     return (f"files:{hashlib.sha256(chr(10).join(listing).encode()).hexdigest()[:16]}",)
-
-
-Load = Callable[..., Samples]
-"""`load(root, split, *, height, width, cache)` of a data set's module."""
 
 
 def _plain(name: str) -> str:

@@ -8,14 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-from numpy.typing import NDArray
-
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard
 from hcbench.data.listing import find_base, list_files
-from hcbench.data.parsing_files import Pairs, ParsingSet, label_map_of, load_parsing, read_stems, verify_parsing
+from hcbench.data.parsing_files import Pairs, ParsingSet, read_stems
 from hcbench.data.part_names import CIHP
-from hcbench.data.samples import Samples
 from hcbench.data.task_splits import TaskSplits
 from hcbench.errors import DataError
 
@@ -90,36 +86,6 @@ def _of_list(base: Path, name: str) -> Pairs:
 
 _OWN = ParsingSet(card=CARD, splits=SPLITS, names=CIHP, find=_find)
 
-
-def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
-    """All photographs of a split, whole, with their label maps.
-
-    Args:
-        root: Folder with one of the layouts of `CARD.tree`.
-        split: `train` or `val`.
-        height: Height of images and label maps, pixels.
-        width: Width of images and label maps, pixels.
-        cache: Folder outside of `root` that keeps the resized pixels.
-
-    Returns:
-        Samples in the order of their names. `parts` are at the input's size; `label_map` gives a photograph's own.
-
-    Raises:
-        DataError: The folder, a list, an image or a label map is not as it should be.
-        CacheError: The cache folder cannot be written.
-    """
-    return load_parsing(_OWN, root, split, height=height, width=width, cache=cache)
-
-
-def label_map(root: Path, split: str, name: str) -> NDArray[np.uint8]:
-    """The label map of the sample called `name`, uint8 (h, w) at the size of its photograph; errors as `load`."""
-    return label_map_of(_OWN, root, split, name)
-
-
-def verify(root: Path) -> Report:
-    """Check a copy: layout, lists, every image and label map, their sizes and numbers, and the counts of each split.
-
-    Raises:
-        DataError: The root is no folder, or holds neither split.
-    """
-    return verify_parsing(_OWN, root)
+load = _OWN.load
+label_map = _OWN.label_map
+verify = _OWN.verify

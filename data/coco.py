@@ -7,21 +7,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard
 from hcbench.data.coco_detections import detection_file, detection_path, read_detections
 from hcbench.data.coco_files import SPLITS, TREE, find_layout, read_captions, read_truth
 from hcbench.data.coco_persons import (
     Keep,
     Person,
     PersonSet,
-    annotation_files_of,
     cut,
     cut_windows,
     finish,
     labelled,
     open_split,
     persons_of,
-    verify_persons,
 )
 from hcbench.data.crops import crop_windows
 from hcbench.data.samples import Samples
@@ -168,20 +166,12 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     Raises:
         DataError: The root is no folder, or holds neither split.
     """
-    files = annotation_files_of(_OWN, root)
+    files = _OWN.annotation_files(root)
     found = {path for split in SPLITS if (path := detection_path(files[0].parent.parent, split)).is_file()}
     return tuple(sorted({*files, *found}))
 
 
-def verify(root: Path) -> Report:
-    """Check a copy: layout, json, every image's presence, decoding and size, and the counts of each split.
-
-    Reads every image once, which takes minutes for all of COCO. Nothing is written.
-
-    Raises:
-        DataError: The root is no folder, or holds neither split.
-    """
-    return verify_persons(_OWN, root)
+verify = _OWN.verify
 
 
 def _large(height: int, width: int) -> Keep:

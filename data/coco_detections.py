@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.coco_files import read_json
+from hcbench.data.loading import read_json
 from hcbench.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.listing import find_base
+from hcbench.data.loading import read_json
 from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
 
@@ -172,11 +172,6 @@ def read_captions(path: Path) -> dict[int, tuple[str, ...]]:
     return {image: tuple(texts) for image, texts in captions.items()}
 
 
-def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
-    """Those of the names that are no file below the folder, sorted."""
-    return sorted(name for name in set(names) if not (folder / name).is_file())
-
-
 def _layout_of(base: Path, split: str) -> Layout | None:
     folder = base / "annotations"
     official, merged = folder / f"person_keypoints_{split}.json", folder / "person_keypoints.json"
@@ -211,18 +206,6 @@ def outside_joints(truth: Mapping[str, Any]) -> list[str]:
     number, name, _ = beyond[0]
     count = sum(several for *_, several in beyond)
     return [f"{count} joints lie outside their image, first of annotation {number} on {name}; no head learns them"]
-
-
-def read_json(path: Path) -> Any:
-    """What a json file holds.
-
-    Raises:
-        DataError: It is none, or cannot be read.
-    """
-    try:
-        return json.loads(path.read_bytes())
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path} cannot be read as json: {error}.", "Copy the file again from its source.") from error
 
 
 def read_object(path: Path) -> dict[str, Any]:

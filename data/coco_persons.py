@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.coco_files import COCO_FORMAT, Format, Layout, missing_files, outside_joints, read_truth
+from hcbench.data.coco_files import COCO_FORMAT, Format, Layout, outside_joints, read_truth
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, in_threads, read_image, to_crop
-from hcbench.data.loading import check_cache, check_split, digest, make_report, some
+from hcbench.data.loading import check_cache, check_split, digest, found_splits, make_report, missing_files, some
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
@@ -30,7 +30,7 @@ Keep = Callable[[Person, NDArray[np.float64]], bool]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PersonSet:
-    """A data set in COCO's format.
+    """A data set in COCO's format, and what every one of them does the same way.
 
     Attributes:
         card: Its card.
@@ -44,17 +44,63 @@ class PersonSet:
     find: Callable[[Path, str], Layout]
     format: Format = COCO_FORMAT
 
+    def load(self, root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
+        """Crops of all persons with labelled keypoints, by the rules of `coco.load`.
 
-def load_persons(own: PersonSet, root: Path, split: str, *, height: int, width: int, cache: Path) -> Samples:
-    """Crops of all persons with labelled keypoints; `ids` are paths below the data set's folder `#` annotation id.
+        Where the json has no areas, `Format.area_of_box` of the box stands in.
 
-    Raises:
-        DataError: The folder, the json or an image is not as it should be.
-        CacheError: The cache folder cannot be written.
-    """
-    layout, truth = open_split(own, root, split, cache)
-    folder = layout.images.relative_to(layout.base).as_posix()
-    return finish(cut(own, layout, truth, (split, folder), labelled, (height, width), cache), truth=truth)
+        Args:
+            root: Folder with one of the layouts of the card's `tree`.
+            split: One of `splits`.
+            height: Height of the crops, pixels.
+            width: Width of the crops, pixels.
+            cache: Folder outside of `root` that keeps the cut pixels.
+
+        Returns:
+            Samples in the order of image and annotation ids; `ids` are paths below the data set's folder `#` annotation
+            id, `coco_truth` is the json of the whole split with areas, to be scored with `skeleton.sigmas`.
+
+        Raises:
+            DataError: The folder, the json or an image is not as it should be.
+            CacheError: The cache folder cannot be written.
+        """
+        layout, truth = open_split(self, root, split, cache)
+        folder = layout.images.relative_to(layout.base).as_posix()
+        return finish(cut(self, layout, truth, (split, folder), labelled, (height, width), cache), truth=truth)
+
+    def verify(self, root: Path) -> Report:
+        """Check a copy: layout, json, every image's presence, decoding and size, and the counts of each split.
+
+        Raises:
+            DataError: The root is no folder, or holds no split.
+        """
+        found: dict[str, dict[str, int]] = {}
+        problems: list[str] = []
+        notes: list[str] = []
+        layouts, absent = found_splits(self.splits, lambda split: self.find(root, split))
+        for split, layout in layouts.items():
+            try:
+                truth = read_truth(layout, split, self.format)
+            except DataError as error:
+                problems.append(error.message)
+                continue
+            found[split] = _count(truth)
+            problems += [f"{split}: {problem}" for problem in _image_problems(layout, truth)]
+            notes += [f"{split}: {note}" for note in outside_joints(truth)]
+        notes += [f"{split} was not found" for split in absent]
+        found = {split: counts for split, counts in found.items() if counts["images"]}
+        names = dict.fromkeys(layout.name for layout in layouts.values())
+        return make_report(self.card, root, "; ".join(names), found, problems=problems, notes=notes)
+
+    def annotation_files(self, root: Path) -> tuple[Path, ...]:
+        """The json files that decide what `load` gives, of every split that is there, sorted.
+
+        Raises:
+            DataError: The root is no folder, or holds no split.
+        """
+        layouts, _ = found_splits(self.splits, lambda split: self.find(root, split))
+        several = {path for layout in layouts.values() for path in (layout.annotations, layout.captions)}
+        return tuple(sorted(path for path in several if path is not None))
 
 
 def open_split(own: PersonSet, root: Path, split: str, cache: Path) -> tuple[Layout, dict[str, Any]]:
@@ -169,59 +215,6 @@ def finish(
     arrays = (samples.keypoints, samples.area, samples.boxes, samples.box_scores)
     whole = digest(samples.fingerprint, samples.ids, *arrays, json.dumps([captions, scored], sort_keys=True))
     return replace(samples, fingerprint=whole, captions=captions, coco_truth=truth)
-
-
-def annotation_files_of(own: PersonSet, root: Path) -> tuple[Path, ...]:
-    """The json files that decide what `load` gives, of every split that is there, sorted.
-
-    Raises:
-        DataError: The root is no folder, or holds no split.
-    """
-    files: set[Path] = set()
-    problems: list[DataError] = []
-    for split in own.splits:
-        try:
-            layout = own.find(root, split)
-        except DataError as error:
-            problems.append(error)
-            continue
-        files |= {layout.annotations} | ({layout.captions} if layout.captions else set())
-    if not files:
-        raise problems[0]
-    return tuple(sorted(files))
-
-
-def verify_persons(own: PersonSet, root: Path) -> Report:
-    """Check a copy: layout, json, every image's presence, decoding and size, and the counts of each split.
-
-    Raises:
-        DataError: The root is no folder, or holds no split.
-    """
-    found: dict[str, dict[str, int]] = {}
-    problems: list[str] = []
-    notes: list[str] = []
-    layouts: list[str] = []
-    absent: dict[str, DataError] = {}
-    for split in own.splits:
-        try:
-            layout = own.find(root, split)
-        except DataError as error:
-            absent[split] = error
-            continue
-        layouts += [layout.name] if layout.name not in layouts else []
-        try:
-            truth = read_truth(layout, split, own.format)
-        except DataError as error:
-            problems.append(error.message)
-            continue
-        found[split] = _count(truth)
-        problems += [f"{split}: {problem}" for problem in _image_problems(layout, truth)]
-        notes += [f"{split}: {note}" for note in outside_joints(truth)]
-    if len(absent) == len(own.splits):
-        raise absent[own.splits[0]]
-    notes += [f"{split} was not found" for split in absent]
-    found = {split: counts for split, counts in found.items() if counts["images"]}
-    return make_report(own.card, root, "; ".join(layouts), found, problems=problems, notes=notes)
 
 
 def _clip(box: list[float], image: Mapping[str, Any]) -> NDArray[np.float64]:

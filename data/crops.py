@@ -84,6 +84,12 @@ def crop_windows(boxes: Double, height: int, width: int, *, scale: float = _SCAL
     return np.stack([x + w / 2, y + h / 2], axis=1).astype(np.float32), size.astype(np.float32)
 
 
+def whole_windows(sizes: NDArray[Any]) -> tuple[Single, Single]:
+    """Windows that are whole images of these widths and heights (N, 2): centres and sizes, float32 (N, 2) each."""
+    size = sizes.astype(np.float32)
+    return (size - np.float32(1)) / np.float32(2), size
+
+
 def to_crop(points: Double, center: Single, size: Single, height: int, width: int) -> Double:
     """Original coordinates (..., 2) to crop pixels, float64; `center` and `size` broadcast against them."""
     output = np.array([width, height], np.float64)
@@ -160,6 +166,11 @@ def decode_image(source: Path | BinaryIO, name: str) -> Image.Image:
         ) from error
 
 
+def resized(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
+    """A whole image at the size of the input, uint8 (3, height, width): what `cut` gives of the image as its window."""
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.uint8).transpose(2, 0, 1)
+
+
 def whole_images(folder: Path, files: Sequence[str], height: int, width: int) -> CropPlan:
     """A plan that resizes whole images to one size, whatever their aspect: datasets whose images are crops already.
 
@@ -167,7 +178,7 @@ def whole_images(folder: Path, files: Sequence[str], height: int, width: int) ->
         DataError: An image is missing or is none; the first are named.
     """
 
-    def size(file: str) -> tuple[int, int] | str:
+    def size_of(file: str) -> tuple[int, int] | str:
         try:
             with Image.open(folder / file) as image:
                 return image.size
@@ -175,16 +186,15 @@ def whole_images(folder: Path, files: Sequence[str], height: int, width: int) ->
             return f"{file}: {error}."
 
     unique = sorted(set(files))
-    found = dict(zip(unique, in_threads(size, unique, f"sizes of {folder.name}"), strict=True))
+    found = dict(zip(unique, in_threads(size_of, unique, f"sizes of {folder.name}"), strict=True))
     broken = [told for told in found.values() if isinstance(told, str)]
     if broken:
         raise DataError(
             f"{len(broken)} of {len(unique)} images in {folder} cannot be opened: {' '.join(broken[:3])}",
             "They are missing or damaged: copy them again from their source.",
         )
-    sizes: Single = np.array([found[file] for file in files], np.float32).reshape(-1, 2)
-    middle = (sizes - np.float32(1)) / np.float32(2)
-    return CropPlan(folder=folder, files=files, center=middle, size=sizes, height=height, width=width)
+    center, size = whole_windows(np.array([found[file] for file in files]).reshape(-1, 2))
+    return CropPlan(folder=folder, files=files, center=center, size=size, height=height, width=width)
 
 
 def cached_crops(plan: CropPlan, cache: Path) -> tuple[NDArray[np.uint8], str]:

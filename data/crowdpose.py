@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard
 from hcbench.data.coco_files import BOX_AREA, Format, Layout, layout_of_files
-from hcbench.data.coco_persons import PersonSet, annotation_files_of, load_persons, verify_persons
+from hcbench.data.coco_persons import PersonSet
 from hcbench.data.loading import digest
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import CROWDPOSE
@@ -71,7 +71,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         DataError: The folder, the json or an image is not as it should be.
         CacheError: The cache folder cannot be written.
     """
-    samples = load_persons(_OWN, root, split, height=height, width=width, cache=cache)
+    samples = _OWN.load(root, split, height=height, width=width, cache=cache)
     listed = samples.coco_truth["images"] if samples.coco_truth else []
     index = {image["id"]: image.get("crowdIndex") for image in listed}
     if samples.image_id is None or None in index.values():
@@ -81,19 +81,5 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     return replace(samples, slices={"crowd": level}, fingerprint=digest(samples.fingerprint, level))
 
 
-def verify(root: Path) -> Report:
-    """Check a copy: layout, json, every image's presence, decoding and size, and the counts of each split.
-
-    Raises:
-        DataError: The root is no folder, or holds no split.
-    """
-    return verify_persons(_OWN, root)
-
-
-def annotation_files(root: Path) -> tuple[Path, ...]:
-    """The json files that decide what `load` gives, of every split that is there, sorted.
-
-    Raises:
-        DataError: The root is no folder, or holds no split.
-    """
-    return annotation_files_of(_OWN, root)
+verify = _OWN.verify
+annotation_files = _OWN.annotation_files

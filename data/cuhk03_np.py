@@ -16,7 +16,7 @@ from hcbench.data import reid_splits
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.cuhk03_raw import RawImages, extract
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, image_problems, make_report, some
+from hcbench.data.loading import check_cache, check_split, found_splits, image_problems, make_report, some
 from hcbench.data.market_files import ANY_MARKET, CUHK03, FOLDERS, PersonFiles, parse_names, read_folder
 from hcbench.data.mat_files import read_mat, text_cells
 from hcbench.data.reid_splits import ReidSet, contradictions, counts, load_split
@@ -101,28 +101,29 @@ def verify(root: Path) -> Report:
     Raises:
         DataError: The root is no folder, or holds neither kind.
     """
-    absent: dict[str, DataError] = {}
+    return verify_kinds(CARD, root, KINDS)
+
+
+def verify_kinds(card: DatasetCard, root: Path, kinds: Sequence[str]) -> Report:
+    """`verify` of some kinds, held against a card of theirs.
+
+    Raises:
+        DataError: The root is no folder, or holds none of the kinds.
+    """
     found: dict[str, dict[str, int]] = {}
-    layouts: list[str] = []
     problems: list[str] = []
     notes: list[str] = []
-    for kind in KINDS:
-        try:
-            copy = _read(root, kind)
-        except DataError as error:
-            absent[kind] = error
-            continue
+    copies, absent = found_splits(kinds, lambda kind: _read(root, kind))
+    for kind, copy in copies.items():
         files = (*copy.found.train.files, *copy.found.query.files, *copy.found.gallery.files)
         damage = _raw_problems(copy.raw, kind, files) if copy.raw else image_problems(copy.found.base, files)
         wrong, remarks = contradictions(copy.found)
         found |= {f"{kind}/{split}": table for split, table in counts(copy.found).items()}
-        layouts.append(copy.found.layout)
         problems += [f"{kind}: {text}" for text in (*damage, *wrong)]
         notes += [f"{kind}: {text}" for text in remarks]
-    if not found:
-        raise absent[KINDS[0]]
     notes += [f"{kind} was not found: {error.message}" for kind, error in absent.items()]
-    return make_report(CARD, root, "; ".join(layouts), found, problems=problems, notes=notes)
+    layouts = "; ".join(copy.found.layout for copy in copies.values())
+    return make_report(card, root, layouts, found, problems=problems, notes=notes)
 
 
 def _read(root: Path, kind: str) -> _Copy:

@@ -1,12 +1,13 @@
-"""CUHK-PEDES: persons of several ReID sets, each image with two sentences that describe the person."""
+"""CUHK-PEDES: persons of several ReID sets, each image with two sentences that describe the person.
+
+Ids count from 1. A few images have more than two captions.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from hcbench.data import text_reid_files as files
-from hcbench.data.card import DatasetCard, Report
-from hcbench.data.samples import Samples
+from hcbench.data import text_reid_files
+from hcbench.data.card import DatasetCard
+from hcbench.data.text_reid_files import TextReidSet
 
 CARD = DatasetCard(
     name="cuhk-pedes",
@@ -28,9 +29,9 @@ ROOT/                                     with or without folders around it
     unverified=frozenset({"train captions", "val captions"}),
     fields=frozenset({"images", "identity", "captions"}),
 )
-SPLITS = files.SPLITS
+SPLITS = text_reid_files.SPLITS
 
-_FORMAT = files.Format(
+_OWN = TextReidSet(
     card=CARD,
     annotations=("reid_raw.json",),
     first_id=1,
@@ -43,42 +44,6 @@ _FORMAT = files.Format(
     ),
 )
 
-
-def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
-    """Whole images, resized, with persons and captions.
-
-    Args:
-        root: Folder with the layout of `CARD.tree`.
-        split: One of `SPLITS`.
-        height: Height of the images, pixels.
-        width: Width of the images, pixels.
-        cache: Folder outside of `root` that keeps the resized pixels.
-
-    Returns:
-        Samples sorted by file. `ids` are paths like `imgs/cam_a/000_45.bmp`; `identity` is 0..N-1 in train and
-        trainval, in the order of the raw ids, and the raw id (from 1) in val and test. Captions stand as they are in
-        the file, without blank ones; an image may have more than two, or, which is logged, none.
-
-    Raises:
-        DataError: The folder, the json or an image is not as it should be.
-        CacheError: The cache folder cannot be written.
-    """
-    return files.load_split(_FORMAT, root, split, height=height, width=width, cache=cache)
-
-
-def annotation_files(root: Path) -> tuple[Path, ...]:
-    """The json that decides what `load` gives.
-
-    Raises:
-        DataError: The root is no folder, or holds no accepted layout.
-    """
-    return files.annotation_files(_FORMAT, root)
-
-
-def verify(root: Path) -> Report:
-    """Check a copy: layout, json, every image, the counts of each split. Reads every image; nothing is written.
-
-    Raises:
-        DataError: The root is no folder, or holds no accepted layout.
-    """
-    return files.verify(_FORMAT, root)
+load = _OWN.load
+annotation_files = _OWN.annotation_files
+verify = _OWN.verify

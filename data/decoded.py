@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.crops import cut, decode_image
+from hcbench.data.crops import decode_image, resized
 from hcbench.errors import DataError
 
 
@@ -92,8 +92,7 @@ class Decoded:
 
     def _one(self, row: int) -> NDArray[np.uint8]:
         image = decode_image(BytesIO(self.source.encoded(row)), self.source.where(row))
-        size: NDArray[np.float32] = np.array(image.size, np.float32)
-        return cut(image, (size - np.float32(1)) / np.float32(2), size, self.height, self.width)
+        return resized(image, self.height, self.width)
 
 
 class Lmdb:

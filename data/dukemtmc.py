@@ -10,8 +10,6 @@ from hcbench.data.reid_splits import load_split, verify_set
 from hcbench.data.samples import Samples
 
 SPLITS = reid_splits.SPLITS
-WITHDRAWN = True
-"""Never among the data of default tables: only those who name it get it."""
 
 CARD = DatasetCard(
     name="dukemtmc",

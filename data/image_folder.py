@@ -14,8 +14,8 @@ from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Files
 from hcbench.data.file_index import index_images, list_images
 from hcbench.data.listing import IMAGE_ENDINGS
-from hcbench.data.loading import check_cache, check_split, skipped_junk, some
-from hcbench.data.pretraining import batched, lazy_samples, numbered, path_column, source_problems
+from hcbench.data.loading import check_cache, check_split, numbered, skipped_junk, some
+from hcbench.data.pretraining import batched, lazy_samples, path_column, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError, did_you_mean
 

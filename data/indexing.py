@@ -13,12 +13,12 @@ from PIL import Image
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.catalogue import dataset
-from hcbench.data.crops import in_threads, to_original
-from hcbench.data.samples import Samples
+from hcbench.data.crops import in_threads, to_original, whole_windows
+from hcbench.data.pretraining import BATCH
+from hcbench.data.samples import Float, Samples
+from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
 
-BATCH = 1_024
-"""Rows that are looked at together."""
 Columns = Mapping[str, Sequence[Any]]
 
 
@@ -59,11 +59,14 @@ def index(name: str, root: Path, split: str, *, pack: bool, size: tuple[int, int
 
 def _of_samples(samples: Samples, root: Path, size: tuple[int, int], *, pack: bool) -> Iterator[Columns]:
     names = samples.ids.tolist()
-    crops = samples.crop_center is not None or not (root / names[0]).is_file()
+    cut = samples.crop_center is not None
+    crops = cut or not (root / names[0]).is_file()
     if crops and not pack:
+        what = "are crops of larger photographs, which no path can name" if cut else f"do not lie at {root / names[0]}"
+        deeper = "" if cut else "Give the folder that holds them itself, where another lies around it. Or: "
         raise DataError(
-            f"The samples of {samples.name} are crops of larger photographs, which no path can name.",
-            "Add --pack: the crops are put into the manifest (--size HxW sets how large).",
+            f"The samples of {samples.name} {what}.",
+            f"{deeper}Add --pack: the crops are put into the manifest (--size HxW sets how large).",
         )
     for start in range(0, len(samples), BATCH):
         rows = np.arange(start, min(start + BATCH, len(samples)))
@@ -86,12 +89,24 @@ def _labels(samples: Samples, rows: NDArray[np.int64], sizes: NDArray[np.int64],
     if samples.captions is not None:
         columns["captions"] = [list(samples.captions[row]) or None for row in rows.tolist()]
     if samples.keypoints is not None:
-        found = samples.keypoints[rows].astype(np.float64)
-        whole = sizes.astype(np.float32)
-        xy = to_original(found[..., :2], ((whole - np.float32(1)) / np.float32(2))[:, None], whole[:, None], *size)
+        found = _of_coco(samples.keypoints[rows], samples.skeleton)
+        center, whole = whole_windows(sizes)
+        xy = to_original(found[..., :2], center[:, None], whole[:, None], *size)
         found[..., :2] = np.where(found[..., 2:] > 0, xy, 0)
         columns["keypoints"] = [one.ravel().tolist() if one[:, 2].any() else None for one in found]
     return columns
+
+
+def _of_coco(keypoints: Float, skeleton: Skeleton) -> NDArray[np.float64]:
+    """Keypoints (M, K, 3) as the 17 of COCO that a manifest holds, by name; v = 0 where the skeleton has no such joint.
+
+    The sets share the twelve joints of the limbs; heads and necks are marked at other places and are left out.
+    """
+    found = np.zeros((len(keypoints), len(COCO), 3), np.float64)
+    for place, name in enumerate(COCO.joints):
+        if name in skeleton.joints:
+            found[:, place] = keypoints[:, skeleton.joints.index(name)]
+    return found
 
 
 def _with_bytes(columns: Columns, root: Path) -> Columns:

@@ -1,18 +1,27 @@
-"""What every loader of a real dataset does the same way: refuse a wrong split or cache, digest, look at all images."""
+"""What every loader of a real dataset does the same way.
+
+Refuse a wrong split or cache, find the splits of half a copy, number persons, digest, look at all images, report.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, Report, compare
 from hcbench.data.crops import in_threads, read_image
 from hcbench.errors import DataError, did_you_mean
 
+Found = TypeVar("Found")
+
 _SHOWN = 5
+_VAL_EVERY = 10
 _PIECE = 65_536
 """Rows that are hashed together."""
 
@@ -55,6 +64,63 @@ def digest(*parts: object) -> str:
             whole.update(repr(part).encode())
         whole.update(b"\x1f")
     return whole.hexdigest()[:16]
+
+
+def numbered(values: Any) -> NDArray[np.int64]:
+    """Identities as 0..N-1 in the order of the sorted values, int64, as a classifier over persons wants them.
+
+    Args:
+        values: (N,), anything that sorts.
+    """
+    return np.unique(np.asarray(values), return_inverse=True)[1].reshape(-1).astype(np.int64)
+
+
+def every_tenth(count: int) -> NDArray[np.bool_]:
+    """Which of `count` sorted things make a validation split that the owners did not: the 10th, 20th ..., bool."""
+    held_out: NDArray[np.bool_] = np.arange(count) % _VAL_EVERY == _VAL_EVERY - 1
+    return held_out
+
+
+def read_json(path: Path) -> Any:
+    """What a json file holds.
+
+    Raises:
+        DataError: It is none, or cannot be read.
+    """
+    try:
+        return json.loads(path.read_bytes())
+    except (ValueError, OSError) as error:
+        raise DataError(f"{path} cannot be read as json: {error}.", "Copy the file again from its source.") from error
+
+
+def found_splits(splits: Sequence[str], find: Callable[[str], Found]) -> tuple[dict[str, Found], dict[str, DataError]]:
+    """The splits of a copy that are there, which may not be all.
+
+    Args:
+        splits: Those of the dataset.
+        find: Gives what is known of a split; a DataError where it is not there.
+
+    Returns:
+        What was found, by split, and why the others were not.
+
+    Raises:
+        DataError: None is there; what was said of the first.
+    """
+    found: dict[str, Found] = {}
+    absent: dict[str, DataError] = {}
+    for split in splits:
+        try:
+            found[split] = find(split)
+        except DataError as error:
+            absent[split] = error
+    if not found:
+        raise absent[splits[0]]
+    return found, absent
+
+
+def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
+    """Those of the names that are no file below the folder, sorted."""
+    return sorted(name for name in set(names) if not (folder / name).is_file())
 
 
 def image_problems(base: Path, files: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from hcbench.data.decoded import open_lmdb
 from hcbench.data.file_index import FileIndex, Listed, kept_index
-from hcbench.data.loading import some
+from hcbench.data.loading import numbered, some
 from hcbench.errors import DataError
 
 KEYS_FILE = "keys.pkl"
@@ -102,7 +102,7 @@ def persons_of_keys(keys: NDArray[np.str_], where: Path) -> NDArray[np.int64]:
             "load with trust_pickle=True.",
         )
     codes = pairs[:, 0] * (pairs[:, 1].max() + 1) + pairs[:, 1]
-    return np.unique(codes, return_inverse=True)[1].astype(np.int64)
+    return numbered(codes)
 
 
 def read_keys(path: Path, field: str) -> KeyList:

@@ -14,9 +14,9 @@ from hcbench.data import pretraining
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Lmdb
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, make_report
+from hcbench.data.loading import check_cache, check_split, make_report, numbered
 from hcbench.data.luperson_files import KEYS_FILE, index_lmdb, list_lmdb, lmdb_file, persons_of_keys, read_keys
-from hcbench.data.pretraining import batched, encoded_column, lazy_samples, numbered, source_problems
+from hcbench.data.pretraining import batched, encoded_column, lazy_samples, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 

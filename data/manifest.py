@@ -8,29 +8,24 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
+from hcbench.data.manifest_hash import ColumnHashes, images_digest
 from hcbench.data.manifest_schema import (
     COLUMNS,
-    IMAGES_KEY,
     KEYPOINT_NUMBERS,
     ROOT_KEY,
     VERSION,
     VERSION_KEY,
     problems,
 )
-from hcbench.data.manifest_write import feed
 from hcbench.data.samples import Int
 from hcbench.errors import DataError
 
@@ -149,14 +144,13 @@ class Manifest:
         images, which are hashed file by file when they are written. Of images that are named by a path, the path
         counts, as everywhere where a data set is told by its annotations.
         """
-        hashes: dict[str, Any] = defaultdict(hashlib.sha256)
+        hashes = ColumnHashes()
         told = [name for name in COLUMNS if name != "image_bytes" and self.lacking[name] < len(self)]
         for _, table in self._groups(told):
-            for name in told:
-                _feed(hashes, name, table[name].combine_chunks())
-        digests = [f"{name} {value.hexdigest()}" for name, value in sorted(hashes.items())]
+            hashes.add(table)
+        digests = hashes.digests()
         if self.lacking["image_bytes"] < len(self):
-            digests += [_images_digest(file) for file in self.files]
+            digests += [images_digest(file, _images(file)) for file in self.files]
         return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
 
     def group_sizes(self, layout: str) -> tuple[int, int]:
@@ -323,39 +317,7 @@ def _root(path: Path, file: pq.ParquetFile) -> Path:
     return own / told  # an absolute one stands for itself
 
 
-def _images_digest(file: pq.ParquetFile) -> str:
-    told = (file.metadata.metadata or {}).get(IMAGES_KEY)
-    if told is not None:
-        record = json.loads(told)
-        if record.get("rows") == file.metadata.num_rows:
-            return str(record["sha256"])
-    digest = hashlib.sha256()  # another tool has written the file: nobody but its images can tell
+def _images(file: pq.ParquetFile) -> Iterator[pa.ChunkedArray]:
+    """The packed images of each row group."""
     for index in range(file.num_row_groups):
-        feed(digest, _read(file, index, ["image_bytes"])["image_bytes"])
-    return digest.hexdigest()
-
-
-def _feed(hashes: Mapping[str, Any], name: str, array: pa.Array) -> None:
-    """Put an array's values into hashes, one for each kind of buffer, so that it does not matter where chunks end."""
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
-    kind = array.type
-    if pa.types.is_dictionary(kind):
-        return _feed(hashes, name, array.dictionary_decode())
-    hashes[f"{name}?"].update(array.is_null().cast(pa.uint8()).to_numpy(zero_copy_only=False))
-    if pa.types.is_nested(kind):
-        hashes[f"{name}#"].update(_int32(pc.list_value_length(array)))
-        return _feed(hashes, f"{name}[]", pc.list_flatten(array))
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        hashes[f"{name}#"].update(_int32(pc.binary_length(array)))
-        array = pc.fill_null(array, "").cast(pa.large_string())
-        ends = np.frombuffer(array.buffers()[1], np.int64)[array.offset : array.offset + len(array) + 1]
-        if len(array) and ends[-1] > ends[0]:
-            hashes[name].update(memoryview(array.buffers()[2])[int(ends[0]) : int(ends[-1])])
-        return None
-    hashes[name].update(np.ascontiguousarray(pc.fill_null(array, 0).to_numpy(zero_copy_only=False)))
-    return None
-
-
-def _int32(lengths: pa.Array) -> NDArray[np.int32]:
-    return np.ascontiguousarray(pc.fill_null(lengths, 0).cast(pa.int32()).to_numpy(zero_copy_only=False))
+        yield _read(file, index, ["image_bytes"])["image_bytes"]

@@ -16,7 +16,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from hcbench.data.crops import in_threads, read_image
+from hcbench.data.crops import decode_image, in_threads, resized
 from hcbench.data.manifest import Manifest
 from hcbench.data.samples import Int
 from hcbench.errors import CacheError, DataError
@@ -95,7 +95,7 @@ class ManifestImages:
             if all(promised) and image.size != promised:
                 raise DataError(f"it is {image.size[0]} x {image.size[1]}, the manifest says "
                                 f"{promised[0]} x {promised[1]}")  # fmt: skip
-            return whole(image, *self.shape[2:])
+            return resized(image, *self.shape[2:])
         except DataError as error:
             self._tell(row, f"{self._names(row)}: {error.message}")
             return np.zeros(self.shape[1:], np.uint8)
@@ -118,16 +118,6 @@ class TooManyBroken(DataError):
     """More images of a view are broken than a training can do without."""
 
 
-def whole(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
-    """A whole image at the size of the input, uint8 (3, height, width).
-
-    The same geometry as `crops.cut` with the image as its window, and the same filter, without a black border.
-    """
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(image, np.uint8).transpose(2, 0, 1)
-
-
 def from_files(root: Path, paths: Sequence[str] | NDArray[np.str_]) -> Read:
     """Reads images from files below a root."""
 
@@ -135,22 +125,14 @@ def from_files(root: Path, paths: Sequence[str] | NDArray[np.str_]) -> Read:
         path = root / str(paths[row])
         if not path.is_file():
             raise DataError("it is missing")
-        return read_image(path)
+        return decode_image(path, "it")
 
     return read
 
 
 def from_bytes(content: Callable[[int], bytes | memoryview]) -> Read:
     """Decodes images from their encoded bytes."""
-
-    def read(row: int) -> Image.Image:
-        try:
-            with Image.open(io.BytesIO(content(row))) as image:
-                return image.convert("RGB")
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            raise DataError(f"it cannot be decoded ({error})") from error
-
-    return read
+    return lambda row: decode_image(io.BytesIO(content(row)), "it")
 
 
 def unpacked(manifest: Manifest, rows: Int, cache: Path) -> Callable[[int], memoryview]:

@@ -46,21 +46,15 @@ REPEATED = ("variant", "camera", "width", "height", "source", "licence", "genera
 """Columns whose values repeat, which a dictionary makes small."""
 
 
-def schema(root: str = "", images: str = "") -> pa.Schema:
+def schema(root: str = "") -> pa.Schema:
     """The schema of a file to write.
 
     Args:
         root: See `ROOT_KEY`; empty = the folder of the manifest.
-        images: See `IMAGES_KEY`; empty where no image is packed.
     """
     metadata = {VERSION_KEY: str(VERSION).encode()}
     metadata |= {ROOT_KEY: root.encode()} if root else {}
-    metadata |= {IMAGES_KEY: images.encode()} if images else {}
     return pa.schema(list(COLUMNS.items()), metadata=metadata)
-
-
-SCHEMA = schema()
-"""The schema of a manifest whose images lie below its own folder."""
 
 
 def problems(found: pa.Schema) -> list[str]:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hcbench.data.budget import draw_images
-from hcbench.data.crops import to_crop
+from hcbench.data.crops import to_crop, whole_windows
 from hcbench.data.manifest import Manifest
 from hcbench.data.manifest_images import ManifestImages, from_bytes, from_files, unpacked
 from hcbench.data.manifest_schema import KEYPOINT_NUMBERS
@@ -132,12 +132,7 @@ def _keypoints(column: pa.ChunkedArray, sizes: Int, ids: NDArray[np.str_], size:
     found[lengths > 0] = pc.list_flatten(lists).to_numpy(zero_copy_only=False).reshape(-1, 17, 3)
     if not np.isfinite(found).all():
         raise DataError("Some keypoints of the manifest are no numbers.", "Give v = 0 to what is not known.")
-    whole = sizes.astype(np.float32)
-    xy = to_crop(
-        found[..., :2],
-        ((whole - np.float32(1)) / np.float32(2))[:, None],
-        np.maximum(whole, np.float32(1))[:, None],
-        *size,
-    )
+    center, whole = whole_windows(np.maximum(sizes, 1))
+    xy = to_crop(found[..., :2], center[:, None], whole[:, None], *size)
     labelled = found[..., 2:] > 0
     return np.concatenate([np.where(labelled, xy, 0), found[..., 2:]], axis=2).astype(np.float32)

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hcbench.data.manifest_hash import feed
 from hcbench.data.manifest_schema import COLUMNS, IMAGES_KEY, REPEATED, schema
 from hcbench.errors import DataError
 
@@ -149,19 +150,6 @@ class _File:
         if self._packed:
             self._bytes += feed(self._digest, table["image_bytes"])
         self._writer.write_table(table, row_group_size=self._group)
-
-
-def feed(digest: Any, images: pa.ChunkedArray) -> int:
-    """Put the images' lengths and bytes into a hash; gives how many bytes they have."""
-    total = 0
-    for value in images:
-        content = value.as_buffer()
-        size = -1 if content is None else content.size
-        digest.update(size.to_bytes(8, "little", signed=True))
-        if content is not None:
-            digest.update(content)
-            total += size
-    return total
 
 
 def _leaf(name: str) -> str:

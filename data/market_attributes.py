@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hcbench.data.attribute_files import read_plain
 from hcbench.data.loading import some
 from hcbench.errors import DataError
 
@@ -44,7 +46,7 @@ class PersonAttributes:
     """
 
     def __init__(self, path: Path) -> None:
-        whole = _content(path)
+        whole = read_plain(path, ["market_attribute"])["market_attribute"]
         self.path = path
         self._tables = {part: _table(whole, part, path) for part in ("train", "test")}
 
@@ -98,30 +100,17 @@ def find_attributes(base: Path, root: Path) -> PersonAttributes | None:
     return None
 
 
-def _content(path: Path) -> Any:
-    from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
-
-    try:
-        whole = loadmat(path, squeeze_me=True, struct_as_record=False)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
-        raise DataError(f"{path} cannot be read as a mat file: {error}", "Copy it again from its source.") from error
-    if "market_attribute" not in whole:
-        names = some(sorted(name for name in whole if not name.startswith("__")))
-        raise DataError(f"{path} holds {names or 'nothing'}.", "Expected the struct market_attribute.")
-    return whole["market_attribute"]
-
-
 def _table(whole: Any, part: str, path: Path) -> dict[int, NDArray[np.int8]]:
-    struct: Any = getattr(whole, part, None)
-    absent = [name for name in (*BINARY, "age", "image_index") if not hasattr(struct, name)]
+    struct = whole.get(part) if isinstance(whole, Mapping) else None
+    held = struct if isinstance(struct, Mapping) else {}
+    absent = [name for name in (*BINARY, "age", "image_index") if name not in held]
     if absent:
         raise DataError(
             f"{path}: market_attribute.{part} has no {some(absent)}.",
             "Expected the original market_attribute.mat with 27 attributes and image_index.",
         )
-    people = [int(str(person)) for person in np.atleast_1d(struct.image_index)]
-    columns = {name: np.atleast_1d(getattr(struct, name)) for name in (*BINARY, "age")}
+    people = [int(str(person)) for person in np.ravel(held["image_index"])]
+    columns = {name: np.ravel(held[name]) for name in (*BINARY, "age")}
     for name, column in columns.items():
         allowed = AGES if name == "age" else (1, 2)
         if column.shape != (len(people),) or not np.isin(column, allowed).all():

@@ -15,10 +15,19 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.coco_files import missing_files
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, to_crop
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, digest, image_problems, make_report, some
+from hcbench.data.loading import (
+    check_cache,
+    check_split,
+    digest,
+    found_splits,
+    image_problems,
+    make_report,
+    missing_files,
+    numbered,
+    some,
+)
 from hcbench.data.mpii_files import Persons, Scored, read_persons, read_scored
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import MPII
@@ -123,7 +132,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         skeleton=MPII,
         boxes=boxes[rows].astype(np.float32),
         head_boxes=heads,
-        image_id=np.unique(files, return_inverse=True)[1].astype(np.int64),
+        image_id=numbered(files),
         crop_center=center,
         crop_size=size,
     )
@@ -138,15 +147,8 @@ def verify(root: Path) -> Report:
     found: dict[str, dict[str, int]] = {}
     problems: list[str] = []
     notes: list[str] = []
-    layouts: list[str] = []
-    absent: dict[str, DataError] = {}
-    for split in SPLITS:
-        try:
-            layout = _find(root, split)
-        except DataError as error:
-            absent[split] = error
-            continue
-        layouts.append(layout.name)
+    layouts, absent = found_splits(SPLITS, lambda split: _find(root, split))
+    for split, layout in layouts.items():
         try:
             _, persons, scored = _read(root, split)
         except DataError as error:
@@ -156,10 +158,9 @@ def verify(root: Path) -> Report:
         files = sorted({f"images/{name}" for name in persons.images})
         problems += [f"{split}: {problem}" for problem in image_problems(layout.base, files)]
         notes += [f"{split}: {note}" for note in _outside(layout.base, persons, scored)]
-    if len(absent) == len(SPLITS):
-        raise absent[SPLITS[0]]
     notes += [f"{split} was not found" for split in absent]
-    return make_report(CARD, root, "; ".join(layouts), found, problems=problems, notes=notes)
+    names = "; ".join(layout.name for layout in layouts.values())
+    return make_report(CARD, root, names, found, problems=problems, notes=notes)
 
 
 def annotation_files(root: Path) -> tuple[Path, ...]:
@@ -168,18 +169,9 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     Raises:
         DataError: The root is no folder, or holds neither split.
     """
-    files: set[Path] = set()
-    problems: list[DataError] = []
-    for split in SPLITS:
-        try:
-            layout = _find(root, split)
-        except DataError as error:
-            problems.append(error)
-            continue
-        files |= {path for path in (layout.annotations, layout.scored) if path is not None and path.is_file()}
-    if not files:
-        raise problems[0]
-    return tuple(sorted(files))
+    layouts, _ = found_splits(SPLITS, lambda split: _find(root, split))
+    several = {path for layout in layouts.values() for path in (layout.annotations, layout.scored)}
+    return tuple(sorted(path for path in several if path is not None and path.is_file()))
 
 
 def _find(root: Path, split: str) -> _Layout:

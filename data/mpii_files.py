@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.coco_files import read_json
+from hcbench.data.loading import read_json
 from hcbench.data.mat_files import read_mat, text_cells
 from hcbench.data.skeletons import MPII
 from hcbench.errors import DataError

@@ -10,8 +10,6 @@ from hcbench.data.reid_splits import load_split, verify_set
 from hcbench.data.samples import Samples
 
 SPLITS = reid_splits.SPLITS
-WITHDRAWN = True
-"""Its images are those of DukeMTMC-reID: only those who name it get it."""
 
 CARD = DatasetCard(
     name="occluded-duke",
@@ -28,19 +26,7 @@ CARD = DatasetCard(
 def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
     """One split of Occluded-Duke; logs that its source was withdrawn.
 
-    Args:
-        root: The folder of `CARD.tree`.
-        split: One of `SPLITS` (see `hcbench.data.reid_splits`).
-        height: Height of the images, pixels.
-        width: Width of the images, pixels.
-        cache: Folder outside of `root` that keeps the decoded pixels.
-
-    Returns:
-        Samples sorted by file name; cameras are 0..7.
-
-    Raises:
-        DataError: The folder, a name or an image is not as it should be.
-        CacheError: The cache folder cannot be written.
+    Fields, arguments and errors are those of `dukemtmc.load`.
     """
     return load_split(duke_files.read(root, CARD), split, height, width, cache)
 

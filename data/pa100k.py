@@ -9,9 +9,8 @@ import numpy as np
 from hcbench.data import attribute_files as files
 from hcbench.data import attribute_tables as tables
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import PARTS, report
+from hcbench.data.person_splits import PARTS
 from hcbench.data.samples import Samples
-from hcbench.errors import DataError
 
 CARD = DatasetCard(
     name="pa100k",
@@ -78,11 +77,7 @@ def verify(root: Path) -> Report:
         DataError: The root is no folder, or holds no accepted layout.
     """
     base, layout = files.find(root, CARD, _LAYOUTS)
-    try:
-        table = _read(base, *layout)
-    except DataError as error:
-        return report(CARD, root, ", ".join(layout), {}, problems=[error.message])
-    return tables.verify_table(CARD, root, table)
+    return tables.verify_table(CARD, root, ", ".join(layout), lambda: _read(base, *layout))
 
 
 def _read(base: Path, annotation: str, images: str) -> tables.Table:

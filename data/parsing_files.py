@@ -15,9 +15,18 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.coco_files import missing_files
 from hcbench.data.crops import NO_LABEL, CropPlan, cached_crops, cached_labels, crop_windows, in_threads, whole_images
-from hcbench.data.loading import check_cache, check_split, digest, image_problems, make_report, skipped_junk, some
+from hcbench.data.loading import (
+    check_cache,
+    check_split,
+    digest,
+    found_splits,
+    image_problems,
+    make_report,
+    missing_files,
+    skipped_junk,
+    some,
+)
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
@@ -51,12 +60,112 @@ class Pairs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParsingSet:
-    """A parsing data set: its card and splits, the names of its classes, and what finds the files of a split."""
+    """A parsing data set, and what every one of them does the same way.
+
+    Attributes:
+        card: Its card.
+        splits: Its splits.
+        names: Names of its classes.
+        find: Finds the files of a split below a root; a DataError where they are not.
+    """
 
     card: DatasetCard
     splits: tuple[str, ...]
     names: tuple[str, ...]
     find: Callable[[Path, str], Pairs]
+
+    def load(self, root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
+        """All images of a split, whole, with their label maps.
+
+        Args:
+            root: Folder with one of the layouts of the card's `tree`.
+            split: One of `splits`.
+            height: Height of images and label maps, pixels.
+            width: Width of images and label maps, pixels.
+            cache: Folder outside of `root` that keeps the resized pixels.
+
+        Returns:
+            Samples in the order of their names. `parts` are at the input's size, by the nearest pixel;
+            `label_map` gives a photograph's own.
+
+        Raises:
+            DataError: The folder, a list, an image or a label map is not as it should be.
+            CacheError: The cache folder cannot be written.
+        """
+        check_split(self.card, split, self.splits)
+        pairs = self.find(root, split)
+        check_cache(pairs.base, cache)
+        gone = _missing(pairs)
+        if gone:
+            raise DataError(f"{pairs.base}: {'; '.join(gone)}.", "Copy them again, or take their names off the list.")
+        plan = whole_images(pairs.image_folder, pairs.images, height, width)
+        label_plan = whole_images(pairs.label_folder, pairs.labels, height, width)
+        unlike = np.flatnonzero((plan.size != label_plan.size).any(axis=1))
+        if len(unlike):
+            raise DataError(
+                f"{len(unlike)} of {len(pairs.images)} label maps in {pairs.label_folder} have another size than their "
+                f"image: {some([pairs.labels[row] for row in unlike])}.",
+                "Take images and label maps of the same release.",
+            )
+        corner = np.full_like(plan.size, -0.5, np.float64)  # pixel centres lie at integers, so an image begins there
+        center, size = crop_windows(np.concatenate([corner, plan.size], axis=1), height, width, scale=1.0)
+        plan, label_plan = (replace(one, center=center, size=size) for one in (plan, label_plan))
+        crops, pixels = cached_crops(plan, cache)
+        parts, maps = _labels(label_plan, cache, self.names)
+        ids = np.array(pairs.ids)
+        return Samples(
+            name=f"{self.card.name} {split}",
+            fingerprint=digest(pixels, maps, ids, self.names),
+            images=crops,
+            ids=ids,
+            parts=parts,
+            part_names=self.names,
+            crop_center=center,
+            crop_size=size,
+        )
+
+    def label_map(self, root: Path, split: str, name: str) -> NDArray[np.uint8]:
+        """The label map of one sample at its photograph's size, uint8 (h, w): what the field's mIoU is measured on.
+
+        Args:
+            root: The data set's folder.
+            split: The split of the sample.
+            name: Its id.
+
+        Raises:
+            DataError: No sample is called so, or its label map is none.
+        """
+        check_split(self.card, split, self.splits)
+        pairs = self.find(root, split)
+        try:
+            place = pairs.ids.index(name)
+        except ValueError as error:
+            raise DataError(
+                f"{self.card.title} {split} has no image {name!r}.", f"Ids look like {pairs.ids[0]!r}."
+            ) from error
+        return read_labels(pairs.label_folder / pairs.labels[place], self.names)
+
+    def verify(self, root: Path) -> Report:
+        """Check a copy: layout, lists, every image and label map, their sizes and numbers, the counts of each split.
+
+        Raises:
+            DataError: The root is no folder, or holds no split.
+        """
+        found: dict[str, dict[str, int]] = {}
+        problems: list[str] = []
+        notes: list[str] = []
+        junk: dict[Path, int] = {}  # by folder: some layouts keep all splits in one
+        there, absent = found_splits(self.splits, lambda split: self.find(root, split))
+        for split, pairs in there.items():
+            found[split] = {"images": len(pairs.images)}
+            junk[pairs.image_folder] = pairs.junk
+            problems += [f"{split}: {problem}" for problem in _problems(pairs, self.names)]
+            notes += [f"{split}: {pairs.unlisted} images are on no list"] if pairs.unlisted else []
+        notes += [f"{split} was not found: {error.message}" for split, error in absent.items()]
+        layouts = "; ".join(dict.fromkeys(pairs.layout for pairs in there.values()))
+        return make_report(
+            self.card, root, layouts, found, problems=problems, notes=[*notes, *skipped_junk(sum(junk.values()))]
+        )
 
 
 def read_stems(path: Path) -> list[str]:
@@ -99,100 +208,6 @@ def read_labels(path: Path, names: Sequence[str]) -> NDArray[np.uint8]:
             f"{path} holds the number {strange[0]}.", f"Expected 0 to {len(names) - 1}, or {NO_LABEL} for no label."
         )
     return labels.astype(np.uint8)
-
-
-def load_parsing(own: ParsingSet, root: Path, split: str, *, height: int, width: int, cache: Path) -> Samples:
-    """Whole images with their label maps, at one size; `parts` by the nearest pixel.
-
-    Raises:
-        DataError: The folder, a list, an image or a label map is not as it should be.
-        CacheError: The cache folder cannot be written.
-    """
-    check_split(own.card, split, own.splits)
-    pairs = own.find(root, split)
-    check_cache(pairs.base, cache)
-    gone = _missing(pairs)
-    if gone:
-        raise DataError(f"{pairs.base}: {'; '.join(gone)}.", "Copy them again, or take their names off the list.")
-    plan = whole_images(pairs.image_folder, pairs.images, height, width)
-    label_plan = whole_images(pairs.label_folder, pairs.labels, height, width)
-    unlike = np.flatnonzero((plan.size != label_plan.size).any(axis=1))
-    if len(unlike):
-        raise DataError(
-            f"{len(unlike)} of {len(pairs.images)} label maps in {pairs.label_folder} have another size than their "
-            f"image: {some([pairs.labels[row] for row in unlike])}.",
-            "Take images and label maps of the same release.",
-        )
-    corner = np.full_like(plan.size, -0.5, np.float64)  # pixel centres lie at integers, so an image begins there
-    center, size = crop_windows(np.concatenate([corner, plan.size], axis=1), height, width, scale=1.0)
-    plan, label_plan = (replace(one, center=center, size=size) for one in (plan, label_plan))
-    crops, pixels = cached_crops(plan, cache)
-    parts, maps = _labels(label_plan, cache, own.names)
-    ids = np.array(pairs.ids)
-    return Samples(
-        name=f"{own.card.name} {split}",
-        fingerprint=digest(pixels, maps, ids, own.names),
-        images=crops,
-        ids=ids,
-        parts=parts,
-        part_names=own.names,
-        crop_center=center,
-        crop_size=size,
-    )
-
-
-def label_map_of(own: ParsingSet, root: Path, split: str, name: str) -> NDArray[np.uint8]:
-    """The label map of one sample at the size of its photograph, uint8 (h, w): what the field's mIoU is measured on.
-
-    Args:
-        own: The data set.
-        root: Its folder.
-        split: The split of the sample.
-        name: Its id.
-
-    Raises:
-        DataError: No sample is called so, or its label map is none.
-    """
-    check_split(own.card, split, own.splits)
-    pairs = own.find(root, split)
-    try:
-        place = pairs.ids.index(name)
-    except ValueError as error:
-        raise DataError(
-            f"{own.card.title} {split} has no image {name!r}.", f"Ids look like {pairs.ids[0]!r}."
-        ) from error
-    return read_labels(pairs.label_folder / pairs.labels[place], own.names)
-
-
-def verify_parsing(own: ParsingSet, root: Path) -> Report:
-    """Check a copy: layout, lists, every image and label map, their sizes and numbers, and the counts of each split.
-
-    Raises:
-        DataError: The root is no folder, or holds no split.
-    """
-    found: dict[str, dict[str, int]] = {}
-    problems: list[str] = []
-    notes: list[str] = []
-    layouts: list[str] = []
-    absent: dict[str, DataError] = {}
-    junk: dict[Path, int] = {}  # by folder: some layouts keep all splits in one
-    for split in own.splits:
-        try:
-            pairs = own.find(root, split)
-        except DataError as error:
-            absent[split] = error
-            continue
-        layouts += [pairs.layout] if pairs.layout not in layouts else []
-        found[split] = {"images": len(pairs.images)}
-        junk[pairs.image_folder] = pairs.junk
-        problems += [f"{split}: {problem}" for problem in _problems(pairs, own.names)]
-        notes += [f"{split}: {pairs.unlisted} images are on no list"] if pairs.unlisted else []
-    if len(absent) == len(own.splits):
-        raise absent[own.splits[0]]
-    notes += [f"{split} was not found: {error.message}" for split, error in absent.items()]
-    return make_report(
-        own.card, root, "; ".join(layouts), found, problems=problems, notes=[*notes, *skipped_junk(sum(junk.values()))]
-    )
 
 
 def _labels(plan: CropPlan, cache: Path, names: Sequence[str]) -> tuple[NDArray[np.uint8], str]:

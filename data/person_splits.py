@@ -10,13 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from hcbench.data.card import Counts, DatasetCard, Report
 from hcbench.data.listing import list_files
 from hcbench.data.loading import digest, make_report, skipped_junk, some
-from hcbench.data.samples import Int, Samples
+from hcbench.data.samples import Samples
 
 PARTS = {
     "train": ("train",),
@@ -26,18 +23,6 @@ PARTS = {
     "all": ("train", "val", "test"),
 }
 """What each split is made of."""
-_VAL_EVERY = 10
-
-
-def every_tenth(count: int) -> NDArray[np.bool_]:
-    """Which of `count` sorted things make a validation split that the owners did not: the 10th, 20th ..., bool."""
-    held_out: NDArray[np.bool_] = np.arange(count) % _VAL_EVERY == _VAL_EVERY - 1
-    return held_out
-
-
-def numbered(identity: Int) -> Int:
-    """Identities as 0..N-1 in the order of the raw ids, int64, as a classifier over the training persons wants them."""
-    return np.unique(identity, return_inverse=True)[1].astype(np.int64)
 
 
 def sealed(samples: Samples) -> Samples:

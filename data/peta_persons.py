@@ -13,9 +13,8 @@ import numpy as np
 from hcbench.data import attribute_tables as tables
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import report
+from hcbench.data.loading import numbered
 from hcbench.data.samples import Int, Samples
-from hcbench.errors import DataError
 
 CARD = DatasetCard(
     name="peta-persons",
@@ -59,11 +58,7 @@ def verify(root: Path) -> Report:
         DataError: The root is no folder, or holds no accepted layout.
     """
     base = peta.find(root)
-    try:
-        table = _read(base)
-    except DataError as error:
-        return report(CARD, root, ", ".join(peta.LAYOUT), {}, problems=[error.message])
-    return tables.verify_table(CARD, root, table, problems=tables.person_problems(table))
+    return tables.verify_table(CARD, root, ", ".join(peta.LAYOUT), lambda: _read(base), by_persons=True)
 
 
 def person_rows(persons: Int) -> dict[str, Int]:
@@ -75,7 +70,7 @@ def person_rows(persons: Int) -> dict[str, Int]:
     Args:
         persons: int64 (M,), the person in each row.
     """
-    place = np.unique(persons, return_inverse=True)[1] % 10
+    place = numbered(persons) % 10
     is_test, is_val = np.isin(place, _TEST), place == _VAL
     return {
         "train": np.flatnonzero(~is_test & ~is_val),

@@ -9,9 +9,7 @@ from hcbench.data import attribute_files as files
 from hcbench.data import attribute_tables as tables
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import report
 from hcbench.data.samples import Samples
-from hcbench.errors import DataError
 
 CARD = DatasetCard(
     name="peta-zs",
@@ -58,11 +56,7 @@ def verify(root: Path) -> Report:
         DataError: The root is no folder, or holds no accepted layout.
     """
     base = peta.find(root)
-    try:
-        table = _read(base)
-    except DataError as error:
-        return report(CARD, root, ", ".join(peta.LAYOUT), {}, problems=[error.message])
-    return tables.verify_table(CARD, root, table, problems=tables.person_problems(table))
+    return tables.verify_table(CARD, root, ", ".join(peta.LAYOUT), lambda: _read(base), by_persons=True)
 
 
 def _read(base: Path) -> tables.Table:

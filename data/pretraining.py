@@ -82,12 +82,6 @@ def source_problems(source: Source) -> tuple[list[str], list[str]]:
     return problems, [spread] if len(rows) < len(source) else []
 
 
-def numbered(values: Sequence[object] | NDArray[np.int64]) -> NDArray[np.int64]:
-    """0..K-1 by the sorted order of what is given, int64 (N,)."""
-    _, position = np.unique(np.asarray(values), return_inverse=True)
-    return position.astype(np.int64).reshape(-1)
-
-
 def batched(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Rows in lists of at most `BATCH`."""
     left = iter(rows)

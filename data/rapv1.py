@@ -11,7 +11,7 @@ import numpy as np
 from hcbench.data import attribute_files as files
 from hcbench.data import attribute_tables as tables
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import every_tenth, report
+from hcbench.data.loading import every_tenth
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 
@@ -87,13 +87,13 @@ def verify(root: Path) -> Report:
         DataError: The root is no folder, or holds no accepted layout.
     """
     base, _ = files.find(root, CARD, [LAYOUT])
-    try:
+
+    def first_partition() -> tables.Table:
         table, parts = _read(base)
-        numbers = range(1, files.PARTITIONS + 1)
-        partitions = [replace(table, rows=_rows(base, table, parts, number)) for number in numbers]
-    except DataError as error:
-        return report(CARD, root, ", ".join(LAYOUT), {}, problems=[error.message])
-    return tables.verify_table(CARD, root, partitions[0])
+        rows = [_rows(base, table, parts, number) for number in range(1, files.PARTITIONS + 1)]
+        return replace(table, rows=rows[0])
+
+    return tables.verify_table(CARD, root, ", ".join(LAYOUT), first_partition)
 
 
 def _rows(base: Path, table: tables.Table, parts: Any, number: int) -> dict[str, Int]:

@@ -12,7 +12,7 @@ from hcbench.data import attribute_files as files
 from hcbench.data import attribute_tables as tables
 from hcbench.data import rapv1
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import PARTS, report
+from hcbench.data.person_splits import PARTS
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 
@@ -81,12 +81,13 @@ def verify(root: Path) -> Report:
         DataError: The root is no folder, or holds no accepted layout.
     """
     base, _ = files.find(root, CARD, [rapv1.LAYOUT])
-    try:
+
+    def first_partition() -> tables.Table:
         table, parts = read(base)
         rows = [_rows(table, parts, number) for number in range(1, files.PARTITIONS + 1)]
-    except DataError as error:
-        return report(CARD, root, ", ".join(rapv1.LAYOUT), {}, problems=[error.message])
-    return tables.verify_table(CARD, root, replace(table, rows=rows[0]))
+        return replace(table, rows=rows[0])
+
+    return tables.verify_table(CARD, root, ", ".join(rapv1.LAYOUT), first_partition)
 
 
 def read(base: Path) -> tuple[tables.Table, Any]:

@@ -9,9 +9,7 @@ from hcbench.data import attribute_files as files
 from hcbench.data import attribute_tables as tables
 from hcbench.data import rapv1, rapv2
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import report
 from hcbench.data.samples import Samples
-from hcbench.errors import DataError
 
 CARD = DatasetCard(
     name="rapzs",
@@ -61,11 +59,7 @@ def verify(root: Path) -> Report:
         DataError: The root is no folder, or holds no accepted layout.
     """
     base, _ = files.find(root, CARD, [rapv1.LAYOUT])
-    try:
-        table = _read(base)
-    except DataError as error:
-        return report(CARD, root, ", ".join(rapv1.LAYOUT), {}, problems=[error.message])
-    return tables.verify_table(CARD, root, table)
+    return tables.verify_table(CARD, root, ", ".join(rapv1.LAYOUT), lambda: _read(base))
 
 
 def _read(base: Path) -> tables.Table:

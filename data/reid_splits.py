@@ -18,7 +18,16 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, digest, image_problems, make_report, skipped_junk, some
+from hcbench.data.loading import (
+    check_cache,
+    check_split,
+    digest,
+    every_tenth,
+    image_problems,
+    make_report,
+    skipped_junk,
+    some,
+)
 from hcbench.data.market_files import FOLDERS, NameRule, PersonFiles, read_folder
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
@@ -27,7 +36,6 @@ SPLITS = ("train", "val", "trainval", "query", "gallery", "test")
 FIELDS = frozenset({"images", "identity", "camera"})
 DISTRACTOR = -1
 """The identity of those who match nobody, in `Samples`."""
-_VAL_SHARE = 10
 
 Attributes = Callable[[str, NDArray[np.int64]], tuple[NDArray[np.int8], tuple[str, ...]]]
 """From `train` or `test` and raw persons (N,) to int8 (N, A) and the A names."""
@@ -186,7 +194,7 @@ def _training(found: ReidSet, split: str) -> _Part:
     people, position = np.unique(found.train.pids, return_inverse=True)
     is_val, identity = found.val, position.astype(np.int64)
     if is_val is None:
-        set_aside = np.arange(len(people)) % _VAL_SHARE == _VAL_SHARE - 1
+        set_aside = every_tenth(len(people))
         is_val = set_aside[position]
         if split != "trainval":
             # Both parts are numbered without holes, validation persons after the others.

@@ -1,13 +1,15 @@
-"""RSTPReid: five images of MSMT17 for each of 4,101 persons, each with two sentences that describe the person."""
+"""RSTPReid: five images of MSMT17 for each of 4,101 persons, each with two sentences that describe the person.
+
+Ids count from 0.
+"""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
-from hcbench.data import text_reid_files as files
-from hcbench.data.card import DatasetCard, Report
-from hcbench.data.samples import Samples
+from hcbench.data import text_reid_files
+from hcbench.data.card import DatasetCard
+from hcbench.data.text_reid_files import TextReidSet
 
 CARD = DatasetCard(
     name="rstpreid",
@@ -27,9 +29,9 @@ ROOT/                                     with or without folders around it
     },
     fields=frozenset({"images", "identity", "camera", "captions"}),
 )
-SPLITS = files.SPLITS
+SPLITS = text_reid_files.SPLITS
 
-_FORMAT = files.Format(
+_OWN = TextReidSet(
     card=CARD,
     annotations=("data_captions.json",),
     image_key="img_path",
@@ -43,42 +45,6 @@ _FORMAT = files.Format(
     ),
 )
 
-
-def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
-    """Whole images, resized, with persons, cameras and captions.
-
-    Args:
-        root: Folder with the layout of `CARD.tree`.
-        split: One of `SPLITS`.
-        height: Height of the images, pixels.
-        width: Width of the images, pixels.
-        cache: Folder outside of `root` that keeps the resized pixels.
-
-    Returns:
-        Samples sorted by file. `ids` are paths like `imgs/3901_c14_0007.jpg`; `identity` is 0..N-1 in train and
-        trainval, in the order of the raw ids, and the raw id (from 0) in val and test; `camera` is that of the file's
-        name, counted from 0.
-
-    Raises:
-        DataError: The folder, the json or an image is not as it should be.
-        CacheError: The cache folder cannot be written.
-    """
-    return files.load_split(_FORMAT, root, split, height=height, width=width, cache=cache)
-
-
-def annotation_files(root: Path) -> tuple[Path, ...]:
-    """The json that decides what `load` gives.
-
-    Raises:
-        DataError: The root is no folder, or holds no accepted layout.
-    """
-    return files.annotation_files(_FORMAT, root)
-
-
-def verify(root: Path) -> Report:
-    """Check a copy: layout, json, every image, the counts of each split. Reads every image; nothing is written.
-
-    Raises:
-        DataError: The root is no folder, or holds no accepted layout.
-    """
-    return files.verify(_FORMAT, root)
+load = _OWN.load
+annotation_files = _OWN.annotation_files
+verify = _OWN.verify

@@ -15,7 +15,6 @@ from hcbench.data.skeletons import COCO, Skeleton
 Int = NDArray[np.int64]
 Float = NDArray[np.float32]
 
-COCO_KEYPOINTS = COCO.joints
 COCO_FLIP = COCO.flip
 """Index of the mirrored keypoint of each keypoint."""
 

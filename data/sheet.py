@@ -16,9 +16,14 @@ from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
 BONES: Final = (
-    (0, 1), (0, 2), (1, 3), (2, 4), (5, 6), (5, 7), (7, 9), (6, 8), (8, 10), (5, 11), (6, 12), (11, 12), (11, 13),
-    (13, 15), (12, 14), (14, 16),
+    ("nose", "left_eye"), ("nose", "right_eye"), ("left_eye", "left_ear"), ("right_eye", "right_ear"),
+    ("left_shoulder", "right_shoulder"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
+    ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"), ("left_shoulder", "left_hip"),
+    ("right_shoulder", "right_hip"), ("left_hip", "right_hip"), ("left_hip", "left_knee"), ("left_knee", "left_ankle"),
+    ("right_hip", "right_knee"), ("right_knee", "right_ankle"),
+    ("pelvis", "thorax"), ("thorax", "upper_neck"), ("upper_neck", "head_top"), ("neck", "head_top"), ("neck", "head"),
 )  # fmt: skip
+"""Joints that a line connects, by name: of every skeleton, those that it has."""
 _LEFT, _RIGHT, _MIDDLE = (255, 170, 60), (80, 200, 255), (240, 240, 240)
 _CHARACTER, _LINE = 6, 11
 """Width and height of the built-in font, pixels."""
@@ -90,10 +95,13 @@ def draw_truth(tile: Image.Image, samples: Samples, i: int, zoom: int) -> None:
         return
     points = samples.keypoints[i]
     at = [((float(x) + 0.5) * zoom, (float(y) + 0.5) * zoom) for x, y, _ in points]
-    for a, b in BONES:
-        if points[a, 2] > 0 and points[b, 2] > 0:
-            both_left, both_right = (a % 2 and b % 2), (a % 2 == 0 and b % 2 == 0 and a and b)
-            draw.line((*at[a], *at[b]), fill=_LEFT if both_left else _RIGHT if both_right else _MIDDLE)
+    place = {name: number for number, name in enumerate(samples.skeleton.joints)}
+    for one, other in BONES:
+        ends = [place[name] for name in (one, other) if name in place]
+        if len(ends) == 2 and (points[ends, 2] > 0).all():
+            sides = {name.partition("_")[0] for name in (one, other)}
+            fill = _LEFT if sides == {"left"} else _RIGHT if sides == {"right"} else _MIDDLE
+            draw.line((*at[ends[0]], *at[ends[1]]), fill=fill)
     for (x, y), visibility in zip(at, points[:, 2], strict=True):
         if visibility > 0:
             box = (x - 2, y - 2, x + 2, y + 2)

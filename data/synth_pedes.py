@@ -16,8 +16,8 @@ from hcbench.data import pretraining
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Files
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, make_report
-from hcbench.data.pretraining import batched, lazy_samples, numbered, path_column, source_problems
+from hcbench.data.loading import check_cache, check_split, make_report, numbered
+from hcbench.data.pretraining import batched, lazy_samples, path_column, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 

@@ -74,7 +74,9 @@ def task_samples(
 
 
 def held_out(samples: Samples) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Which samples are for validation, bool (N,): all of every tenth image, images in the order of their names.
+    """Which samples are for validation, bool (N,): all of the 1st, 11th ... image, in the order of their names.
+
+    The first image counts, not the tenth as where persons are held out: a copy of a few images has one, too.
 
     Raises:
         DataError: There are fewer than two images.

@@ -5,7 +5,6 @@ CUHK-PEDES, ICFG-PEDES and RSTPReid share the format but for the file's name, th
 
 from __future__ import annotations
 
-import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
@@ -18,8 +17,8 @@ import numpy as np
 from hcbench.data.card import Counts, DatasetCard, Report
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, image_problems, some
-from hcbench.data.person_splits import PARTS, every_tenth, folder_notes, numbered, report, sealed
+from hcbench.data.loading import check_cache, check_split, every_tenth, image_problems, numbered, read_json, some
+from hcbench.data.person_splits import PARTS, folder_notes, report, sealed
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError, did_you_mean
 
@@ -30,29 +29,6 @@ WITHOUT_SPLITS = "caption_all.json"
 """Another official file of CUHK-PEDES: the same captions, but no word on which split an image is in."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Format:
-    """How one dataset writes its json.
-
-    Attributes:
-        card: Its card; `card.counts` names splits of `SPLITS`.
-        annotations: Accepted names of the json, below the dataset's folder.
-        image_key: Key of an entry that holds the image's path.
-        first_id: The smallest id that may occur.
-        splits: Splits that the json names. Where `val` is none of them, it is carved out of train by person.
-        camera: Pattern of the image's base name whose first group is the camera, 1-based; None where it is unknown.
-        variants: Known other releases: the counts of one split, and what to say.
-    """
-
-    card: DatasetCard
-    annotations: tuple[str, ...]
-    image_key: str = "file_path"
-    first_id: int = 0
-    splits: tuple[str, ...] = PARTS["all"]
-    camera: re.Pattern[str] | None = None
-    variants: tuple[tuple[str, Mapping[str, int], str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,80 +55,115 @@ class Release:
         return self.base / IMAGES
 
 
-def load_split(form: Format, root: Path, split: str, *, height: int, width: int, cache: Path) -> Samples:
-    """Images of one split with persons and captions; each loader's `load` says what the fields hold.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TextReidSet:
+    """One dataset: its card, how it writes its json, and what every one of them does the same way.
 
-    Raises:
-        DataError: The folder, the json or an image is not as it should be.
-        CacheError: The cache folder cannot be written.
+    Attributes:
+        card: Its card; `card.counts` names splits of `SPLITS`.
+        annotations: Accepted names of the json, below the dataset's folder.
+        image_key: Key of an entry that holds the image's path.
+        first_id: The smallest id that may occur.
+        splits: Splits that the json names. Where `val` is none of them, it is carved out of train by person.
+        camera: Pattern of the image's base name whose first group is the camera, 1-based; None where it is unknown.
+        variants: Known other releases: the counts of one split, and what to say.
     """
-    base, annotations = find(form, root)
-    check_split(form.card, split, SPLITS)
-    check_cache(base, cache)
-    release = read(form, base, annotations)
-    entries = [entry for entry in release.entries if entry.split in PARTS[split]]
-    if not entries:
-        raise DataError(f"{base / annotations} names no image of {split}.", "Take the official json.")
-    captions = tuple(tuple(text.strip() for text in entry.captions if text.strip()) for entry in entries)
-    silent = [entry.file for entry, texts in zip(entries, captions, strict=True) if not texts]
-    if silent:
-        log.warning("%s %s: %d images have no caption: %s", form.card.name, split, len(silent), some(silent))
-    files = [entry.file for entry in entries]
-    crops, pixels = cached_crops(whole_images(release.images, files, height, width), cache)
-    identity = np.array([entry.identity for entry in entries], np.int64)
-    return sealed(
-        Samples(
-            name=f"{form.card.name} {split}",
-            fingerprint=pixels,
-            images=crops,
-            ids=np.array([f"{IMAGES}/{file}" for file in files]),
-            identity=numbered(identity) if split.startswith("train") else identity,
-            camera=None if form.camera is None else _cameras(files, form.camera, form.card),
-            captions=captions,
+
+    card: DatasetCard
+    annotations: tuple[str, ...]
+    image_key: str = "file_path"
+    first_id: int = 0
+    splits: tuple[str, ...] = PARTS["all"]
+    camera: re.Pattern[str] | None = None
+    variants: tuple[tuple[str, Mapping[str, int], str], ...] = ()
+
+    def load(self, root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
+        """Whole images of one split, resized, with persons, captions and, where file names tell them, cameras.
+
+        Where the owners set no `val` aside, it is every tenth person of their train (the 10th, 20th ... of the sorted
+        ids), with all of that person's images; `train` is what remains, `trainval` the official train.
+
+        Args:
+            root: Folder with the layout of the card's `tree`.
+            split: One of `SPLITS`.
+            height: Height of the images, pixels.
+            width: Width of the images, pixels.
+            cache: Folder outside of `root` that keeps the resized pixels.
+
+        Returns:
+            Samples sorted by file. `ids` are paths like `imgs/cam_a/000_45.bmp`; `identity` is 0..N-1 in train and
+            trainval, in the order of the raw ids, and the raw id in val and test; `camera` is counted from 0. Captions
+            stand as they are in the file, without blank ones; an image may have several, or, which is logged, none.
+
+        Raises:
+            DataError: The folder, the json or an image is not as it should be.
+            CacheError: The cache folder cannot be written.
+        """
+        base, annotations = find(self, root)
+        check_split(self.card, split, SPLITS)
+        check_cache(base, cache)
+        release = read(self, base, annotations)
+        entries = [entry for entry in release.entries if entry.split in PARTS[split]]
+        if not entries:
+            raise DataError(f"{base / annotations} names no image of {split}.", "Take the official json.")
+        captions = tuple(tuple(text.strip() for text in entry.captions if text.strip()) for entry in entries)
+        silent = [entry.file for entry, texts in zip(entries, captions, strict=True) if not texts]
+        if silent:
+            log.warning("%s %s: %d images have no caption: %s", self.card.name, split, len(silent), some(silent))
+        files = [entry.file for entry in entries]
+        crops, pixels = cached_crops(whole_images(release.images, files, height, width), cache)
+        identity = np.array([entry.identity for entry in entries], np.int64)
+        return sealed(
+            Samples(
+                name=f"{self.card.name} {split}",
+                fingerprint=pixels,
+                images=crops,
+                ids=np.array([f"{IMAGES}/{file}" for file in files]),
+                identity=numbered(identity) if split.startswith("train") else identity,
+                camera=None if self.camera is None else _cameras(files, self.camera, self.card),
+                captions=captions,
+            )
         )
-    )
+
+    def annotation_files(self, root: Path) -> tuple[Path, ...]:
+        """The json that decides what `load_split` gives.
+
+        Raises:
+            DataError: The root is no folder, or holds no accepted layout.
+        """
+        base, annotations = find(self, root)
+        return (base / annotations,)
+
+    def verify(self, root: Path) -> Report:
+        """Check a copy: layout, json, every image, the counts of each split. Reads every image; nothing is written.
+
+        Raises:
+            DataError: The root is no folder, or holds no accepted layout.
+        """
+        base, annotations = find(self, root)
+        layout = f"{annotations}, {IMAGES}/"
+        try:
+            release = read(self, base, annotations)
+            files = [entry.file for entry in release.entries]
+            if self.camera is not None:
+                _cameras(files, self.camera, self.card)
+        except DataError as error:
+            return report(self.card, root, layout, {}, problems=[error.message])
+        found = _counts(self, release.entries)
+        silent = [entry.file for entry in release.entries if not any(text.strip() for text in entry.captions)]
+        problems = [f"{len(silent)} images have no caption: {some(silent)}"] if silent else []
+        return report(
+            self.card,
+            root,
+            layout,
+            found,
+            problems=problems + image_problems(release.images, files),
+            notes=_entry_notes(self, release.entries) + folder_notes(release.images, files),
+            variants={split: name for split, counts, name in self.variants if found.get(split) == counts},
+        )
 
 
-def verify(form: Format, root: Path) -> Report:
-    """Check a copy: layout, json, every image, the counts of each split. Reads every image; nothing is written.
-
-    Raises:
-        DataError: The root is no folder, or holds no accepted layout.
-    """
-    base, annotations = find(form, root)
-    layout = f"{annotations}, {IMAGES}/"
-    try:
-        release = read(form, base, annotations)
-        files = [entry.file for entry in release.entries]
-        if form.camera is not None:
-            _cameras(files, form.camera, form.card)
-    except DataError as error:
-        return report(form.card, root, layout, {}, problems=[error.message])
-    found = _counts(form, release.entries)
-    silent = [entry.file for entry in release.entries if not any(text.strip() for text in entry.captions)]
-    problems = [f"{len(silent)} images have no caption: {some(silent)}"] if silent else []
-    return report(
-        form.card,
-        root,
-        layout,
-        found,
-        problems=problems + image_problems(release.images, files),
-        notes=_entry_notes(form, release.entries) + folder_notes(release.images, files),
-        variants={split: name for split, counts, name in form.variants if found.get(split) == counts},
-    )
-
-
-def annotation_files(form: Format, root: Path) -> tuple[Path, ...]:
-    """The json that decides what `load_split` gives.
-
-    Raises:
-        DataError: The root is no folder, or holds no accepted layout.
-    """
-    base, annotations = find(form, root)
-    return (base / annotations,)
-
-
-def find(form: Format, root: Path) -> tuple[Path, str]:
+def find(form: TextReidSet, root: Path) -> tuple[Path, str]:
     """The dataset's folder and the name of its json.
 
     Raises:
@@ -168,17 +179,14 @@ def find(form: Format, root: Path) -> tuple[Path, str]:
     return base, annotations
 
 
-def read(form: Format, base: Path, annotations: str) -> Release:
+def read(form: TextReidSet, base: Path, annotations: str) -> Release:
     """Read and check every entry; `val` is carved out of train where the json has none.
 
     Raises:
         DataError: The file is no json, has other keys, or contradicts itself; the entry is named.
     """
     where = base / annotations
-    try:
-        content = json.loads(where.read_bytes())
-    except (ValueError, OSError) as error:
-        raise DataError(f"{where} cannot be read as json: {error}.", "Copy the file again from its source.") from error
+    content = read_json(where)
     if not isinstance(content, list) or not content:
         what = f"an empty {type(content).__name__}" if not content else f"a json {type(content).__name__}"
         raise DataError(f"{where} holds {what}.", f"Expected a list of images: {_example(form)}")
@@ -193,11 +201,11 @@ def _by_file(entry: Entry) -> str:
     return entry.file
 
 
-def _example(form: Format) -> str:
+def _example(form: TextReidSet) -> str:
     return f'{{"split": "train", "{form.image_key}": "...", "id": {form.first_id}, "captions": ["..."]}}.'
 
 
-def _entry(form: Format, raw: Any, what: str) -> Entry:
+def _entry(form: TextReidSet, raw: Any, what: str) -> Entry:
     """One checked entry; further keys, such as `processed_tokens`, are ignored."""
     example = f"Expected {_example(form)}"
     if not isinstance(raw, Mapping):
@@ -248,7 +256,7 @@ def _carve(entries: Sequence[Entry]) -> list[Entry]:
     ]
 
 
-def _counts(form: Format, entries: Sequence[Entry]) -> Counts:
+def _counts(form: TextReidSet, entries: Sequence[Entry]) -> Counts:
     def count(splits: Sequence[str]) -> dict[str, int]:
         own = [entry for entry in entries if entry.split in splits]
         return {
@@ -260,7 +268,7 @@ def _counts(form: Format, entries: Sequence[Entry]) -> Counts:
     return {name: count(PARTS[name]) for name in form.card.counts}
 
 
-def _entry_notes(form: Format, entries: Sequence[Entry]) -> list[str]:
+def _entry_notes(form: TextReidSet, entries: Sequence[Entry]) -> list[str]:
     """Persons of train that are not numbered without gaps, and captions that are blank."""
     persons = {entry.identity for entry in entries if entry.split in ("train", *({"val"} - set(form.splits)))}
     blank = sum(not text.strip() for entry in entries for text in entry.captions)

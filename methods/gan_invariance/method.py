@@ -30,7 +30,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcbench.data.augment import augment
-from hcbench.data.augmentations import augmentation
+from hcbench.data.augment_settings import augmentation
 from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import (
     Batch,

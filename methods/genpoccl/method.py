@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from hcbench.data.augment import augment
-from hcbench.data.augmentations import augmentation
+from hcbench.data.augment_settings import augmentation
 from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import Batch, Context, Method, Objective, Step, Views
 from hcbench.methods.card import MethodCard

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from hcbench.data.augment import augment
-from hcbench.data.augmentations import Augmentation, augmentation
+from hcbench.data.augment_settings import Augmentation, augmentation
 from hcbench.errors import ConfigError, did_you_mean
 
 MULTICROPS = {

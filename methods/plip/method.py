@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hcbench.data.augment import augment, without_colour
-from hcbench.data.augmentations import augmentation
+from hcbench.data.augment_settings import augmentation
 from hcbench.data.samples import Phrase
 from hcbench.errors import MethodError
 from hcbench.methods.base import Batch, Context, Method, Objective, OptimiserSpec, ParamGroup, Step, Views, split_decay

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment
-from hcbench.data.augmentations import augmentation
+from hcbench.data.augment_settings import augmentation
 from hcbench.errors import MethodError
 from hcbench.methods.base import (
     Batch,

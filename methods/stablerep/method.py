@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from hcbench.data.augment import augment
-from hcbench.data.augmentations import augmentation
+from hcbench.data.augment_settings import augmentation
 from hcbench.errors import MethodError
 from hcbench.methods.base import Batch, Context, Method, Objective, Step, Views
 from hcbench.methods.card import MethodCard

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment, normalise
-from hcbench.data.augmentations import AUGMENTATIONS, Augmentation, augmentation
+from hcbench.data.augment_settings import AUGMENTATIONS, Augmentation, augmentation
 from hcbench.data.samples import COCO_FLIP
 from hcbench.data.skeletons import AIC
 from hcbench.errors import ConfigError

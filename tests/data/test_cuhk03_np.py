@@ -11,7 +11,7 @@ import pytest
 from image_tree import colours, expected_colours, write_images, write_junk
 from scipy.io import savemat
 
-from hcbench.data import cuhk03_np
+from hcbench.data import cuhk03_np, cuhk03_np_labeled
 from hcbench.errors import DataError
 
 FILES = ["1_002_2_06.png", "1_001_1_01.png", "2_001_1_01.png", "1_001_2_07.png", "2_001_2_06.png", "1_002_1_02.png"]
@@ -67,6 +67,21 @@ def test_verify_of_one_and_both_kinds(tmp_path, monkeypatch):
     assert cuhk03_np.verify(root).level == "exact"
     (root / "images_labeled" / FILES[2]).write_bytes(b"")
     assert cuhk03_np.verify(root).problems == (f"labeled: 1 of 6 images cannot be decoded: images_labeled/{FILES[2]}",)
+
+
+def test_boxes_drawn_by_hand_are_a_benchmark_of_their_own(tmp_path, monkeypatch):
+    root = extracted(extracted(tmp_path / "cuhk03"), "labeled")
+    cache = tmp_path / "cache"
+    test = cuhk03_np_labeled.load(root, "labeled/test", height=16, width=8, cache=cache)
+    assert test.fingerprint == load(root, "labeled/test", tmp_path).fingerprint
+    for split in ("test", "detected/test"):  # would be the other benchmark's images
+        with pytest.raises(DataError, match=r"boxes drawn by hand.* has no split") as error:
+            cuhk03_np_labeled.load(root, split, cache=cache)
+        assert "labeled/test" in error.value.hint
+    report = cuhk03_np_labeled.verify(root)
+    assert (report.dataset, report.level, len(report.found)) == ("cuhk03-np-labeled", "subset", 3)
+    monkeypatch.setattr(cuhk03_np_labeled, "CARD", replace(cuhk03_np_labeled.CARD, counts=report.found))
+    assert cuhk03_np_labeled.verify(root).level == "exact"
 
 
 def test_copies_in_the_form_of_market(tmp_path):

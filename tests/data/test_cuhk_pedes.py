@@ -51,7 +51,7 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def small_card(monkeypatch: pytest.MonkeyPatch) -> None:
     card = replace(cuhk_pedes.CARD, counts=COUNTS)
-    monkeypatch.setattr(cuhk_pedes, "_FORMAT", replace(cuhk_pedes._FORMAT, card=card, variants=()))
+    monkeypatch.setattr(cuhk_pedes, "verify", replace(cuhk_pedes._OWN, card=card, variants=()).verify)
 
 
 def test_train(root: Path, cache: Path) -> None:
@@ -252,11 +252,11 @@ def test_verify_of_a_part(root: Path) -> None:
 
 
 def test_verify_knows_the_list_of_hap(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (split, counts, name), *_ = cuhk_pedes._FORMAT.variants
+    (split, counts, name), *_ = cuhk_pedes._OWN.variants
     assert (split, counts) == ("train", {"images": 34_051, "identities": 11_000, "captions": 68_120})
     card = replace(cuhk_pedes.CARD, counts=COUNTS | {"train": {"images": 3, "identities": 3, "captions": 9}})
-    known = replace(cuhk_pedes._FORMAT, card=card, variants=((split, COUNTS["train"], name),))
-    monkeypatch.setattr(cuhk_pedes, "_FORMAT", known)
+    known = replace(cuhk_pedes._OWN, card=card, variants=((split, COUNTS["train"], name),))
+    monkeypatch.setattr(cuhk_pedes, "verify", known.verify)
     report = cuhk_pedes.verify(root)
     assert (report.level, report.problems) == ("subset", ())
     assert f"train: {name}" in report.notes

@@ -36,7 +36,6 @@ def test_samples_and_notice(root, tmp_path, module, caplog):
     assert test.camera.tolist() == [1, 0, 3]
     assert test.query.tolist() == [True, False, False]
     assert duke_files.NOTICE in caplog.messages
-    assert module.WITHDRAWN
     assert module.CARD.terms == duke_files.NOTICE
     assert "http" not in module.CARD.obtain
 

@@ -112,7 +112,7 @@ def test_verify(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     assert report.found == counts
     card = replace(icfg_pedes.CARD, counts=counts)
-    monkeypatch.setattr(icfg_pedes, "_FORMAT", replace(icfg_pedes._FORMAT, card=card))
+    monkeypatch.setattr(icfg_pedes, "verify", replace(icfg_pedes._OWN, card=card).verify)
     exact = icfg_pedes.verify(root)
     assert (exact.level, exact.problems, exact.notes) == ("exact", (), ())
     counts["trainval"]["identities"] = 20  # not verified: a note

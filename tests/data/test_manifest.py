@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -10,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from manifest_files import HEIGHT, WIDTH, columns, picture, write
+from PIL import Image, PngImagePlugin
 
 from hcbench.data import manifest_write
 from hcbench.data.manifest import check_images, open_manifest
 from hcbench.data.manifest_check import verify_manifest
-from hcbench.data.manifest_images import ManifestImages, TooManyBroken, from_files
+from hcbench.data.manifest_images import ManifestImages, TooManyBroken, from_bytes, from_files
 from hcbench.data.manifest_schema import COLUMNS, VERSION_KEY, schema
 from hcbench.data.manifest_view import budget_rows, view, words
 from hcbench.data.manifest_write import ManifestWriter
@@ -256,6 +258,16 @@ def test_broken_images_are_black_told_once_and_counted(
         (tmp_path / f"images/{row:04d}.png").unlink()
     with pytest.raises(TooManyBroken, match=r"4 of 300 images cannot be read, more than 1%"):
         _ = samples.images[np.arange(30)]
+
+
+def test_what_pillow_calls_a_wrong_value_is_a_broken_image_too() -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Comment", "x" * 2_000_000, zip=True)  # more than Pillow reads: a ValueError, not an OSError
+    with io.BytesIO() as file:
+        Image.new("RGB", (2, 4)).save(file, "PNG", pnginfo=text)
+        read = from_bytes(lambda row: file.getvalue())
+        with pytest.raises(DataError, match="it cannot be decoded: Decompressed data too large"):
+            read(0)
 
 
 def test_an_image_of_another_size_than_promised_is_broken(tmp_path: Path) -> None:

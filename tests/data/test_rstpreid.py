@@ -86,18 +86,18 @@ def test_a_name_without_camera(root: Path, cache: Path, name: str) -> None:
 def test_verify(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert rstpreid.verify(root).level == "subset"
     card = replace(rstpreid.CARD, counts=COUNTS)
-    monkeypatch.setattr(rstpreid, "_FORMAT", replace(rstpreid._FORMAT, card=card))
+    monkeypatch.setattr(rstpreid, "verify", replace(rstpreid._OWN, card=card).verify)
     report = rstpreid.verify(root)
     assert (report.level, report.found, report.notes) == ("exact", COUNTS, ())
 
 
 def test_verify_knows_train_and_val_together(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(root, [one | {"split": "train"} if one["split"] == "val" else one for one in ENTRIES])
-    (split, counts, name), *_ = rstpreid._FORMAT.variants
+    (split, counts, name), *_ = rstpreid._OWN.variants
     assert (split, counts) == ("train", {"images": 19_505, "identities": 3_901, "captions": 39_010})
     together = {"images": 15, "identities": 3, "captions": 30}
-    known = replace(rstpreid._FORMAT, card=replace(rstpreid.CARD, counts=COUNTS), variants=((split, together, name),))
-    monkeypatch.setattr(rstpreid, "_FORMAT", known)
+    known = replace(rstpreid._OWN, card=replace(rstpreid.CARD, counts=COUNTS), variants=((split, together, name),))
+    monkeypatch.setattr(rstpreid, "verify", known.verify)
     report = rstpreid.verify(root)
     assert (report.level, report.problems) == ("subset", ())
     assert f"train: {name}" in report.notes

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from hcbench.data.samples import COCO_FLIP, COCO_KEYPOINTS, Phrase, Samples
+from hcbench.data.samples import COCO_FLIP, Phrase, Samples
 from hcbench.data.skeletons import COCO, MPII
 
 
@@ -54,6 +54,6 @@ def test_joints_are_cocos_where_nothing_else_is_said() -> None:
 
 def test_flip_is_its_own_inverse_and_swaps_sides() -> None:
     assert [COCO_FLIP[COCO_FLIP[i]] for i in range(17)] == list(range(17))
-    for i, name in enumerate(COCO_KEYPOINTS):
+    for i, name in enumerate(COCO.joints):
         swapped = name.replace("left", "?").replace("right", "left").replace("?", "right")
-        assert COCO_KEYPOINTS[COCO_FLIP[i]] == swapped
+        assert COCO.joints[COCO_FLIP[i]] == swapped

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD, augment, normalise
-from hcbench.data.augmentations import Augmentation, augmentation
+from hcbench.data.augment_settings import Augmentation, augmentation
 from hcbench.errors import ConfigError
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.ema import cosine_momentum, follow, frozen_copy

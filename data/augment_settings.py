@@ -1,4 +1,7 @@
-"""What augmentation does to images: its settings, and presets of the recipes by name. Loads no torch."""
+"""What augmentation may do to images: its settings, and presets of the recipes by name. Loads no torch.
+
+`augment.py` does it to a batch.
+"""
 
 from __future__ import annotations
 
@@ -51,81 +54,67 @@ class Augmentation:
     downsample: float = 0.0
 
 
-def _strong(name: str, crop_scale: tuple[float, float], interpolation: str) -> Augmentation:
-    """Crop, flip and the colours of StableRep `strong` (dataset/data.py, the default there)."""
-    return Augmentation(
-        name=name,
-        crop_scale=crop_scale,
-        interpolation=interpolation,
-        flip=0.5,
-        jitter=0.8,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.4,
-        hue=0.1,
-        grey=0.2,
-        blur=0.5,
-    )
-
-
-def _dino(name: str, crop_scale: tuple[float, float], *, blur: float, solarise: float = 0.0) -> Augmentation:
-    """Crops and colours of SOLIDER's DINO (main_solider.py); widths .4-.6 of the height are .8-1.2 of the output's."""
-    return Augmentation(
-        name=name,
-        crop_scale=crop_scale,
-        crop_ratio=(0.8, 1.2),
-        interpolation="bicubic",
-        flip=0.5,
-        jitter=0.8,
-        brightness=0.4,
-        contrast=0.4,
-        saturation=0.2,
-        hue=0.1,
-        grey=0.2,
-        blur=blur,
-        solarise=solarise,
-    )
-
-
-def _people(name: str, crop_scale: tuple[float, float]) -> Augmentation:
-    """The cpu recipe: flip and colours, without hue and grey, since clothing colour is what tells people apart."""
-    return Augmentation(
-        name=name,
-        crop_scale=crop_scale,
-        flip=0.5,
-        jitter=1.0,
-        brightness=0.2,
-        contrast=0.2,
-        saturation=0.2,
-        blur=0.3,
-        blur_sigma=(0.1, 1.0),
-    )
-
+# Crop, flip and the colours of StableRep `strong` (dataset/data.py, the default there), but for crop ratios around the
+# output's, since people are tall.
+_STRONG = Augmentation(
+    name="strong",
+    crop_scale=(0.08, 1.0),
+    flip=0.5,
+    jitter=0.8,
+    brightness=0.4,
+    contrast=0.4,
+    saturation=0.4,
+    hue=0.1,
+    grey=0.2,
+    blur=0.5,
+)
+# Crops and colours of SOLIDER's DINO (main_solider.py); widths .4-.6 of the height are .8-1.2 of the output's.
+_DINO = replace(
+    _STRONG,
+    name="dino-global-1",
+    crop_scale=(0.8, 1.0),
+    crop_ratio=(0.8, 1.2),
+    interpolation="bicubic",
+    saturation=0.2,
+    blur=1.0,
+)
+# The cpu recipe: flip and colours, without hue and grey, since clothing colour is what tells people apart.
+_PEOPLE = Augmentation(
+    name="people-global",
+    crop_scale=(0.7, 1.0),
+    crop_ratio=(0.8, 1.2),
+    flip=0.5,
+    jitter=1.0,
+    brightness=0.2,
+    contrast=0.2,
+    saturation=0.2,
+    blur=0.3,
+    blur_sigma=(0.1, 1.0),
+)
 
 AUGMENTATIONS = {
     preset.name: preset
     for preset in (
         # Little crop, and one rectangle of three images in ten is hidden.
-        replace(_people("people", (0.7, 1.0)), erase=0.3),
+        replace(_PEOPLE, name="people", crop_ratio=(3 / 4, 4 / 3), erase=0.3),
         # HAP main_pretrain: RandomResizedCrop scale .8-1, ratio .375-.667 (= 3/4..4/3 of 1/2), cubic, flip.
         Augmentation(name="hap", crop_scale=(0.8, 1.0), interpolation="bicubic", flip=0.5),
         # GenPoCCL reports that stronger augmentation helps: HAP's geometry with StableRep's colours.
-        _strong("hap-strong", (0.8, 1.0), "bicubic"),
-        # StableRep `strong`, but for crop ratios around the output's, since people are tall.
-        _strong("strong", (0.08, 1.0), "bilinear"),
+        replace(_STRONG, name="hap-strong", crop_scale=(0.8, 1.0), interpolation="bicubic"),
+        _STRONG,
         # StableRep `--downsample`: one image in twenty comes from 64 or 128 instead of 256 pixels.
-        replace(_strong("strong-downsample", (0.08, 1.0), "bilinear"), downsample=0.05),
+        replace(_STRONG, name="strong-downsample", downsample=0.05),
         # StableRep `--weak_aug`: crop only.
         Augmentation(name="weak", crop_scale=(0.5, 1.0)),
         # MAE: RandomResizedCrop scale .2-1, cubic, flip.
         Augmentation(name="mae", crop_scale=(0.2, 1.0), interpolation="bicubic", flip=0.5),
         # Multi-crop of DINO and SOLIDER: two large crops that differ in blur and solarisation, and small ones.
-        _dino("dino-global-1", (0.8, 1.0), blur=1.0),
-        _dino("dino-global-2", (0.8, 1.0), blur=0.1, solarise=0.2),
-        _dino("dino-local", (0.05, 0.8), blur=0.5),
+        _DINO,
+        replace(_DINO, name="dino-global-2", blur=0.1, solarise=0.2),
+        replace(_DINO, name="dino-local", crop_scale=(0.05, 0.8), blur=0.5),
         # The same of the cpu recipe: small crops still show a part of the body; crops hide enough without erasing.
-        replace(_people("people-global", (0.7, 1.0)), crop_ratio=(0.8, 1.2)),
-        replace(_people("people-local", (0.1, 0.6)), crop_ratio=(0.8, 1.2)),
+        _PEOPLE,
+        replace(_PEOPLE, name="people-local", crop_scale=(0.1, 0.6)),
         Augmentation(name="none"),
     )
 }
