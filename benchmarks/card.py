@@ -24,6 +24,8 @@ class MetricInfo:
         higher_is_better: Direction.
         main: Whether the main table and the tests use it.
         main_on: Data sets on which it is the main one, in the place of those that are elsewhere.
+        main_on_val: Data sets on whose validation split it is the main one, where those of `main_on` are not defined
+            there.
         percent: Whether tables show it times 100.
     """
 
@@ -32,6 +34,7 @@ class MetricInfo:
     higher_is_better: bool = True
     main: bool = False
     main_on: tuple[str, ...] = ()
+    main_on_val: tuple[str, ...] = ()
     percent: bool = True
 
 
@@ -86,11 +89,14 @@ class TaskCard:
         """The metrics that the main table shows."""
         return tuple(metric for metric in self.metrics if metric.main)
 
-    def on(self, data: str) -> TaskCard:
-        """The card with the main metrics of a data set: those that are not defined on it give way to others."""
-        if not any(data in metric.main_on for metric in self.metrics):
+    def on(self, data: str, split: str = "test") -> TaskCard:
+        """The card with the main metrics of a data set's split: those that are not defined on it give way to others."""
+        on_test = {metric.name for metric in self.metrics if data in metric.main_on}
+        on_val = {metric.name for metric in self.metrics if data in metric.main_on_val and split == "val"}
+        main = on_val or on_test
+        if not main:
             return self
-        return replace(self, metrics=tuple(replace(metric, main=data in metric.main_on) for metric in self.metrics))
+        return replace(self, metrics=tuple(replace(metric, main=metric.name in main) for metric in self.metrics))
 
     def effective(self, protocol: str, config: EvaluateConfig) -> EvaluateConfig:
         """The settings with those at their default that change nothing here, so that no number is computed twice."""

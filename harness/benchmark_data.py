@@ -15,9 +15,9 @@ from hcbench.data.person_boxes import GROUND_TRUTH, loader
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import NAMES, task_samples
 from hcbench.errors import DataError, did_you_mean
+from hcbench.harness.corpora import PEOPLE
 from hcbench.harness.registry import load_registry
 
-PEOPLE = "people"
 STYLE = "B"
 """Benchmarks are in another style than the pre-training images, as synthetic pre-training meets a real world."""
 _MILLION = 1_000_000

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from hcbench import __version__
 from hcbench.errors import HcbenchError
 from hcbench.harness.cli_data import data_app
+from hcbench.harness.cli_look_up import config_app, list_app
 from hcbench.harness.console import FINE, INTERRUPTED, SOME_FAILED, USAGE_ERROR, console, words
 from hcbench.harness.generation.options import Asked
 from hcbench.harness.options import (
@@ -43,15 +44,13 @@ class _Commands(TyperGroup):
     """The commands, with errors as plain text and tracebacks only where asked for."""
 
     def main(self, args: Any = None, prog_name: str | None = None, *rest: Any, **named: Any) -> Any:
-        """Run a command line; exits with one of the codes above unless `standalone_mode` is False."""
-        words = list(sys.argv[1:] if args is None else args)
-        debug = "--debug" in words
+        """Run a command line; exits with one of the codes of `console` unless `standalone_mode` is False."""
+        line = list(sys.argv[1:] if args is None else args)
+        debug = "--debug" in line
         _set_logging(debug)
         standalone = named.pop("standalone_mode", True)
         try:
-            code = super().main(
-                [word for word in words if word != "--debug"], "hcbench", standalone_mode=False, **named
-            )
+            code = super().main([word for word in line if word != "--debug"], "hcbench", standalone_mode=False, **named)
         except typer.Abort:
             code = INTERRUPTED
         except KeyboardInterrupt:
@@ -95,8 +94,6 @@ app = typer.Typer(
     "Start with:  [bold]hcbench run --methods genpoccl,stablerep --budget 1pct[/bold]",
     epilog="Exit codes: 0 all is well, 1 a cell failed, 2 the command or its settings are wrong, 130 interrupted.",
 )
-list_app = typer.Typer(no_args_is_help=True, help="What there is: methods, benchmarks, backbones, corpora.")
-config_app = typer.Typer(no_args_is_help=True, help="Settings and where they come from.")
 app.add_typer(list_app, name="list")
 app.add_typer(config_app, name="config")
 app.add_typer(data_app, name="data")
@@ -413,53 +410,6 @@ def generate(asked: Asked) -> None:
     from hcbench.harness.generation.screen import run_generate
 
     run_generate(console(), asked)
-
-
-@list_app.command("methods")
-def list_methods(plugin: PluginOption = None) -> None:
-    """Pre-training methods and what each learns from."""
-    from hcbench.harness import screens
-
-    console().print(screens.methods_table(open_registry(plugin)))
-
-
-@list_app.command("benchmarks")
-def list_benchmarks(plugin: PluginOption = None) -> None:
-    """Downstream tasks and their metrics."""
-    from hcbench.harness import screens
-
-    console().print(screens.benchmarks_table(open_registry(plugin)))
-
-
-@list_app.command("backbones")
-def list_backbones() -> None:
-    """Networks that can be pre-trained."""
-    from hcbench.harness import backbones, screens
-
-    console().print(screens.backbones_table(backbones.presets(), backbones.timm_models()))
-
-
-@list_app.command("corpora")
-def list_corpora(plugin: PluginOption = None) -> None:
-    """Where pre-training images can come from."""
-    from hcbench.harness import screens
-
-    console().print(screens.corpora_table(open_registry(plugin)))
-
-
-@config_app.command("show")
-@takes_request
-def config_show(request: Request) -> None:
-    """Every setting with its value and where it comes from; methods' own settings for the methods that are named.
-
-    Example:  hcbench config show --methods stablerep --profile paper
-    """
-    from hcbench.harness import screens
-    from hcbench.harness.config import SECTIONS
-
-    resolved, registry = request.resolve()
-    named = [registry.method(name).name for name in resolved.run.methods]
-    console().print(screens.config_table(resolved, [*SECTIONS, *(named or registry.methods)]))
 
 
 def _run(screen: Console, matrix: Matrix, workspace: Path, tracking_uri: str | None, **how: Any) -> int:

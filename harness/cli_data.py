@@ -82,9 +82,9 @@ def data_prepare(
     hcbench data prepare coco /data/coco --pack --out coco.parquet
     """
     from hcbench.harness.data_screen import Indexing, prepare
-    from hcbench.harness.options import input_size
+    from hcbench.harness.options import parse_size
 
-    prepare(console(), name, root, Indexing(out=out, pack=pack, splits=words(split), size=input_size(size)), workspace)
+    prepare(console(), name, root, Indexing(out=out, pack=pack, splits=words(split), size=parse_size(size)), workspace)
 
 
 @data_app.command("preview")
@@ -150,8 +150,8 @@ def data_duplicates(
     hcbench data duplicates luperson cuhk-pedes --by solider.pth --as solider --least 0.97 --sheet pairs.png
     """
     from hcbench.harness.duplicates_screen import Wanted, screen
-    from hcbench.harness.options import input_size, parse_roots
+    from hcbench.harness.options import parse_roots, parse_size
 
     roots = parse_roots(data or [])
-    screen(console(), Wanted(corpus=corpus, test=test, roots=roots, by=by, layout=layout, size=input_size(size),
+    screen(console(), Wanted(corpus=corpus, test=test, roots=roots, by=by, layout=layout, size=parse_size(size),
                               least=least, bits=bits, out=out, sheet=sheet, workspace=workspace))  # fmt: skip

@@ -31,6 +31,9 @@ def check_card(card: MethodCard) -> str:
             raise MethodError(f"The card needs {need!r}, which no corpus can know.", did_you_mean(need, fields))
     if "images" not in card.needs:
         raise MethodError("The card's needs do not name images.", 'Write needs=frozenset({"images", ...}).')
+    if unknown := set(card.optional) - card.needs:
+        name = min(unknown)
+        raise MethodError(f"The card's optional names {name!r}, no need.", did_you_mean(name, card.needs))
     if not card.summary.endswith("."):
         raise MethodError(f"The card's summary is {card.summary!r}; expected one sentence.", "End it with a full stop.")
     return _check_config(card)
@@ -59,7 +62,9 @@ def _check_config(card: MethodCard) -> str:
                 f"{kind.__name__}.{item.name} is a {hints[item.name]}: {error}",
                 "Use bool, int, float, str, tuples of these, or one of them or None.",
             ) from error
-    if unknown := set(card.defaults) - set(hints):
-        name = min(unknown)
-        raise MethodError(f"The card's defaults name {name!r}, no setting.", did_you_mean(name, hints))
+    spared = {setting for ways in card.optional.values() for setting in ways}
+    for what, named in (("defaults", set(card.defaults)), ("optional", spared)):
+        if unknown := named - set(hints):
+            name = min(unknown)
+            raise MethodError(f"The card's {what} names {name!r}, no setting.", did_you_mean(name, hints))
     return f"{len(hints)} settings" if hints else "no settings"

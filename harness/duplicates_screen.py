@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.text import Text
 
@@ -30,6 +31,9 @@ from hcbench.harness.data_screen import check_outside
 from hcbench.harness.files import replacing
 from hcbench.harness.image_set import find_images
 from hcbench.harness.screens import plain_table
+
+Rows = NDArray[Any]
+"""What stands for images while they are compared: bits of hashes, or vectors; a row for each."""
 
 HASH = "hash"
 """Looks for copies by the pixels alone, without a network."""
@@ -92,7 +96,7 @@ def screen(console: Console, wanted: Wanted) -> Matches:
         for side in (corpus, test):
             if side.manifest is None:
                 check_outside(path, side.root)
-    likeness = by_hash(wanted.bits) if wanted.by == HASH else _by_network(console, wanted)
+    likeness = _by_hash(wanted.bits) if wanted.by == HASH else _by_network(console, wanted)
     there, scored = (side.samples(likeness.size, wanted.workspace) for side in (corpus, test))
     console.print(
         f"{corpus.title} ({len(there):,} images) against {test.title} ({len(scored):,} images), {likeness.rule}",
@@ -125,12 +129,12 @@ class Likeness:
     rule: str
     unit: str
     size: tuple[int, int]
-    describe: Any
-    pairs: Any
+    describe: Callable[[NDArray[np.uint8]], Rows]
+    pairs: Callable[[Rows, Rows], Matches]
     factor: int = 1
 
 
-def by_hash(bits: int | None) -> Likeness:
+def _by_hash(bits: int | None) -> Likeness:
     """Copies, perhaps resized or compressed anew: few of 64 bits differ."""
     most = BITS if bits is None else bits
     return Likeness(
@@ -193,7 +197,7 @@ def _compare(console: Console, likeness: Likeness, corpus: Samples, test: Sample
     return Matches(found.corpus[kept], found.test[kept], found.score[kept])
 
 
-def _described(console: Console, likeness: Likeness, samples: Samples) -> Iterator[tuple[int, Any]]:
+def _described(console: Console, likeness: Likeness, samples: Samples) -> Iterator[tuple[int, Rows]]:
     """Rows of every block of images, with the number of its first image."""
     if not len(samples):
         raise DataError(f"{samples.name} holds no image.", "Name another split, or another folder.")

@@ -19,7 +19,7 @@ from hcbench.harness.config import Resolved
 from hcbench.harness.fit import Fit, Question, look
 from hcbench.harness.given import sha256
 from hcbench.harness.machine import look as look_at_machine
-from hcbench.harness.options import WORKSPACE, Request, input_size
+from hcbench.harness.options import WORKSPACE, Request, parse_size
 from hcbench.harness.plan import NO_BUDGET, plan_given
 from hcbench.harness.settings import Cell, CorpusConfig, Matrix, PretrainConfig
 from hcbench.methods.card import SUPERVISION
@@ -98,7 +98,7 @@ def draw(console: Console, request: Request, given: Given, size: str | None, wor
 def _size(size: str | None) -> tuple[str, ...]:
     if size is None:
         return ()
-    height, width = input_size(size)
+    height, width = parse_size(size)
     return f"pretrain.height={height}", f"pretrain.width={width}"
 
 

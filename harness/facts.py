@@ -44,11 +44,14 @@ def method_facts(registry: Registry, name: str) -> dict[str, str]:
 
 
 def benchmark_facts(registry: Registry, name: str) -> dict[str, Any]:
-    """Title and metrics of a benchmark, and these again for every data set on which others are the main ones."""
+    """Title and metrics of a benchmark, and these again for data sets on which others are the main ones, by split."""
     card = registry.benchmark(name)
-    special = {data for metric in card.metrics for data in metric.main_on}
+    special = {data for metric in card.metrics for data in (*metric.main_on, *metric.main_on_val)}
     return {
         "title": card.title,
         "metrics": [asdict(metric) for metric in card.metrics],
-        "metrics_on": {data: [asdict(metric) for metric in card.on(data).metrics] for data in sorted(special)},
+        "metrics_on": {
+            split: {data: [asdict(metric) for metric in card.on(data, split).metrics] for data in sorted(special)}
+            for split in ("val", "test")
+        },
     }

@@ -145,7 +145,8 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
     done = status["status"] == "done"
     chosen = read_json(source / RECORD)["chosen"] if done else {}
     facts = job.facts.get("benchmarks", {}).get(evaluation.benchmark, {})
-    metrics = facts.get("metrics_on", {}).get(evaluation.scored_data, facts.get("metrics", []))
+    special = facts.get("metrics_on", {}).get(evaluation.split, {})
+    metrics = special.get(evaluation.scored_data, facts.get("metrics", []))
     return Record(
         kind=EVALUATION,
         fingerprint=evaluation.fingerprint,

@@ -1,4 +1,4 @@
-"""The options that `run`, `plan` and `config show` share: what to compare, with which settings, where."""
+"""The options that commands share: what to compare, with which settings, where; and how their texts are read."""
 
 from __future__ import annotations
 
@@ -203,7 +203,9 @@ class Request:
 
     def _further(self, registry: Registry) -> list[str]:
         """What can have a root beside the built-in data sets: those of plugins, and images of a manifest."""
-        return [*registry.data, *([] if self.corpus is None else [Path(self.corpus).name.removesuffix(".parquet")])]
+        from hcbench.harness.corpora import stem
+
+        return [*registry.data, *([] if self.corpus is None else [stem(self.corpus)])]
 
     def overrides(self) -> list[Any]:
         """The options as overrides of settings, with the option as origin."""
@@ -296,13 +298,17 @@ def parse_roots(texts: list[str]) -> Mapping[str, str]:
     return roots
 
 
-def input_size(text: str) -> tuple[int, int]:
+def parse_size(text: str, option: str = "--size") -> tuple[int, int]:
     """Height and width of a text such as 256x128.
+
+    Args:
+        text: As given on the command line.
+        option: Where it was given, for the message.
 
     Raises:
         ConfigError: It is none.
     """
-    height, times, width = text.lower().partition("x")
-    if not (times and height.isdigit() and width.isdigit() and int(height) and int(width)):
-        raise ConfigError(f"--size {text!r} is not of the form HEIGHTxWIDTH.", "For example: --size 256x128")
+    height, times, width = text.strip().lower().partition("x")
+    if not (times and height.isdecimal() and width.isdecimal() and int(height) and int(width)):
+        raise ConfigError(f"{option} {text!r} is not of the form HEIGHTxWIDTH.", f"For example: {option} 256x128")
     return int(height), int(width)

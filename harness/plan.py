@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -241,7 +241,7 @@ class _Planner:
             corpus=corpus,
             pretrain=pretrain,
             method_config=config,
-            skip=skip_reason(card, backbone, corpus, facts),
+            skip=skip_reason(card, config, backbone, corpus, facts),
             roots=places,
             profile=self.resolved.run.profile,
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
@@ -319,16 +319,26 @@ class _Planner:
         return (fingerprint.digest(recipe_facts(card.name, config.recipe)),) if protocol == FINETUNE else ()
 
 
-def skip_reason(card: MethodCard, backbone: str, corpus: CorpusConfig, facts: CorpusFacts) -> str:
-    """Why a method cannot run on a corpus and a backbone; empty where it can."""
+def skip_reason(
+    card: MethodCard, config: Mapping[str, Any], backbone: str, corpus: CorpusConfig, facts: CorpusFacts
+) -> str:
+    """Why a method cannot run with its settings on a corpus and a backbone; empty where it can."""
     family = backbone_family(backbone)
     if "any" not in card.backbones and family not in card.backbones:
         return f"{card.name} works on {', '.join(card.backbones)}; {backbone} is a {family}"
-    missing = sorted(card.required - facts.provides) if card.trains else []
+    missing = sorted(card.required(config) - facts.provides) if card.trains else []
     if not missing:
         return ""
-    told = [f"{what} ({facts.why[what]})" if what in facts.why else what for what in missing]
+    more = {what: "; ".join([*filter(None, [facts.why.get(what)]), *_ways_out(card, config, what)]) for what in missing}
+    told = [f"{what} ({more[what]})" if more[what] else what for what in missing]
     reason = f"{corpus.name} does not know {', '.join(told)}"
     if "group" in missing:
         reason += "; images that share a caption or a pose must be generated first (`hcbench generate`)"
     return reason
+
+
+def _ways_out(card: MethodCard, config: Mapping[str, Any], what: str) -> Iterator[str]:
+    """The settings with which a method needs a field, and those with which it does not."""
+    for setting, forms in card.optional.get(what, {}).items():
+        now, *others = (str(one).lower() if isinstance(one, bool) else str(one) for one in (config[setting], *forms))
+        yield f"needed with {card.name}.{setting}={now}, not with {', '.join(others)}"

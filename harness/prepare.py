@@ -30,7 +30,8 @@ from hcbench.data.people.cache import Shard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
 from hcbench.data.person_boxes import GROUND_TRUTH, loader
 from hcbench.harness.benchmark_data import STYLE
-from hcbench.harness.corpus_view import PEOPLE, people_spec
+from hcbench.harness.corpora import PEOPLE
+from hcbench.harness.corpus_view import people_spec
 from hcbench.harness.events import Listener, Note, Prepared, Preparing, ignore
 from hcbench.harness.files import read_json, remove, write_json
 from hcbench.harness.folder import CHECKPOINT

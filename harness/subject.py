@@ -268,7 +268,13 @@ def trial_cell(card: MethodCard, registry: Registry, sets: Iterable[str] = (), b
         pretrain=resolved.pretrains[0],
         method_config=resolved.methods[card.name][0],
         fingerprint="check",
-        skip=skip_reason(card, resolved.run.backbones[0], corpus, corpus_facts(corpus, resolved.pretrains[0], {})),
+        skip=skip_reason(
+            card,
+            resolved.methods[card.name][0],
+            resolved.run.backbones[0],
+            corpus,
+            corpus_facts(corpus, resolved.pretrains[0], {}),
+        ),
     )
     return given_to(cell, {})
 

@@ -90,7 +90,7 @@ class Loop:
     """Everything that the loop owns, and where it stands."""
 
     def __init__(self, method: Method, view: Samples, cell: Cell, device: torch.device, losses: LossLog) -> None:
-        missing = method.card.required - view.known()
+        missing = method.card.required(dataclasses.asdict(method.config)) - view.known()
         if missing:
             raise MethodError(
                 f"{method.card.name} needs {', '.join(sorted(missing))}, which {view.name} does not know.",

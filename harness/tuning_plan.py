@@ -230,7 +230,7 @@ def _assemble(
         metrics={
             scored_as(one, registry): {
                 metric.name: metric.higher_is_better
-                for metric in registry.benchmark(one.benchmark).on(one.scored_data).main_metrics
+                for metric in registry.benchmark(one.benchmark).on(one.scored_data, one.split).main_metrics
             }
             for one in matrix.evaluations[reference.fingerprint]
         },

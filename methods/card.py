@@ -60,7 +60,8 @@ class MethodCard:
         paper: Reference, with arXiv number where there is one; empty for controls.
         year: Year of publication; 0 for controls.
         needs: Fields of `Samples` that must be known ("images", "captions", "keypoints", "group" ...).
-        optional: Those of `needs` that some settings of the method do without: handed out where they are known.
+        optional: Those of `needs` that some settings do without, handed out wherever they are known: field to setting
+            to the values with which it need not be known. `kind:<what>` stands for every value of that kind.
         layout: Default corpus layout: captions, poses or identities.
         supervision: A key of `SUPERVISION`.
         config: The method's frozen Config dataclass.
@@ -93,7 +94,7 @@ class MethodCard:
     paper: str = ""
     year: int = 0
     defaults: Mapping[str, object] = field(default_factory=dict)
-    optional: frozenset[str] = frozenset()
+    optional: Mapping[str, Mapping[str, tuple[bool | str, ...]]] = field(default_factory=dict)
     sampling: str = "groups"
     least_per_group: int = 1
     trains: bool = True
@@ -108,10 +109,14 @@ class MethodCard:
     rules: Rules = field(default_factory=dict)
     space: Space = field(default_factory=dict)
 
-    @property
-    def required(self) -> frozenset[str]:
-        """Fields of `Samples` without which the method cannot run."""
-        return self.needs - self.optional
+    def required(self, config: Mapping[str, Any]) -> frozenset[str]:
+        """Fields of `Samples` without which the method cannot run with these settings."""
+        spared = {
+            what
+            for what, ways in self.optional.items()
+            if any(_stands_for(form, config[setting]) for setting, forms in ways.items() for form in forms)
+        }
+        return self.needs - spared
 
     def knobs_of(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the knobs that an encoder trained with these settings has."""
@@ -125,3 +130,9 @@ class MethodCard:
     def search_space(self) -> Space:
         """All that `hcbench tune` tries; empty where nothing is trained."""
         return {**LEARNING_RATE, **self.space} if self.trains else {}
+
+
+def _stands_for(form: bool | str, value: Any) -> bool:
+    """Whether a setting's value is what `MethodCard.optional` writes as `form`."""
+    kind, colon, _ = str(form).partition(":")
+    return str(value).startswith(kind + colon) if colon else bool(value == form)

@@ -6,7 +6,8 @@ from hcbench.benchmarks.card import MetricInfo, TaskCard
 
 # AP is the metric of the field, but it stays near its floor (below .04) for models that train in minutes, so that
 # it cannot tell methods apart there. AP50, which can, leads the table, and AP stands beside it. On MPII neither is
-# defined, and PCKh leads.
+# defined, and PCKh leads; of the training images that are held out for validation no heads are known, so that PCK .05
+# chooses there (`measures.criterion`).
 CARD = TaskCard(
     name="pose",
     title="Human pose",
@@ -19,7 +20,7 @@ CARD = TaskCard(
         MetricInfo(name="AR", title="AR"),
         MetricInfo(name="PCK20", title="PCK .20"),
         MetricInfo(name="PCK10", title="PCK .10"),
-        MetricInfo(name="PCK05", title="PCK .05"),
+        MetricInfo(name="PCK05", title="PCK .05", main_on_val=("mpii",)),
         MetricInfo(name="PCKh", title="PCKh", main_on=("mpii",)),
         MetricInfo(name="PCKh10", title="PCKh .10"),
     ),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -101,18 +100,6 @@ def check_sizes(canvas: tuple[int, int], size: tuple[int, int], factor: int) -> 
             f"Images of {canvas[0]}x{canvas[1]} saved at {size[0]}x{size[1]} would be squeezed.",
             "Choose --size with the ratio of --canvas.",
         )
-
-
-def parse_size(text: str, option: str) -> tuple[int, int]:
-    """`HxW` as two numbers.
-
-    Raises:
-        ConfigError: It is written otherwise.
-    """
-    found = re.fullmatch(r"(\d+)x(\d+)", text.strip().lower())
-    if found is None or not int(found[1]) * int(found[2]):
-        raise ConfigError(f"{option} {text!r} is not of the form HxW.", f"For example: {option} 256x128")
-    return int(found[1]), int(found[2])
 
 
 def skeleton_style(backend: str, wanted: str | None, weights: Path) -> str:

@@ -15,6 +15,7 @@ from hcbench.harness.generation import recipe as recipes
 from hcbench.harness.generation.job import LEDGER, Maker, Outcome, Progress, run_job
 from hcbench.harness.generation.options import Asked
 from hcbench.harness.generation.recipe import ADAPTER, CONTROLNET, DEFAULTS, RENDERER, SD, Recipe
+from hcbench.harness.options import parse_size
 from hcbench.harness.progress import clock
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def renderer_job(asked: Asked) -> Job:
             f"--variants {asked.variants}: the renderer makes {GROUP_SIZE} images of every group.",
             "Leave --variants out.",
         )
-    height, width = recipes.parse_size(asked.size or "128x64", "--size")
+    height, width = parse_size(asked.size or "128x64", "--size")
     spec = PeopleSpec(layout=asked.layout or "poses", height=height, width=width)
     groups = draw_groups(asked.seed, REFERENCE_GROUPS, asked.groups or RENDERED_GROUPS, corpus="people")
     return Job(
@@ -160,9 +161,9 @@ def _recipe(asked: Asked, models: Models) -> Recipe:
     from hcbench.harness.machine import look
 
     default = DEFAULTS[asked.backend]
-    canvas = recipes.parse_size(asked.canvas, "--canvas") if asked.canvas else default.canvas
+    canvas = parse_size(asked.canvas, "--canvas") if asked.canvas else default.canvas
     half = (canvas[0] // 2, canvas[1] // 2)
-    size = recipes.parse_size(asked.size, "--size") if asked.size else half
+    size = parse_size(asked.size, "--size") if asked.size else half
     recipes.check_sizes(canvas, size, models.factor)
     device, precision = recipes.device_and_precision(asked.device, asked.precision, cuda=look().cuda)
     variants = asked.variants or default.variants

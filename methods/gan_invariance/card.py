@@ -230,7 +230,12 @@ CARD = MethodCard(
     "CVPR 2021, arXiv 2012.09071; Learning Invariance from Generated Variance, TPAMI, arXiv 2301.00725",
     year=2021,
     needs=frozenset({"images", "joints"}),
-    optional=frozenset({"joints"}),
+    optional={
+        "joints": {
+            "structure": ("rendered:<dir>", "params:<npz>", "entrypoint:<name>", "none"),
+            "generation": (False,),
+        }
+    },
     layout="identities",
     supervision="structure",
     config=Config,

@@ -259,6 +259,23 @@ def test_a_corpus_without_groups_skips_methods_that_need_them(coco: str) -> None
     assert beta.roots == {"coco": coco}
 
 
+def gan(coco: str, *sets: str) -> str:
+    """Why gan-invariance is skipped on photographs."""
+    matrix = plan("corpus.name=coco", *sets, methods=("gan-invariance",), data={"coco": coco}, budgets=("100pct",))
+    return next(cell.skip for cell in matrix.cells if cell.method == "gan-invariance")
+
+
+def test_a_corpus_without_joints_skips_the_methods_that_draw_bodies_from_them(coco: str, tmp_path: Path) -> None:
+    assert gan(coco) == (
+        "coco does not know joints (needed with gan-invariance.structure=capsule, not with rendered:<dir>, "
+        "params:<npz>, entrypoint:<name>, none; needed with gan-invariance.generation=true, not with false)"
+    )
+    assert "structure=capsule-gray, not" in gan(coco, "gan-invariance.structure=capsule-gray")
+    for other in (f"structure=rendered:{tmp_path}", "structure=entrypoint:mine", "generation=false"):
+        assert gan(coco, f"gan-invariance.{other}") == ""
+    assert plan(methods=("gan-invariance",), controls=False).cells[0].skip == "", "people knows joints"
+
+
 def test_real_data_adds_evaluations_and_its_content_counts(coco: str) -> None:
     before = plan(data={"coco": coco})
     scored = [(e.benchmark, e.data) for e in before.evaluations[before.cells[0].fingerprint]]

@@ -17,7 +17,7 @@ from hcbench.harness.registry import load_registry
 from hcbench.harness.settings import Cell, CorpusConfig, PretrainConfig
 from hcbench.harness.train import train
 from hcbench.methods.gan_invariance import figures
-from hcbench.methods.gan_invariance.card import CARD
+from hcbench.methods.gan_invariance.card import CARD, Config
 from hcbench.methods.gan_invariance.painting import resized
 
 
@@ -179,6 +179,30 @@ def test_without_joints_the_first_batch_says_what_to_do():
         assert way in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({}, True),
+        ({"structure": "capsule-gray"}, True),
+        ({"structure": "rendered:/maps"}, False),
+        ({"structure": "params:pose.npz"}, False),
+        ({"structure": "entrypoint:smpl"}, False),
+        ({"structure": "none"}, False),
+        ({"generation": False}, False),
+    ],
+)
+def test_joints_are_needed_where_capsules_are_drawn_around_them(settings, needed):
+    config = dataclasses.asdict(Config(**settings))
+    assert CARD.required(config) == ({"images", "joints"} if needed else {"images"})
+
+
+def test_without_joints_no_step_is_trained(tmp_path):
+    view = dataclasses.replace(samples(), joints=None)
+    with pytest.raises(MethodError, match="gan-invariance needs joints, which toy does not know"):
+        train(make(), view, cell(10), folder=tmp_path, device=torch.device("cpu"))
+    train(make(generation=False), view, cell(10), folder=tmp_path, device=torch.device("cpu"))
+
+
 def test_figures_show_every_side():
     method = make()
     method.train()
@@ -197,7 +221,6 @@ def test_figures_show_every_side():
 
 def test_identity_is_never_asked_for():
     assert CARD.needs == {"images", "joints"}
-    assert CARD.required == {"images"}
     assert load_registry([]).method("gcl") is CARD
 
 
