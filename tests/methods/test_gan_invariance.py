@@ -273,6 +273,13 @@ def test_the_loop_trains_three_stages_in_one_budget_and_resumes_exactly(tmp_path
     assert outcome.losses.rows == expected.losses.rows
 
 
+def test_it_trains_without_structure_and_joints(tmp_path):
+    """An even map, behind instance norms, would end in a gradient that is not finite."""
+    view = dataclasses.replace(samples(), joints=None)
+    trained = train(make(structure="none"), view, cell(60), folder=tmp_path, device=torch.device("cpu"))
+    assert trained.ledger.images_seen == 60
+
+
 def test_bf16_trains(tmp_path):
     trained = train(make(), samples(), cell(10, precision="bf16"), folder=tmp_path, device=torch.device("cpu"))
     assert np.isfinite([row[4] for row in trained.losses.rows]).all()

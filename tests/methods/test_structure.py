@@ -157,10 +157,12 @@ def test_without_joints_the_error_names_the_ways_out():
             assert way in str(error.value)
 
 
-def test_no_structure_is_empty_from_every_side():
+def test_no_structure_is_one_map_for_everyone_from_every_side():
     maps = NoStructure().render(subjects(count=2), angles(0, 90), (8, 4))
     assert maps.shape == (2, 1, 8, 4)
-    assert not maps.any()
+    assert torch.equal(maps[0], maps[1])
+    assert torch.equal(maps[0, 0, :, 0], torch.linspace(-1, 1, 8))
+    assert torch.equal(maps[..., 0], maps[..., 3])
 
 
 @pytest.fixture
