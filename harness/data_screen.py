@@ -29,11 +29,14 @@ from hcbench.harness.data_roots import found_roots, root_of, rooted_names
 from hcbench.harness.screens import plain_table
 
 if TYPE_CHECKING:
+    from hcbench.data.indexing import Columns
     from hcbench.data.samples import Samples
     from hcbench.harness.registry import Registry
 
 _LINES = 4
 """Of what is known of an image, lines that stand below it; the text file beside the picture has all."""
+JSONL = ".jsonl"
+"""How an index is named that `prepare` imports."""
 CACHE = "cache"
 """Folder of decoded pixels in the workspace."""
 
@@ -86,6 +89,10 @@ def _uses(registry: Registry, name: str) -> Iterator[str]:
 
 def verify(console: Console, name: str, root: Path | None, workspace: Path) -> bool:
     """Print how a copy compares with the official one; gives whether it can be used."""
+    if name.endswith(JSONL):
+        raise DataError(
+            f"{name} is an index.", f"Import it: hcbench data prepare {name} --out FILE.parquet; then verify."
+        )
     if is_manifest(name):
         from hcbench.data.manifest_check import verify_manifest
 
@@ -116,10 +123,11 @@ class Indexing:
 
 
 def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, workspace: Path) -> None:
-    """Write the manifest of a data set."""
+    """Write the manifest of a data set, or of an index.jsonl."""
+    if name.endswith(JSONL):
+        _prepare_index(console, Path(name), root, wanted)
+        return
     from hcbench.data.indexing import index
-    from hcbench.data.manifest import open_manifest
-    from hcbench.data.manifest_write import ManifestWriter
 
     card = dataset_card(name)
     place = root_of(card.name, root, workspace)
@@ -132,20 +140,41 @@ def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, wo
         rows = chain.from_iterable(
             index(card.name, place, split, pack=wanted.pack, size=wanted.size, cache=Path(cache)) for split in splits
         )
-        first = next(rows, None)
-        inside = first is not None and "image_bytes" in first  # asked for, or the only way: a data base has no files
-        with ManifestWriter(wanted.out, root="" if inside else str(place), packed=inside) as writer:
-            for columns in chain([first] if first is not None else [], rows):
-                writer.add(columns)
-    manifest = open_manifest(wanted.out)
-    knows = [what for what in ("captions", "identity", "camera", "pose_id", "keypoints", "group_id")
-             if manifest.lacking[what] < len(manifest)]  # fmt: skip
+        _write(console, rows, wanted.out, place, ", ".join(splits))
+
+
+def _prepare_index(console: Console, path: Path, root: Path | None, wanted: Indexing) -> None:
+    """Import an index; it is no owner's data set, and the manifest may lie beside it as `hcbench generate` has it."""
+    from hcbench.data.index_jsonl import read_index
+
+    if wanted.splits:
+        raise ConfigError("--split is for data sets.", "The lines of an index name their split themselves.")
+    if root is not None and not root.is_dir():
+        raise DataError(f"{root} is no folder.", "Give the folder that image paths are relative to.")
+    place = (root or path.parent).resolve()
+    _write(console, read_index(path, place, pack=wanted.pack), wanted.out, place, path.name)
+
+
+def _write(console: Console, rows: Iterator[Columns], out: Path, place: Path, what: str) -> None:
+    """Write rows whose images lie below `place`, or are inside, and tell what they know."""
+    from hcbench.data.manifest import open_manifest
+    from hcbench.data.manifest_write import ManifestWriter
+
+    first = next(rows, None)
+    inside = first is not None and "image_bytes" in first  # asked for, or the only way: a data base has no files
+    beside = out.absolute().parent.resolve() == place  # such a folder can be moved
+    with ManifestWriter(out, root="" if inside or beside else str(place), packed=inside) as writer:
+        for columns in chain([first] if first is not None else [], rows):
+            writer.add(columns)
+    manifest = open_manifest(out)
+    knows = [name for name in ("captions", "identity", "camera", "pose_id", "keypoints", "group_id")
+             if manifest.lacking[name] < len(manifest)]  # fmt: skip
     console.print(
-        f"wrote {wanted.out}: {len(manifest):,} images of {', '.join(splits)}"
+        f"wrote {out}: {len(manifest):,} images of {what}"
         f"{', packed' if manifest.packed else f', below {place}'}; knows {', '.join(knows) or 'nothing but images'}.",
         soft_wrap=True,
     )
-    console.print(f"Next: hcbench run --corpus {wanted.out} --methods ...", soft_wrap=True)
+    console.print(f"Next: hcbench run --corpus {out} --methods ...", soft_wrap=True)
 
 
 def preview(
