@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -43,9 +43,7 @@ CACHE = "cache"
 
 def datasets_table(registry: Registry, workspace: Path) -> Table:
     """Every real data set: what it is, who uses it, and where it lies on this machine."""
-    roots: dict[str, str] = {}
-    for override in found_roots(workspace, rooted_names(registry.data)):
-        roots |= override.value
+    roots = _known_roots(workspace, registry.data)
     table = plain_table("data set", "what it is", "used by", "here at", unbroken=("data set",))
     for name in dataset_modules():
         users = [task.name for task in registry.benchmarks.values() if name in task.data]
@@ -53,6 +51,14 @@ def datasets_table(registry: Registry, workspace: Path) -> Table:
             users += ["pre-training" if name in direct_corpora() else "pre-training, prepared"]
         table.add_row(name, dataset_card(name).title, ", ".join(users), roots.get(name, Text("-", style="dim")))
     return table
+
+
+def _known_roots(workspace: Path, further: Iterable[str] = ()) -> dict[str, str]:
+    """Where real data lie on this machine, by name."""
+    roots: dict[str, str] = {}
+    for override in found_roots(workspace, rooted_names(further)):
+        roots |= override.value
+    return roots
 
 
 def explain(console: Console, registry: Registry, name: str) -> None:
@@ -96,7 +102,8 @@ def verify(console: Console, name: str, root: Path | None, workspace: Path) -> b
     if is_manifest(name):
         from hcbench.data.manifest_check import verify_manifest
 
-        report = verify_manifest(Path(name), root)
+        coco = _known_roots(workspace).get("coco")
+        report = verify_manifest(Path(name), root, None if coco is None else Path(coco))
     else:
         module = dataset(name)
         report = module.verify(root_of(module.CARD.name, root, workspace))
