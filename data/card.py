@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -28,7 +28,7 @@ class DatasetCard:
         counts: Official size of every split.
         unverified: Keys inside `counts` that were not checked against the files, of every split ("captions") or of
             one ("train captions"): a difference there is a note, a difference elsewhere counts.
-        checksums: SHA-256 of annotation files by path below the root; empty where the owners publish none.
+        split_rule: What the splits mean where the field takes them in several ways; empty elsewhere.
         fields: Fields of `Samples` that `load` fills.
     """
 
@@ -41,7 +41,7 @@ class DatasetCard:
     counts: Counts
     fields: frozenset[str]
     unverified: frozenset[str] = frozenset()
-    checksums: Mapping[str, str] = field(default_factory=dict)
+    split_rule: str = ""
 
     @property
     def sister_sets(self) -> Mapping[str, str]:

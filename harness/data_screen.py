@@ -75,6 +75,8 @@ def explain(console: Console, registry: Registry, name: str) -> None:
         table.add_row(split, ", ".join(told) or "no official number")
     console.print()
     console.print(table)
+    if card.split_rule:
+        _paragraph(console, "Splits", card.split_rule)
     for other, relation in card.sister_sets.items():
         console.print(Text(f"Beware, {other}: {relation}."), soft_wrap=True)
     _paragraph(console, "Then", "\n".join(_uses(registry, card.name)))

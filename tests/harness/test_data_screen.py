@@ -107,6 +107,8 @@ def test_explain_needs_no_files() -> None:
     assert answer.exit_code == 0
     for words in ("Terms", "How to get it", "118,287 images", "person_keypoints_train2017.json", "Beware, lip"):
         assert words in answer.output
+    assert "Splits" not in answer.output
+    assert "trainval = list_train and list_val" in call("data", "explain", "msmt17").output
 
 
 def test_list_says_where_data_lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
