@@ -69,7 +69,7 @@ def explain(console: Console, registry: Registry, name: str) -> None:
     _paragraph(console, "How to get it (nothing is downloaded by hcbench)", card.obtain)
     _paragraph(console, "Expected files", card.tree)
     table = plain_table("split", "official counts")
-    for split, counts in card.counts.items():
+    for split, counts in card.official.items():
         doubtful = {what for what in counts if {what, f"{split} {what}"} & card.unverified}
         told = [f"{count:,} {what}" + (" (not verified)" if what in doubtful else "") for what, count in counts.items()]
         table.add_row(split, ", ".join(told) or "no official number")

@@ -120,7 +120,7 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
 
 
 def split_rule(samples: Mapping[str, Samples]) -> str:
-    """What each split of an evaluation is, for its record; a split that its protocol does not learn from is told, too."""
+    """What each split of an evaluation is, for its record; one that its protocol learns nothing from, too."""
     return "; ".join(f"{split}: {samples[split].name}" for split in NAMES if split in samples)
 
 
