@@ -14,7 +14,7 @@ from coco_tree import Tree
 from manifest_files import HEIGHT, WIDTH, columns, picture, write
 from PIL import Image, PngImagePlugin
 
-from hcbench.data import manifest_write
+from hcbench.data import manifest_view, manifest_write
 from hcbench.data.manifest import check_images, open_manifest
 from hcbench.data.manifest_check import verify_manifest
 from hcbench.data.manifest_images import ManifestImages, TooManyBroken, from_bytes, from_files
@@ -130,6 +130,20 @@ def test_the_fingerprint_is_of_content(tmp_path: Path, monkeypatch: pytest.Monke
         changed = table.set_column(table.column_names.index(column), column, pa.array(values, COLUMNS[column]))
         pq.write_table(changed, tmp_path / f"{column}.parquet")
         assert open_manifest(tmp_path / f"{column}.parquet").fingerprint != one, column
+
+
+def test_a_view_is_told_by_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, rows = write(tmp_path, 10), np.arange(4)
+    one = seen(path, tmp_path, rows=rows).fingerprint
+    assert seen(path, tmp_path, rows=rows).fingerprint == one
+    others = [
+        seen(path, tmp_path, rows=rows + 1),
+        seen(path, tmp_path, "poses", rows),
+        seen(path, tmp_path, rows=rows, width=6),
+    ]
+    monkeypatch.setattr(manifest_view, "decoder", lambda: "pillow of tomorrow")
+    others.append(seen(path, tmp_path, rows=rows))
+    assert len({one, *(samples.fingerprint for samples in others)}) == 5
 
 
 def test_shards_count_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
