@@ -211,6 +211,9 @@ def test_verify(made: Made) -> None:
     assert report.found["val"] == {
         "images": 3, "images with a person": 2, "persons": 4, "persons with keypoints": 4, "crowds": 0,
     }  # fmt: skip
+    left_out = len(list(tree.root.rglob("._*")))
+    assert left_out
+    assert f"{left_out} files of operating systems (._*, .DS_Store ...) were left out" in report.notes
     full = dataclasses.replace(module.CARD, counts={split: {"images": 3} for split in tree.files}, total={})
     own = dataclasses.replace(module._OWN, card=full)
     assert own.verify(tree.root).level == "exact"
