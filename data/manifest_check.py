@@ -38,7 +38,8 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
     manifest = open_manifest(path, root)
     check_images(manifest)
     counts = {"images": len(manifest)}
-    problems, notes = [*_broken(manifest), *_poses(manifest)], []
+    problems = [*_broken(manifest), *_poses(manifest)]
+    notes: list[str] = []
     for layout, what in (("captions", "groups"), ("poses", "poses"), ("identities", "identities")):
         values = manifest.integers(GROUP_COLUMNS[layout])
         rows = np.flatnonzero(values >= 0)  # null, or nobody
