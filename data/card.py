@@ -13,6 +13,9 @@ Level = Literal["exact", "subset", "mismatch"]
 Counts = Mapping[str, Mapping[str, int]]
 """Split to what is counted to how many: `{"val2017": {"images": 5000}}`."""
 
+TOTAL = "all splits"
+"""What counts of all splits together stand under."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetCard:
@@ -26,9 +29,10 @@ class DatasetCard:
         obtain: How to get it, one step per line.
         tree: The expected folders and files below the root, as `hcbench data explain` prints them.
         counts: Official size of every split.
+        total: Official size of all splits together, where more is known of it than of each.
         unverified: Keys inside `counts` that were not checked against the files, of every split ("captions") or of
             one ("train captions"): a difference there is a note, a difference elsewhere counts.
-        checksums: SHA-256 of annotation files by path below the root; empty where the owners publish none.
+        split_rule: What the splits mean where the field takes them in several ways; empty elsewhere.
         fields: Fields of `Samples` that `load` fills.
     """
 
@@ -40,8 +44,14 @@ class DatasetCard:
     tree: str
     counts: Counts
     fields: frozenset[str]
+    total: Mapping[str, int] = field(default_factory=dict)
     unverified: frozenset[str] = frozenset()
-    checksums: Mapping[str, str] = field(default_factory=dict)
+    split_rule: str = ""
+
+    @property
+    def official(self) -> Counts:
+        """All official sizes: of every split, and of `TOTAL` where it is known."""
+        return {**self.counts, TOTAL: self.total} if self.total else self.counts
 
     @property
     def sister_sets(self) -> Mapping[str, str]:
@@ -92,7 +102,7 @@ def compare(card: DatasetCard, found: Counts) -> tuple[Level, list[str], list[st
 
     Args:
         card: The card with the official counts.
-        found: Counts per split, of any of the card's splits.
+        found: Counts per split, of any of the card's splits, and of `TOTAL` where the card has one.
 
     Returns:
         The level that the counts alone justify, problems (more than there should be) and notes (fewer than
@@ -100,9 +110,9 @@ def compare(card: DatasetCard, found: Counts) -> tuple[Level, list[str], list[st
     """
     problems: list[str] = []
     doubtful: list[str] = []
-    fewer = set(card.counts) != set(found)
+    fewer = set(card.official) != set(found)
     for split, counts in found.items():
-        for what, official in card.counts.get(split, {}).items():
+        for what, official in card.official.get(split, {}).items():
             count = counts.get(what, 0)
             if what in card.unverified or f"{split} {what}" in card.unverified:
                 if count != official:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.overlaps import plain
 from hcbench.data.task_splits import OWN, TaskSplits
 from hcbench.errors import DataError, did_you_mean
 
@@ -38,14 +39,13 @@ def dataset_modules() -> Mapping[str, str]:
 
 
 def dataset(name: str) -> ModuleType:
-    """The module of a data set: its `CARD`, `load` and `verify`; capitals, hyphens and underscores are understood.
+    """The module of a data set: its `CARD`, `load` and `verify`; other spellings are understood (`overlaps.plain`).
 
     Raises:
         DataError: No data set has this name.
     """
     modules = dataset_modules()
-    plain = {_plain(one): one for one in modules}
-    own = plain.get(_plain(name))
+    own = {plain(one): one for one in modules}.get(plain(name))
     if own is None:
         raise DataError(f"No data set is called {name!r}.", did_you_mean(name, modules))
     return importlib.import_module(modules[own])
@@ -97,10 +97,6 @@ def content_hashes(name: str, root: Path) -> tuple[str, ...]:
     listing = sorted(f"{path.relative_to(root).as_posix()} {path.stat().st_size}"
                      for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))  # fmt: skip
     return (f"files:{hashlib.sha256(chr(10).join(listing).encode()).hexdigest()[:16]}",)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[-_ ]", "", name.lower())
 
 
 def _sha256(path: Path) -> str:

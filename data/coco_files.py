@@ -78,6 +78,9 @@ class Layout:
 def find_layout(root: Path, split: str) -> Layout:
     """Recognise one of the accepted layouts in `root`, or in the one folder below it that has one.
 
+    Not `listing.find_base`, which looks two folders deep: where a split is absent, it would go through the hundred
+    thousand images of the other one. And the message names the split.
+
     Raises:
         DataError: The root is no folder, holds no layout, or two folders below it do.
     """

@@ -18,7 +18,17 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.coco_files import COCO_FORMAT, Format, Layout, outside_joints, read_truth
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, in_threads, read_image, to_crop
-from hcbench.data.loading import check_cache, check_split, digest, found_splits, make_report, missing_files, some
+from hcbench.data.listing import list_files
+from hcbench.data.loading import (
+    check_cache,
+    check_split,
+    digest,
+    found_splits,
+    make_report,
+    missing_files,
+    skipped_junk,
+    some,
+)
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
@@ -89,6 +99,8 @@ class PersonSet:
             notes += [f"{split}: {note}" for note in outside_joints(truth)]
         notes += [f"{split} was not found" for split in absent]
         found = {split: counts for split, counts in found.items() if counts["images"]}
+        folders = {layout.images for layout in layouts.values()}  # of a merged json one folder holds both splits
+        notes += skipped_junk(sum(list_files(folder).junk for folder in folders))
         names = dict.fromkeys(layout.name for layout in layouts.values())
         return make_report(self.card, root, "; ".join(names), found, problems=problems, notes=notes)
 

@@ -119,6 +119,9 @@ def kept_index(source: Path, what: str, cache: Path, make: Callable[[], Listed])
 def list_images(base: Path, below: str = ".") -> Listed:
     """Walk a folder: every image with its size, and when each folder changed last.
 
+    Not `listing.list_files`, which tells names alone: fingerprints need the sizes, and by the times a kept index knows
+    that it is old. Links to folders are followed here.
+
     Args:
         base: The folder that names are relative to.
         below: The folder below `base` in which to look.

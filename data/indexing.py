@@ -54,7 +54,7 @@ def index(name: str, root: Path, split: str, *, pack: bool, size: tuple[int, int
     for columns in rows:
         count = len(next(iter(columns.values())))
         found = {**{key: [value] * count for key, value in shared.items()}, **columns}
-        yield _with_bytes(found, root) if pack and "image_bytes" not in found else found
+        yield with_bytes(found, root) if pack and "image_bytes" not in found else found
 
 
 def _of_samples(samples: Samples, root: Path, size: tuple[int, int], *, pack: bool) -> Iterator[Columns]:
@@ -76,7 +76,7 @@ def _of_samples(samples: Samples, root: Path, size: tuple[int, int], *, pack: bo
             sizes = np.tile(size[::-1], (len(rows), 1))
             columns["image_bytes"] = list(in_threads(_png, list(np.asarray(samples.images[rows])), "crops"))
         else:
-            sizes = np.array(list(in_threads(lambda name: _size(root / name), part, "images")))
+            sizes = np.array(list(in_threads(lambda name: image_size(root / name), part, "images")))
         columns["width"], columns["height"] = sizes.T.tolist()
         yield {**columns, **_labels(samples, rows, sizes, size)}
 
@@ -109,7 +109,12 @@ def _of_coco(keypoints: Float, skeleton: Skeleton) -> NDArray[np.float64]:
     return found
 
 
-def _with_bytes(columns: Columns, root: Path) -> Columns:
+def with_bytes(columns: Columns, root: Path) -> Columns:
+    """The rows with their images put in: files as they are, found by `image_path`.
+
+    Raises:
+        DataError: An image is missing.
+    """
     paths = [root / name for name in columns["image_path"]]
     missing = [path for path in paths if not path.is_file()]
     if missing:
@@ -117,7 +122,12 @@ def _with_bytes(columns: Columns, root: Path) -> Columns:
     return {**columns, "image_bytes": list(in_threads(Path.read_bytes, paths, "images"))}
 
 
-def _size(path: Path) -> tuple[int, int]:
+def image_size(path: Path) -> tuple[int, int]:
+    """Width and height of an image, from its beginning alone.
+
+    Raises:
+        DataError: It is no image.
+    """
     try:
         with Image.open(path) as image:
             return image.size

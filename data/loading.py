@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard, Report, compare
+from hcbench.data.card import TOTAL, DatasetCard, Report, compare
 from hcbench.data.crops import in_threads, read_image
 from hcbench.errors import DataError, did_you_mean
 
@@ -163,6 +163,9 @@ def make_report(
     Where no count of a split was ever verified, fewer than reported elsewhere is a subset all the same: nothing else
     would notice half a copy.
     """
+    if card.total:
+        whole = {what: sum(counts.get(what, 0) for counts in found.values()) for what in card.total}
+        found = {**found, TOTAL: whole}
     level, excess, remarks = compare(card, found)
     for split, official in card.counts.items():
         if official.keys() <= card.unverified and any(
@@ -175,7 +178,7 @@ def make_report(
         level="mismatch" if problems else level,
         layout=layout,
         found=found,
-        expected={split: card.counts.get(split, {}) for split in found},
+        expected={split: card.official.get(split, {}) for split in found},
         problems=(*problems, *excess),
         notes=(*remarks, *notes),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,7 +13,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hcbench.data.budget import draw_images
-from hcbench.data.crops import to_crop, whole_windows
+from hcbench.data.crops import decoder, to_crop, whole_windows
+from hcbench.data.loading import digest
 from hcbench.data.manifest import Manifest
 from hcbench.data.manifest_images import ManifestImages, from_bytes, from_files, unpacked
 from hcbench.data.manifest_schema import KEYPOINT_NUMBERS
@@ -56,11 +56,9 @@ def view(manifest: Manifest, layout: str, rows: Int, *, height: int, width: int,
     sizes = np.stack([pc.fill_null(table[name], 0).to_numpy().astype(np.int64) for name in ("width", "height")], axis=1)
     units = manifest.units(layout)
     read = from_bytes(unpacked(manifest, rows, cache)) if manifest.packed else from_files(manifest.root, ids)
-    content = hashlib.sha256(f"{manifest.fingerprint} {layout} {height}x{width}".encode())
-    content.update(np.ascontiguousarray(rows, "<i8").tobytes())
     return Samples(
         name=f"{manifest.name}/{layout}",
-        fingerprint=content.hexdigest()[:16],
+        fingerprint=digest(decoder(), manifest.fingerprint, layout, (height, width), rows),
         images=ManifestImages(read, sizes, lambda row: str(ids[row]), height=height, width=width),
         ids=ids,
         group=None if units is None else units[rows],

@@ -16,7 +16,7 @@ from PIL import Image
 
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, to_crop
-from hcbench.data.listing import find_base
+from hcbench.data.listing import find_base, list_files
 from hcbench.data.loading import (
     check_cache,
     check_split,
@@ -26,6 +26,7 @@ from hcbench.data.loading import (
     make_report,
     missing_files,
     numbered,
+    skipped_junk,
     some,
 )
 from hcbench.data.mpii_files import Persons, Scored, read_persons, read_scored
@@ -159,6 +160,9 @@ def verify(root: Path) -> Report:
         problems += [f"{split}: {problem}" for problem in image_problems(layout.base, files)]
         notes += [f"{split}: {note}" for note in _outside(layout.base, persons, scored)]
     notes += [f"{split} was not found" for split in absent]
+    notes += skipped_junk(
+        sum(list_files(base / "images").junk for base in {layout.base for layout in layouts.values()})
+    )
     names = "; ".join(layout.name for layout in layouts.values())
     return make_report(CARD, root, names, found, problems=problems, notes=notes)
 

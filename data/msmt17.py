@@ -51,6 +51,12 @@ ROOT/
         "gallery": {"images": 82_161, "identities": 3_060},
     },
     unverified=frozenset({"images in list_train", "images in list_val"}),
+    split_rule="""\
+trainval = list_train and list_val, as SOLIDER-REID and TransReID train: what is pre-trained on (data prepare)
+train    = list_train, as torchreid trains: what heads learn from
+val      = list_val, which shows training persons: what heads are chosen on
+A copy without the lists has neither: every tenth person is val. Results of the two rules are not comparable; each
+evaluation's record tells its own as split_rule.""",
     fields=reid_splits.FIELDS,
 )
 

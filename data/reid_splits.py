@@ -122,7 +122,7 @@ def load_split(
     values, names = attributes("train" if training else "test", people.pids) if attributes else (None, ())
     told = [key, ids, part.identity, people.cameras, part.query, names]
     samples = Samples(
-        name=f"{found.title} {split}",
+        name=f"{found.title} {split}{_rule(found, split)}",
         fingerprint=digest(*told if values is None else (*told, values)),
         images=pixels,
         ids=ids,
@@ -202,6 +202,13 @@ def _training(found: ReidSet, split: str) -> _Part:
             identity = rank[position]
     rows = {"trainval": None, "train": ~is_val, "val": is_val}[split]
     return _Part(people=found.train, identity=identity, rows=rows)
+
+
+def _rule(found: ReidSet, split: str) -> str:
+    """What parts training from validation, where a name should tell: results depend on it."""
+    owners = {"train": " (list_train)", "val": " (list_val)", "trainval": " (list_train and list_val)"}
+    ours = {"train": " (without every tenth person)", "val": " (every tenth person)"}
+    return (ours if found.val is None else owners).get(split, "")
 
 
 def _test(found: ReidSet, split: str) -> _Part:

@@ -16,6 +16,7 @@ data_app = typer.Typer(no_args_is_help=True, help="Data sets: how to get them, c
 
 _DATASET = "A data set of `hcbench data list`."
 _ROOT = "Its folder. Default: what HCBENCH_DATA_<NAME> or the workspace's data.yaml says."
+_ROOT_OF_INDEX = f"{_ROOT} Of an index, the folder that it lies in."
 
 
 @data_app.command("list")
@@ -57,11 +58,11 @@ def data_verify(
 
 @data_app.command("prepare")
 def data_prepare(
-    name: Annotated[str, typer.Argument(metavar="NAME", help=_DATASET)],
+    name: Annotated[str, typer.Argument(metavar="NAME", help=f"{_DATASET} Or an index of images: INDEX.jsonl.")],
     out: Annotated[
         Path, typer.Option("--out", metavar="FILE.parquet", help="The manifest; a folder gets shards of 50,000 rows.")
     ],
-    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
+    root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT_OF_INDEX)] = None,
     pack: Annotated[
         bool,
         typer.Option("--pack", help="Put the images themselves inside, as network file systems like it. Needed where"
@@ -80,6 +81,8 @@ def data_prepare(
     hcbench data prepare image-folder /data/my_images --out mine.parquet
 
     hcbench data prepare coco /data/coco --pack --out coco.parquet
+
+    hcbench data prepare gencoco/index.jsonl --out gencoco.parquet
     """
     from hcbench.harness.data_screen import Indexing, prepare
     from hcbench.harness.options import parse_size

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -29,20 +29,21 @@ from hcbench.harness.data_roots import found_roots, root_of, rooted_names
 from hcbench.harness.screens import plain_table
 
 if TYPE_CHECKING:
+    from hcbench.data.indexing import Columns
     from hcbench.data.samples import Samples
     from hcbench.harness.registry import Registry
 
 _LINES = 4
 """Of what is known of an image, lines that stand below it; the text file beside the picture has all."""
+JSONL = ".jsonl"
+"""How an index is named that `prepare` imports."""
 CACHE = "cache"
 """Folder of decoded pixels in the workspace."""
 
 
 def datasets_table(registry: Registry, workspace: Path) -> Table:
     """Every real data set: what it is, who uses it, and where it lies on this machine."""
-    roots: dict[str, str] = {}
-    for override in found_roots(workspace, rooted_names(registry.data)):
-        roots |= override.value
+    roots = _known_roots(workspace, registry.data)
     table = plain_table("data set", "what it is", "used by", "here at", unbroken=("data set",))
     for name in dataset_modules():
         users = [task.name for task in registry.benchmarks.values() if name in task.data]
@@ -50,6 +51,14 @@ def datasets_table(registry: Registry, workspace: Path) -> Table:
             users += ["pre-training" if name in direct_corpora() else "pre-training, prepared"]
         table.add_row(name, dataset_card(name).title, ", ".join(users), roots.get(name, Text("-", style="dim")))
     return table
+
+
+def _known_roots(workspace: Path, further: Iterable[str] = ()) -> dict[str, str]:
+    """Where real data lie on this machine, by name."""
+    roots: dict[str, str] = {}
+    for override in found_roots(workspace, rooted_names(further)):
+        roots |= override.value
+    return roots
 
 
 def explain(console: Console, registry: Registry, name: str) -> None:
@@ -60,12 +69,14 @@ def explain(console: Console, registry: Registry, name: str) -> None:
     _paragraph(console, "How to get it (nothing is downloaded by hcbench)", card.obtain)
     _paragraph(console, "Expected files", card.tree)
     table = plain_table("split", "official counts")
-    for split, counts in card.counts.items():
+    for split, counts in card.official.items():
         doubtful = {what for what in counts if {what, f"{split} {what}"} & card.unverified}
         told = [f"{count:,} {what}" + (" (not verified)" if what in doubtful else "") for what, count in counts.items()]
         table.add_row(split, ", ".join(told) or "no official number")
     console.print()
     console.print(table)
+    if card.split_rule:
+        _paragraph(console, "Splits", card.split_rule)
     for other, relation in card.sister_sets.items():
         console.print(Text(f"Beware, {other}: {relation}."), soft_wrap=True)
     _paragraph(console, "Then", "\n".join(_uses(registry, card.name)))
@@ -86,10 +97,15 @@ def _uses(registry: Registry, name: str) -> Iterator[str]:
 
 def verify(console: Console, name: str, root: Path | None, workspace: Path) -> bool:
     """Print how a copy compares with the official one; gives whether it can be used."""
+    if name.endswith(JSONL):
+        raise DataError(
+            f"{name} is an index.", f"Import it: hcbench data prepare {name} --out FILE.parquet; then verify."
+        )
     if is_manifest(name):
         from hcbench.data.manifest_check import verify_manifest
 
-        report = verify_manifest(Path(name), root)
+        coco = _known_roots(workspace).get("coco")
+        report = verify_manifest(Path(name), root, None if coco is None else Path(coco))
     else:
         module = dataset(name)
         report = module.verify(root_of(module.CARD.name, root, workspace))
@@ -116,10 +132,11 @@ class Indexing:
 
 
 def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, workspace: Path) -> None:
-    """Write the manifest of a data set."""
+    """Write the manifest of a data set, or of an index.jsonl."""
+    if name.endswith(JSONL):
+        _prepare_index(console, Path(name), root, wanted)
+        return
     from hcbench.data.indexing import index
-    from hcbench.data.manifest import open_manifest
-    from hcbench.data.manifest_write import ManifestWriter
 
     card = dataset_card(name)
     place = root_of(card.name, root, workspace)
@@ -132,20 +149,41 @@ def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, wo
         rows = chain.from_iterable(
             index(card.name, place, split, pack=wanted.pack, size=wanted.size, cache=Path(cache)) for split in splits
         )
-        first = next(rows, None)
-        inside = first is not None and "image_bytes" in first  # asked for, or the only way: a data base has no files
-        with ManifestWriter(wanted.out, root="" if inside else str(place), packed=inside) as writer:
-            for columns in chain([first] if first is not None else [], rows):
-                writer.add(columns)
-    manifest = open_manifest(wanted.out)
-    knows = [what for what in ("captions", "identity", "camera", "pose_id", "keypoints", "group_id")
-             if manifest.lacking[what] < len(manifest)]  # fmt: skip
+        _write(console, rows, wanted.out, place, ", ".join(splits))
+
+
+def _prepare_index(console: Console, path: Path, root: Path | None, wanted: Indexing) -> None:
+    """Import an index; it is no owner's data set, and the manifest may lie beside it as `hcbench generate` has it."""
+    from hcbench.data.index_jsonl import read_index
+
+    if wanted.splits:
+        raise ConfigError("--split is for data sets.", "The lines of an index name their split themselves.")
+    if root is not None and not root.is_dir():
+        raise DataError(f"{root} is no folder.", "Give the folder that image paths are relative to.")
+    place = (root or path.parent).resolve()
+    _write(console, read_index(path, place, pack=wanted.pack), wanted.out, place, path.name)
+
+
+def _write(console: Console, rows: Iterator[Columns], out: Path, place: Path, what: str) -> None:
+    """Write rows whose images lie below `place`, or are inside, and tell what they know."""
+    from hcbench.data.manifest import open_manifest
+    from hcbench.data.manifest_write import ManifestWriter
+
+    first = next(rows, None)
+    inside = first is not None and "image_bytes" in first  # asked for, or the only way: a data base has no files
+    beside = out.absolute().parent.resolve() == place  # such a folder can be moved
+    with ManifestWriter(out, root="" if inside or beside else str(place), packed=inside) as writer:
+        for columns in chain([first] if first is not None else [], rows):
+            writer.add(columns)
+    manifest = open_manifest(out)
+    knows = [name for name in ("captions", "identity", "camera", "pose_id", "keypoints", "group_id")
+             if manifest.lacking[name] < len(manifest)]  # fmt: skip
     console.print(
-        f"wrote {wanted.out}: {len(manifest):,} images of {', '.join(splits)}"
+        f"wrote {out}: {len(manifest):,} images of {what}"
         f"{', packed' if manifest.packed else f', below {place}'}; knows {', '.join(knows) or 'nothing but images'}.",
         soft_wrap=True,
     )
-    console.print(f"Next: hcbench run --corpus {wanted.out} --methods ...", soft_wrap=True)
+    console.print(f"Next: hcbench run --corpus {out} --methods ...", soft_wrap=True)
 
 
 def preview(

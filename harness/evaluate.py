@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from hcbench.benchmarks.card import TaskCard
 from hcbench.benchmarks.few_shot import few
 from hcbench.data.budget import name_seed
 from hcbench.data.samples import ImageArray, Int, Samples
+from hcbench.data.task_splits import NAMES
 from hcbench.harness.benchmark_data import benchmark_splits
 from hcbench.harness.files import read_json, replacing, write_json, write_table
 from hcbench.harness.folder import PER_SAMPLE, RECORD, REPLICATES, SUMMARY
@@ -79,6 +80,9 @@ def evaluate(
         start = time.perf_counter()
         try:
             outcome: Scores | Ended = _score(evaluation, tables)
+            if isinstance(outcome, Scores):
+                rule = split_rule(tables.samples(evaluation))
+                outcome = replace(outcome, record={**outcome.record, "split_rule": rule})
         except Exception as error:  # one that fails must not stop the others
             logger.exception("evaluation %s (%s) failed", evaluation.title, evaluation.fingerprint)
             status, reason = classify(error)
@@ -113,6 +117,11 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
     chosen = task.fit(_train(evaluation, card, tables, kept, val), val)
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
     return task.score(task.predict(tables.plain(evaluation)), samples[scored])
+
+
+def split_rule(samples: Mapping[str, Samples]) -> str:
+    """What each split of an evaluation is, for its record; one that its protocol learns nothing from, too."""
+    return "; ".join(f"{split}: {samples[split].name}" for split in NAMES if split in samples)
 
 
 def _train(evaluation: Evaluation, card: TaskCard, tables: Tables, kept: Int | None, val: Split) -> Split:

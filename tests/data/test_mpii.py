@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from image_tree import JUNK, write_junk
 from mpii_tree import LAYOUTS
 from mpii_tree import MpiiTree as Tree
 from numpy.typing import NDArray
@@ -222,7 +223,9 @@ def test_missing_and_broken_files(made: Tree, cache: Path) -> None:
 
 
 def test_verify(made: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_junk(made.root / "images")
     report = mpii.verify(made.root)
+    assert f"{len(JUNK)} files of operating systems (._*, .DS_Store ...) were left out" in report.notes
     assert (report.level, report.problems) == ("subset", ())
     assert report.found["val"] == {
         "persons": 4, "images with a person": 3, "joints": 60, "persons without a window": 0,

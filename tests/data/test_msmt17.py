@@ -9,6 +9,7 @@ import pytest
 from image_tree import colours, expected_colours, write_images, write_junk
 
 from hcbench.data import msmt17
+from hcbench.data.catalogue import training_split
 from hcbench.errors import DataError
 
 TRAIN = [
@@ -44,6 +45,9 @@ def test_lists_persons_and_cameras(tmp_path, version, folder):
     # The owners' validation images show training persons, under the same numbers.
     assert val.identity.tolist() == [1]
     assert val.ids[0].endswith("_ex.jpg")
+    assert (train.name, val.name) == (f"msmt17 {version} train (list_train)", f"msmt17 {version} val (list_val)")
+    assert trainval.name == f"msmt17 {version} trainval (list_train and list_val)"
+    assert training_split("msmt17") == "trainval", "what is pre-trained on"
     test = load(root, "test", tmp_path)
     assert test.name == f"msmt17 {version} test"
     assert test.ids.tolist() == [f"{folder}/{name}" for name in (*sorted(QUERY), *sorted(GALLERY))]

@@ -88,6 +88,14 @@ def test_every_loader_is_in_the_table_or_a_reasoned_exception() -> None:
     assert all(UNKNOWABLE.values()), "with the reason"
 
 
+@pytest.mark.parametrize(
+    ("spelling", "name"),
+    [("Market", "market1501"), ("MSCOCO", "coco"), ("cuhk_pedes", "cuhk-pedes"), ("CUHK03 NP", "cuhk03-np")],
+)
+def test_data_sets_are_found_by_the_spellings_of_the_table(spelling: str, name: str) -> None:
+    assert dataset(spelling).CARD.name == name
+
+
 def test_the_table_names_loaders_as_the_catalogue_does() -> None:
     names = {plain(name): name for name in dataset_modules()}
     assert KNOWN - set(names) == FOREIGN | {"people"}

@@ -211,7 +211,10 @@ def test_verify(made: Made) -> None:
     assert report.found["val"] == {
         "images": 3, "images with a person": 2, "persons": 4, "persons with keypoints": 4, "crowds": 0,
     }  # fmt: skip
-    full = dataclasses.replace(module.CARD, counts={split: {"images": 3} for split in tree.files})
+    left_out = len(list(tree.root.rglob("._*")))
+    assert left_out
+    assert f"{left_out} files of operating systems (._*, .DS_Store ...) were left out" in report.notes
+    full = dataclasses.replace(module.CARD, counts={split: {"images": 3} for split in tree.files}, total={})
     own = dataclasses.replace(module._OWN, card=full)
     assert own.verify(tree.root).level == "exact"
     tree.path("val").unlink()
@@ -219,6 +222,19 @@ def test_verify(made: Made) -> None:
     assert report.level == "subset"
     assert "val was not found" in report.notes
     assert tree.path("val") not in module.annotation_files(tree.root)
+
+
+def test_the_total_of_ochuman_counts(tmp_path: Path) -> None:
+    tree = PoseTree(tmp_path / "ochuman", **SETS["ochuman"][1]).write()
+    text = ochuman.verify(tree.root).text()
+    assert "all splits: images 6/4,731, persons 8/8,110" in text
+    own = dataclasses.replace(ochuman.CARD, counts={"val": {}, "test": {}})
+    for total, level in (({"persons": 8}, "exact"), ({"persons": 9}, "subset"), ({"persons": 7}, "mismatch")):
+        card = dataclasses.replace(own, total=total)
+        assert dataclasses.replace(ochuman._OWN, card=card).verify(tree.root).level == level
+    half = dataclasses.replace(ochuman._OWN, card=dataclasses.replace(own, total={"persons": 8}))
+    tree.path("val").unlink()
+    assert half.verify(tree.root).level == "subset"
 
 
 def test_joints_outside_are_kept_and_noted(made: Made, cache: Path) -> None:

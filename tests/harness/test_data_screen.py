@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +107,35 @@ def test_explain_needs_no_files() -> None:
     assert answer.exit_code == 0
     for words in ("Terms", "How to get it", "118,287 images", "person_keypoints_train2017.json", "Beware, lip"):
         assert words in answer.output
+    assert "Splits" not in answer.output
+    assert "trainval = list_train and list_val" in call("data", "explain", "msmt17").output
 
 
 def test_list_says_where_data_lie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HCBENCH_DATA_IMAGE_FOLDER", "/data/pics")
     answer = call("data", "list")
     assert "/data/pics" in answer.output
+
+
+@pytest.mark.parametrize("pack", [(), ("--pack",)])
+def test_an_index_is_imported(tmp_path: Path, pack: tuple[str, ...]) -> None:
+    gen = tmp_path / "gen"
+    write(gen, 4)  # for its pictures
+    lines = [{"image_path": f"images/{row:04d}.png", "group_id": row // 2} for row in range(4)]
+    (gen / "index.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert "hcbench data prepare" in call("data", "verify", gen / "index.jsonl").output
+    answer = call("data", "prepare", gen / "index.jsonl", "--out", "gen.parquet", *pack)
+    assert answer.exit_code == 0, answer.output
+    assert "4 images of index.jsonl" in answer.output
+    assert open_manifest(Path("gen.parquet")).packed == bool(pack)
+    assert call("data", "verify", "gen.parquet").exit_code == 0
+    assert call("data", "prepare", gen / "index.jsonl", "--out", "b.parquet", "--split", "train").exit_code == 2
+    assert call("data", "prepare", gen / "none.jsonl", "--out", "b.parquet").exit_code == 2
+
+
+def test_a_manifest_beside_its_index_moves_with_it(tmp_path: Path) -> None:
+    write(tmp_path / "gen", 1)
+    (tmp_path / "gen/index.jsonl").write_text('{"image_path": "images/0000.png", "group_id": null}')
+    assert call("data", "prepare", tmp_path / "gen/index.jsonl", "--out", tmp_path / "gen/own.parquet").exit_code == 0
+    (tmp_path / "gen").rename(tmp_path / "moved")
+    assert call("data", "verify", tmp_path / "moved/own.parquet").exit_code == 0

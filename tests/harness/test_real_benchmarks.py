@@ -115,6 +115,10 @@ def test_market_queries_are_ranked_against_the_gallery(tmp_path: Path) -> None:
     assert summary["mAP"] == pytest.approx((5 + 1 / 2) / 6)
     assert (record["n_valid"], record["gallery"], record["distractors"]) == (6, 13, 1)
     assert record["queries"] == "as the data say"
+    assert record["split_rule"] == (
+        "train: market1501 train (without every tenth person); val: market1501 val (every tenth person); "
+        "test: market1501 test"
+    )
 
 
 def test_zero_shot_ranks_the_pooled_vector_and_chooses_nothing(tmp_path: Path) -> None:
