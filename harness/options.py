@@ -198,7 +198,7 @@ class Request:
             default_profile=look().profile, ambient=found_roots(workspace, rooted_names(self._further(registry))),
         )  # fmt: skip
         if tuned is not None:
-            _check_tuned(resolved, registry)
+            _check_tuned(resolved, registry, tuned)
         return resolved, registry
 
     def _further(self, registry: Registry) -> list[str]:
@@ -271,14 +271,16 @@ def open_registry(plugins: list[Path] | None) -> Registry:
     return load_registry(paths)
 
 
-def _check_tuned(resolved: Resolved, registry: Registry) -> None:
+def _check_tuned(resolved: Resolved, registry: Registry, tuned: Path) -> None:
     """Beside tuned methods, one that is not would lose by neglect."""
+    from hcbench.harness.yaml_file import read_yaml
+
+    searched = read_yaml(tuned).get("run", {}).get("tuning_trials", {})
     cards = [registry.method(name) for name in resolved.run.methods]
-    missing = [card.name for card in cards if card.trains and card.name not in resolved.run.tuning_trials]
+    missing = [card.name for card in cards if card.trains and card.name not in searched]
     if missing:
-        tuned = ", ".join(resolved.run.tuning_trials) or "no method"
         raise ConfigError(
-            f"--tuned: {', '.join(missing)} not tuned; the stored settings are of {tuned}.",
+            f"--tuned: {', '.join(missing)} not tuned; {tuned} is of {', '.join(searched) or 'no method'}.",
             f"Search for all together: hcbench tune {','.join(card.name for card in cards if card.trains)}",
         )
 

@@ -247,7 +247,9 @@ def test_tuned_settings_stand_between_recipe_and_the_users_own(monkeypatch: pyte
     assert cell.tuning_trials == 6
     answer = call("run", "-m", "genpoccl,mae", *words)
     assert answer.exit_code == 2
-    assert "mae not tuned; the stored settings are of genpoccl" in answer.output
+    assert "mae not tuned; ws/tuned.yaml is of genpoccl." in " ".join(answer.output.split())
+    answer = call("run", "-m", "genpoccl,stablerep", *words)
+    assert answer.exit_code == 2, "what the recipe was searched for is no part of this search"
 
 
 def test_errors_of_a_run_exit_with_2(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,8 +73,8 @@ class StructureProvider(ABC):
 class NoStructure(StructureProvider):
     """One map for everyone from every side: a degenerate ablation, in which there is no view but the image's own.
 
-    It tells heights, from -1 at the top to 1 at the bottom, and nothing of a body. An even one would be nothing but zeros
-    behind the first instance norm, whose gradient there is some three hundred times too large in every layer.
+    It tells heights, from -1 at the top to 1 at the bottom, and nothing of a body. An even one would be nothing but
+    zeros behind the first instance norm, whose gradient there is some three hundred times too large in every layer.
     """
 
     name, channels, fingerprint = "none", 1, "heights"
