@@ -402,6 +402,16 @@ def test_fine_tuning_names_its_recipe_and_depends_on_it(monkeypatch: pytest.Monk
     assert changed == [labels[2]]
 
 
+def test_a_benchmark_without_the_recipe_says_which_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("reid", "text-reid"):
+        monkeypatch.setitem(REGISTRY.benchmarks, name, replace(RANKED, name=name))  # type: ignore[index]
+    tuned = plan("evaluate.recipe=irra", benchmarks=("text-reid",), protocols=("finetune",))
+    assert scored(tuned) == [("text-reid", "people", "finetune, irra recipe")]
+    with pytest.raises(ConfigError, match=r"reid has no recipe 'irra' \(evaluate\.recipe\)") as error:
+        plan("evaluate.recipe=irra", benchmarks=("text-reid", "reid"), protocols=("finetune",))
+    assert "Known: field, short." in error.value.hint
+
+
 def test_heads_of_one_data_set_are_scored_on_another(coco: str) -> None:
     matrix = plan(data={"coco": coco}, test_on="coco")
     assert scored(matrix) == [("pose", "people>coco", "frozen"), ("pose", "coco", "frozen")]
