@@ -45,6 +45,7 @@ class Recipe:
         loss: Name of the loss, where a benchmark has several.
         smoothing: Label smoothing of a classification of identities.
         flip_test: Average what an image and its mirror image give.
+        freeze_knobs: Leave what a knob of the encoder drives (SOLIDER's controller) as pre-training left it.
     """
 
     epochs: float
@@ -69,6 +70,7 @@ class Recipe:
     loss: str = ""
     smoothing: float = 0.0
     flip_test: bool = False
+    freeze_knobs: bool = False
 
 
 def read_recipe(benchmark: str, name: str) -> Recipe:

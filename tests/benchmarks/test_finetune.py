@@ -27,6 +27,7 @@ from hcbench.methods.parts.losses import cmpm
 from hcbench.methods.parts.text import ImageProjection, TextSpec, TextTower
 from hcbench.methods.parts.tokenizer import Tokenizer
 from hcbench.methods.pixels.method import PixelEncoder
+from hcbench.methods.solider.networks import controlled
 
 MODULES = ("attributes", "parsing", "pose", "reid", "text_reid")
 SIZE = (32, 16)
@@ -270,6 +271,21 @@ def test_distractors_teach_nothing(people):
     assert labels.unique().tolist() == list(range(8))
     with pytest.raises(TaskError, match="1 identities"):
         persons(test.subset(np.flatnonzero(test.identity == test.identity[0])))
+
+
+@pytest.mark.parametrize(("module", "rests"), [("reid", True), ("attributes", False)])
+def test_the_controller_behind_a_knob_rests_in_reid_alone(module, rests, people, encoder):
+    knobbed = controlled(encoder, default_lambda=0.0)
+    before = {name: tensor.clone() for name, tensor in knobbed.state_dict().items()}
+    assert all(parameter.requires_grad for parameter in knobbed.knob_parameters())
+    assert list(encoder.knob_parameters()) == []
+    task = make(module)
+    task.tune(knobbed, people["train"], people["val"], knobs={"lambda": 0.2})
+    after = task._learner.encoder.state_dict()
+    changed = {name for name in before if not torch.equal(after[name], before[name])}
+    assert any(name.startswith("backbone.") for name in changed)
+    assert any(name.startswith("controller.") for name in changed) != rests
+    assert all(parameter.requires_grad for parameter in knobbed.knob_parameters())
 
 
 # ---------------------------------------------------------------- text
