@@ -55,7 +55,7 @@ class Config:
     text_tokens: int = 64  # test_dataloader.py:45-49
     text_pool: str = "mean"  # paper v2; v1: pooler
     text_lr_factor: float = 1.0  # paper: 0.1, of a BERT that was trained before
-    augmentation: str = "people"  # the recipe's; paper: flip
+    augmentation: str = "people"  # the recipe's; paper: "flip"
     lr: float | None = None  # paper: 0.002 (Adan)
     weight_decay: float | None = None  # paper: 0.02
 
