@@ -453,8 +453,10 @@ def test_data_that_nothing_is_scored_on_are_told_of(coco: str) -> None:
 def test_the_plan_says_what_is_not_usual(coco: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from hcbench.harness.plan_screen import _special
 
-    monkeypatch.setitem(REGISTRY.benchmarks, "ranked", RANKED)  # type: ignore[arg-type]
     words = " ".join(_special(plan("evaluate.shots=5", data={"coco": coco}, test_on="coco", benchmarks=("pose",))))
     assert "other data than their own: pose (people>coco)" in words
     assert "columns of their own: pose frozen, 5-shot" in words
+    monkeypatch.setitem(REGISTRY.benchmarks, "reid", replace(RANKED, name="reid"))  # type: ignore[index]
+    tuned = plan("evaluate.recipe=short,field", benchmarks=("reid",), protocols=("finetune",))
+    assert "fine-tuned for reid (recipe short, field)" in " ".join(_special(tuned))
     assert list(_special(plan(benchmarks=("pose",)))) == []
