@@ -76,11 +76,11 @@ class Embedded:
 
     Attributes:
         image: (N, K), a vector per image.
-        text: (T, K), a vector per caption, image after image.
+        text: (T, K), a vector per caption, image after image; None where captions are no queries.
     """
 
     image: Tensor
-    text: Tensor
+    text: Tensor | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,7 +90,8 @@ class Inputs:
     Attributes:
         features: Frozen features of the images.
         captions: The captions of each image, for text queries.
-        embedded: Images and captions as the encoder compares them by itself; for zero-shot tasks alone.
+        embedded: Images and captions as the encoder compares them by itself; for zero-shot tasks alone, and where the
+            encoder has a text tower.
     """
 
     features: FeatureTable
@@ -144,8 +145,8 @@ class Task(ABC):
 
     card: ClassVar[TaskCard]
     zero_shot: ClassVar[bool] = False
-    """Whether nothing is fitted: `predict` gets the test split alone; where the card says that it needs the encoder's
-    own text tower, with `Inputs.embedded`, and encoders without one are skipped."""
+    """Whether nothing is fitted: `predict` gets the test split alone, with `Inputs.embedded` of an encoder that has a
+    text tower; where the card says that one is needed, encoders without are skipped."""
 
     _chosen: Mapping[str, Any] = {}
     """What `Scores.chosen` will say."""

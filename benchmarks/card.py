@@ -57,11 +57,9 @@ class TaskCard:
         shots: What `evaluate.shots` counts: images per "identity", per "attribute", or each "image".
         trains: Protocols under which something is learned from the training split; under the others no features of it
             are computed, and there are no shots.
-        resample_unit: What the bootstrap draws ("identity", "image").
         resample_seed: Seed of the bootstrap's resample indices.
         implementation: "module:Class", imported only when an evaluation runs.
         implementations: The same for protocols that have a class of their own.
-        superseded_by: Name of the version that replaces this one.
         reference: Where the definition comes from.
     """
 
@@ -79,9 +77,7 @@ class TaskCard:
     options: frozenset[str] = frozenset()
     shots: str = "identity"
     trains: frozenset[str] = frozenset({"frozen", "finetune"})
-    resample_unit: str = "identity"
     resample_seed: int = 0
-    superseded_by: str = ""
     reference: str = ""
 
     @property

@@ -81,6 +81,9 @@ class Learner(nn.Module, ABC):
     def __init__(self, lesson: Lesson) -> None:
         super().__init__()
         self.encoder, self.recipe, self.knobs = lesson.encoder, lesson.recipe, dict(lesson.knobs)
+        if self.recipe.freeze_knobs:
+            for parameter in self.encoder.knob_parameters():
+                parameter.requires_grad_(False)
 
     @abstractmethod
     def loss(self, batch: Batch) -> Tensor:

@@ -1,20 +1,21 @@
 """Recipes of fine-tuning, from `configs/protocols/<benchmark>.yaml`; readable without torch.
 
 Every file holds the recipe `field`, what the field uses for that task, and `short`, the same idea in minutes on a few
-cores. `evaluate.recipe` chooses.
+cores; some hold further ones under names of their own. `evaluate.recipe` chooses.
 """
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from importlib.resources import files
-from typing import Any, Final
+from importlib.resources.abc import Traversable
+from typing import Any
 
 import yaml
 
 from hcbench.errors import ConfigError, did_you_mean
-
-RECIPES: Final = ("short", "field")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +45,7 @@ class Recipe:
         loss: Name of the loss, where a benchmark has several.
         smoothing: Label smoothing of a classification of identities.
         flip_test: Average what an image and its mirror image give.
+        freeze_knobs: Leave what a knob of the encoder drives (SOLIDER's controller) as pre-training left it.
     """
 
     epochs: float
@@ -68,6 +70,7 @@ class Recipe:
     loss: str = ""
     smoothing: float = 0.0
     flip_test: bool = False
+    freeze_knobs: bool = False
 
 
 def read_recipe(benchmark: str, name: str) -> Recipe:
@@ -76,12 +79,15 @@ def read_recipe(benchmark: str, name: str) -> Recipe:
     Raises:
         ConfigError: There is none of this name, or its file holds what is no setting.
     """
-    file = files("hcbench.configs").joinpath("protocols", f"{benchmark}.yaml")
-    if not file.is_file():
-        raise ConfigError(f"There is no recipe for fine-tuning on {benchmark}.", f"It would stand in {file}.")
-    content: dict[str, dict[str, Any]] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    recipes = _recipes()
+    if benchmark not in recipes:
+        where = _folder().joinpath(f"{benchmark}.yaml")
+        raise ConfigError(f"There is no recipe for fine-tuning on {benchmark}.", f"It would stand in {where}.")
+    content = recipes[benchmark]
     if name not in content:
-        raise ConfigError(f"{benchmark} has no recipe {name!r}.", did_you_mean(name, content))
+        others = [other for other, its_own in recipes.items() if name in its_own]
+        alone = f" It is a recipe of {', '.join(others)}: fine-tune on that alone (--benchmarks)." if others else ""
+        raise ConfigError(f"{benchmark} has no recipe {name!r} (evaluate.recipe).", did_you_mean(name, content) + alone)
     known = {item.name for item in fields(Recipe)}
     for key in content[name]:
         if key not in known:
@@ -90,6 +96,22 @@ def read_recipe(benchmark: str, name: str) -> Recipe:
         key: tuple(value) if isinstance(value, list) else value for key, value in content[name].items()
     }
     return Recipe(**values)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The names of all recipes, each one's of some benchmark."""
+    return tuple(dict.fromkeys(name for content in _recipes().values() for name in content))
+
+
+def _folder() -> Traversable:
+    return files("hcbench.configs").joinpath("protocols")
+
+
+@functools.cache
+def _recipes() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+    """What the files hold, by benchmark and name."""
+    found = sorted((file for file in _folder().iterdir() if file.name.endswith(".yaml")), key=lambda file: file.name)
+    return {file.name.removesuffix(".yaml"): yaml.safe_load(file.read_text(encoding="utf-8")) for file in found}
 
 
 def recipe_facts(benchmark: str, name: str) -> dict[str, Any]:

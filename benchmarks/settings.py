@@ -18,7 +18,7 @@ class EvaluateConfig:
         head_seed: Seed of head initialisation and order.
         shots: Labelled training images of each identity (attributes: of each attribute with and without it; pose and
             parsing: in all); 0 = all there are. Validation stays whole.
-        recipe: How `finetune` trains: short, or field; see `configs/protocols`.
+        recipe: How `finetune` trains: short, field, or another of the benchmark's own in `configs/protocols`.
         rerank: Whether reid re-ranks by k-reciprocal neighbours (k1 20, k2 6, lambda .3).
         boxes: By which boxes pose cuts out the persons that are scored: "gt", the annotators', or "detected". Heads are
             trained and chosen on the annotators'.

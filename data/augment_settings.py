@@ -104,6 +104,8 @@ AUGMENTATIONS = {
         _STRONG,
         # StableRep `--downsample`: one image in twenty comes from 64 or 128 instead of 256 pixels.
         replace(_STRONG, name="strong-downsample", downsample=0.05),
+        # PLIP, and most fine-tuning on people: the mirror image alone.
+        Augmentation(name="flip", flip=0.5),
         # StableRep `--weak_aug`: crop only.
         Augmentation(name="weak", crop_scale=(0.5, 1.0)),
         # MAE: RandomResizedCrop scale .2-1, cubic, flip.

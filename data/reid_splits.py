@@ -131,6 +131,7 @@ def load_split(
         attributes=values,
         attribute_names=names,
         query=part.query,
+        left_out=_left_out(found) if split in ("gallery", "test") else 0,
     )
     return samples if part.rows is None else samples.subset(np.flatnonzero(part.rows))
 
@@ -168,7 +169,7 @@ def counts(found: ReidSet) -> dict[str, dict[str, int]]:
     gallery = {"images": len(scored.files), "identities": len(set(scored.pids.tolist()) - special)}
     if found.dropped is not None:
         gallery["files"] = len(found.gallery.files)
-        gallery["dropped"] = int((found.gallery.pids == found.dropped).sum())
+        gallery["dropped"] = _left_out(found)
     if found.distractor is not None:
         gallery["distractors"] = int((scored.pids == found.distractor).sum())
         gallery["persons' images"] = len(scored.files) - gallery["distractors"]
@@ -224,6 +225,11 @@ def _test(found: ReidSet, split: str) -> _Part:
     is_query = np.arange(len(both.files)) < len(found.query.files)
     rows = {"test": None, "query": is_query, "gallery": ~is_query}[split]
     return _Part(people=both, identity=identity, rows=rows, query=is_query)
+
+
+def _left_out(found: ReidSet) -> int:
+    """Files of the gallery that do not count."""
+    return len(found.gallery.files) - len(_scored(found).files)
 
 
 def _scored(found: ReidSet) -> PersonFiles:

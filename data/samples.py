@@ -47,6 +47,7 @@ class Samples:
         identity: int64 (N,), person; -1 = distractor that matches nobody.
         camera: int64 (N,).
         query: bool (N,), the queries of a ReID set, whose other images are the gallery; None = every image is both.
+        left_out: Files that the data set itself says not to count (Market-1501's -1), and that are not among the N.
         pose_id: int64 (N,).
         keypoints: float32 (N, K, 3), the joints of `skeleton` in its order, x and y in pixels of `images` (pixel
             centres at integers), v = 0 not labelled, 1 hidden, 2 visible.
@@ -78,6 +79,7 @@ class Samples:
     identity: Int | None = None
     camera: Int | None = None
     query: NDArray[np.bool_] | None = None
+    left_out: int = 0
     pose_id: Int | None = None
     keypoints: Float | None = None
     skeleton: Skeleton = COCO
@@ -103,7 +105,7 @@ class Samples:
 
     def known(self) -> frozenset[str]:
         """Names of the fields that are known, `images` included."""
-        skip = {"name", "fingerprint", "ids", "slices", "attribute_names", "part_names", "skeleton"}
+        skip = {"name", "fingerprint", "ids", "slices", "attribute_names", "part_names", "skeleton", "left_out"}
         return frozenset(f.name for f in fields(self) if f.name not in skip and getattr(self, f.name) is not None)
 
     def subset(self, indices: Int, name: str | None = None) -> Samples:

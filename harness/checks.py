@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from hcbench.benchmarks.recipes import RECIPES
+from hcbench.benchmarks.recipes import recipe_names
 from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.person_boxes import BOXES
 from hcbench.errors import ConfigError, did_you_mean
@@ -62,7 +62,7 @@ def check_evaluate(config: EvaluateConfig) -> None:
     """Raise a ConfigError where a value of `evaluate.*` is out of range."""
     _check("evaluate", config, _EVALUATE)
     check_choice("evaluate.readout", config.readout, ("auto", *readouts()))
-    check_choice("evaluate.recipe", config.recipe, RECIPES)
+    check_choice("evaluate.recipe", config.recipe, recipe_names())
     check_choice("evaluate.boxes", config.boxes, BOXES)
 
 

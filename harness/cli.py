@@ -216,6 +216,11 @@ def evaluate(
         Path | None, typer.Option("--vocab", metavar="FILE",
                                   help="The vocab.txt of a text tower (plip). Default: the one beside the file."),
     ] = None,
+    normalise: Annotated[
+        str, typer.Option("--normalise", metavar="NAME", show_default=False,
+                          help="How pixels are normalised: imagenet, or half (mean and std .5, as SOLIDER-REID's"
+                          " fine-tuned files want it). Default: as the layout's own pre-training."),
+    ] = "",
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
@@ -236,7 +241,8 @@ def evaluate(
     from hcbench.harness.evaluate_file import Given, draw, warn
 
     screen = console()
-    drawn = draw(screen, request, Given(checkpoint, layout, vocabulary, name, allow_partial), size, workspace)
+    given = Given(checkpoint, layout, vocabulary, name, allow_partial, normalise)
+    drawn = draw(screen, request, given, size, workspace)
     end = _run(screen, drawn.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
     warn(screen, drawn, workspace, tracking_uri)
     raise typer.Exit(end)

@@ -105,7 +105,9 @@ def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
     if task.zero_shot:
         if card.text_tower and tables.encoder.text is None:
             return Ended(evaluation=evaluation, status="skipped", reason="the encoder has no text tower")
-        inputs = tables.embedded(evaluation) if card.text_tower else tables.plain(evaluation)
+        inputs = (
+            tables.plain(evaluation) if tables.encoder.text is None else tables.embedded(evaluation, card.text_tower)
+        )
         return task.score(task.predict(inputs), samples[scored])
     if evaluation.test_on and (reason := task.crosses(samples["train"], samples[scored])):
         return Ended(evaluation=evaluation, status="skipped", reason=reason)
@@ -211,14 +213,16 @@ class Tables:
         scored = evaluation.split
         return Inputs(features=self.features(evaluation, scored), captions=self.samples(evaluation)[scored].captions)
 
-    def embedded(self, evaluation: Evaluation) -> Inputs:
-        """The split that is scored as the encoder's own towers see it."""
+    def embedded(self, evaluation: Evaluation, texts: bool) -> Inputs:
+        """The split that is scored as the encoder's own towers see it; its captions too where `texts` are asked for."""
         inputs = self.plain(evaluation)
         features, captions = inputs.features, inputs.captions
         _, projection = self.encoder.towers()
-        self.progress(f"captions {evaluation.data}/{evaluation.split}", 0, 0)
         with torch.no_grad():
             image = copy.deepcopy(projection).cpu()(Features(features.pooled, features.grid, dict(features.tokens)))
+        if not texts:
+            return replace(inputs, embedded=Embedded(image=image, text=None))
+        self.progress(f"captions {evaluation.data}/{evaluation.split}", 0, 0)
         text = self.encoder.embed_text([caption for several in captions or () for caption in several])
         return replace(inputs, embedded=Embedded(image=image, text=text))
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hcbench.errors import ConfigError, WeightsError
+from hcbench.harness.checks import check_choice
 from hcbench.harness.config import Resolved
 from hcbench.harness.fit import Fit, Question, look
 from hcbench.harness.given import sha256
@@ -23,7 +24,17 @@ from hcbench.harness.options import WORKSPACE, Request, parse_size
 from hcbench.harness.plan import NO_BUDGET, plan_given
 from hcbench.harness.settings import Cell, CorpusConfig, Matrix, PretrainConfig
 from hcbench.methods.card import SUPERVISION
-from hcbench.methods.checkpoint.card import CARD, LAYOUTS, OWN, TIMM, VOCABULARY, WEIGHTS, Config, check_layout
+from hcbench.methods.checkpoint.card import (
+    CARD,
+    LAYOUTS,
+    NORMALISATIONS,
+    OWN,
+    TIMM,
+    VOCABULARY,
+    WEIGHTS,
+    Config,
+    check_layout,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,6 +53,7 @@ class Given:
         vocabulary: Word list; None looks for a `vocab.txt` beside the file.
         name: How tables call it; None takes the file's name.
         allow_partial: Take a file that fits badly.
+        normalise: How pixels are normalised, where not as the layout says.
     """
 
     path: Path
@@ -49,6 +61,7 @@ class Given:
     vocabulary: Path | None = None
     name: str | None = None
     allow_partial: bool = False
+    normalise: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +122,8 @@ def located(given: Given) -> Given:
         WeightsError: There is no such file, or it is not what `layout` says.
     """
     path = given.path.expanduser().absolute()
+    if given.normalise:
+        check_choice("--normalise", given.normalise, NORMALISATIONS)
     if not path.exists():
         raise WeightsError(f"There is no {given.path}.", "Name a weight file, or a checkpoint folder of hcbench.")
     folders = [path, path / _INSIDE, *([path.parent] if path.name == "encoder.safetensors" else [])]
@@ -116,6 +131,9 @@ def located(given: Given) -> Given:
     if own is not None:
         if given.layout not in ("", OWN):
             raise WeightsError(f"{given.path} is a checkpoint of hcbench, no {given.layout}.", "Leave out --as.")
+        if given.normalise:
+            message = f"{given.path} is a checkpoint of hcbench: pixels are normalised as in its training."
+            raise WeightsError(message, "Leave out --normalise.")
         return replace(given, path=own, layout=OWN)
     if path.is_dir() or given.layout == OWN:
         raise WeightsError(
@@ -151,7 +169,8 @@ def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
         files[VOCABULARY] = str(given.vocabulary)
     hashes = {name: sha256(Path(path)) for name, path in files.items()}
     words = hashes.get(VOCABULARY, "")
-    config = Config(layout=fit.layout, sha256=hashes[WEIGHTS], vocabulary=words, allow_partial=fit.partial)
+    same = Config(layout=fit.layout, vocabulary=words, normalise=given.normalise)
+    config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.partial)
     cell = Cell(
         method=CARD.name,
         budget=NO_BUDGET,
@@ -181,8 +200,7 @@ def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
             "supervision": "control",
             "supervision_title": SUPERVISION["control"],
         }
-        config = Config(layout=fit.layout, sha256=of, vocabulary=words, random=True)
-        yield replace(cell, method_config=asdict(config), facts=facts)
+        yield replace(cell, method_config=asdict(replace(same, sha256=of, random=True)), facts=facts)
 
 
 def _facts(given: Given, fit: Fit) -> dict[str, str]:
@@ -190,7 +208,8 @@ def _facts(given: Given, fit: Fit) -> dict[str, str]:
     name = given.name or _name(given.path, fit.layout)
     kind = fit.layout if fit.layout.startswith(TIMM) else LAYOUTS[fit.layout]
     part = f" [partial: {fit.share:.0%} of the network]" if fit.partial else ""
-    return {"name": name, "title": f"{kind}: {name}{part}", "weights": fit.text}
+    pixels = f" [{NORMALISATIONS[given.normalise]}]" if given.normalise else ""
+    return {"name": name, "title": f"{kind}: {name}{part}{pixels}", "weights": fit.text}
 
 
 def _name(path: Path, layout: str) -> str:

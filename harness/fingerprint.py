@@ -27,6 +27,9 @@ CELL_CODE = ("hcbench.harness.pretrain",)
 EVALUATION_CODE = ("hcbench.harness.evaluate",)
 """What every evaluation runs beside its benchmark: splits, features."""
 
+SCORING = ("hcbench.benchmarks",)
+"""What no cell runs: names and settings that the plan shares with it lie here, and a score's code retrains nothing."""
+
 PLUMBING = (
     "hcbench.harness.registry", "hcbench.harness.jobs", "hcbench.harness.files", "hcbench.harness.figures",
     "hcbench.harness.corpora", "hcbench.data.catalogue",
@@ -56,7 +59,7 @@ _LENGTH = 16
 
 
 Code = Mapping[str, Mapping[str, str]]
-FindCode = Callable[[str, tuple[str, ...], str], Code]
+FindCode = Callable[[str, tuple[str, ...], str, tuple[str, ...]], Code]
 
 
 def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = (), find_code: FindCode | None = None) -> str:
@@ -83,7 +86,7 @@ def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = (), fin
             "seed": cell.seed,
             "pretrain": pretrain,
             "data": list(data),
-            "code": (find_code or code)(card.implementation, CELL_CODE, name if card.trains else ""),
+            "code": (find_code or code)(card.implementation, CELL_CODE, name if card.trains else "", SCORING),
         }
     )
 
@@ -104,25 +107,26 @@ def evaluation_fingerprint(
             "config": evaluation.config,
             "knobs": evaluation.knobs,
             "data": list(data),
-            "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data_label),
+            "code": (find_code or code)(card.implementation, EVALUATION_CODE, evaluation.data_label, ()),
         }
     )
 
 
-def code(implementation: str, shared: tuple[str, ...], data: str) -> Code:
+def code(implementation: str, shared: tuple[str, ...], data: str, idle: tuple[str, ...]) -> Code:
     """What the numbers stand on: hashes of modules, versions of libraries.
 
     Args:
         implementation: "module:Class" of the method or benchmark.
         shared: Further modules.
         data: Name of the data set in use, or two with `ACROSS` between.
+        idle: Modules and packages that are imported and decide nothing.
     """
     modules = {**EMBEDDED_CODE, **{name: (module,) for name, module in dataset_modules().items()}}
     used = data.split(ACROSS)
     others = [module for name, own in modules.items() if name not in used for module in own]
     # A data set's module is found by its name, so no import leads to it.
     own = [module for name in used for module in modules.get(name, ())]
-    found = closure([implementation.partition(":")[0], *shared, *own], without=[*PLUMBING, *others])
+    found = closure([implementation.partition(":")[0], *shared, *own], without=[*PLUMBING, *others, *idle])
     libraries = sorted(DISTRIBUTIONS[name] for name in found.foreign if name in DISTRIBUTIONS)
     return {"modules": found.modules, "versions": {name: version(name) for name in libraries}}
 

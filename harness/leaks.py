@@ -22,20 +22,12 @@ def trained_on(sources: Iterable[str]) -> dict[str, str]:
 
 
 def of_card(cell: Cell, registry: Registry) -> dict[str, str]:
-    """The same for cells that train nothing here: untrained networks, and published weights that a card knows.
-
-    Weights are known by the hash of their file; what a card says of a whole family is taken where it stands alone.
-    """
+    """The same for cells that train nothing here: untrained networks, and weights of which the card knows the data."""
     card = registry.method(cell.method)
     if card.trains:
         return {}
     if card.supervision in _UNTRAINED:
         return trained_on([NOTHING])
-    digest = str(cell.method_config.get("sha256", ""))
-    for one in registry.methods.values():
-        for weights in one.pretrained:
-            if digest and weights.sha256.startswith(digest):
-                return trained_on(weights.trained_on or one.trained_on)
     return trained_on(card.trained_on)
 
 

@@ -133,9 +133,9 @@ def _special(matrix: Matrix) -> Iterator[str]:
     )
     if changed:
         yield f"columns of their own: {'; '.join(changed)}"
-    tuned = {one.benchmark: str(one.config["recipe"]) for one in everything if one.protocol == FINETUNE}
+    tuned = [(one.benchmark, str(one.config["recipe"])) for one in everything if one.protocol == FINETUNE]
     if tuned:
-        recipes, names = ", ".join(dict.fromkeys(tuned.values())), ", ".join(tuned)
+        names, recipes = (", ".join(dict.fromkeys(words)) for words in zip(*tuned, strict=True))
         yield f"every encoder is fine-tuned for {names} (recipe {recipes}), which costs far more than a frozen head"
 
 

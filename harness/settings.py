@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from hcbench.benchmarks.card import FINETUNE, FROZEN
-from hcbench.benchmarks.recipes import RECIPES
+from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.person_boxes import DETECTED
 
 ACROSS: Final = ">"
@@ -221,7 +221,7 @@ class Evaluation:
         """The protocol with what changes the question: numbers of two labels never share a column."""
         words = [self.protocol]
         if self.protocol == FINETUNE:
-            words.append(f"{self.config.get('recipe', RECIPES[0])} recipe")
+            words.append(f"{self.config.get('recipe', EvaluateConfig().recipe)} recipe")
         if shots := self.config.get("shots"):
             words.append(f"{shots}-shot")
         if self.config.get("rerank"):

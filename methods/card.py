@@ -33,23 +33,6 @@ class Deviation:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class WeightRef:
-    """A published weight file.
-
-    Attributes:
-        url: Where it is published.
-        sha256: Of the file.
-        adapter: Which layout it has.
-        trained_on: Data sets behind it, `name` or `name:split`; empty = those of the method's card.
-    """
-
-    url: str
-    sha256: str
-    adapter: str
-    trained_on: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class MethodCard:
     """Facts of one pre-training method.
 
@@ -73,8 +56,7 @@ class MethodCard:
         backbones: timm families it works on; "any" where the idea allows it.
         licence: Licence of the official code.
         deviations: Every departure from paper or official code.
-        pretrained: Published weights.
-        trained_on: Data sets behind published weights.
+        trained_on: Data sets behind the weights of a method that trains nothing; empty where nobody says.
         knobs: Settings of the trained encoder's forward pass (`Encoder.forward`), from 0 to 1: name of the knob to
             benchmark to the value recommended for it. Users set them as `evaluate.<knob>` or `<method>.<knob>`.
         knobs_with: The setting that must not be 0 for the encoder to have its knobs; empty = it always has them.
@@ -101,7 +83,6 @@ class MethodCard:
     backbones: tuple[str, ...] = ("any",)
     licence: str = ""
     deviations: tuple[Deviation, ...] = ()
-    pretrained: tuple[WeightRef, ...] = ()
     trained_on: tuple[str, ...] = ()
     knobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     knobs_with: str = ""

@@ -184,6 +184,6 @@ def _no_valid_query(identity_missing: int, camera_missing: int, cameras: set[obj
         f"None of {total} queries can be scored, {where}: {camera_missing} lost every match to the rule "
         f'same_camera="remove" (same identity and same camera is left out), {identity_missing} have an identity '
         "that the gallery lacks.",
-        'Give the real camera ids; the protocol needs at least two per identity. same_camera="keep" skips the rule, '
-        "but its numbers are not comparable.",
+        "Give the real camera ids, or score data whose persons two cameras have seen; text-reid asks for no cameras. "
+        'In Python, rank_metrics(..., same_camera="keep") skips the rule; its numbers are not comparable.',
     )

@@ -65,6 +65,7 @@ class Reid(Task):
                 "n_valid": metrics.n_valid,
                 "n_skipped": metrics.n_skipped,
                 "gallery": len(gallery_rows(truth)),
+                "left_out": truth.left_out,
                 "distractors": int((identity[gallery_rows(truth)] < 0).sum()),
                 "junk": f"same identity and camera{', the query itself included' if truth.query is None else ''}",
                 "split": truth.name,

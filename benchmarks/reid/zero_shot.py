@@ -1,6 +1,8 @@
-"""Person ReID without any choice: nearest neighbours of the pooled vector.
+"""Person ReID without any choice: nearest neighbours of the vector that the method itself compares.
 
-Under `frozen` nothing is trained either, but validation chooses the readout; here not even that is looked at.
+Of an encoder with a text tower that is the image's vector in the space shared with texts, on which its contrast was
+taken (Zuo et al., PLIP, NeurIPS 2024: "visual embeddings"); of any other the pooled vector. Under `frozen` nothing is
+trained either, but validation chooses the readout; here not even that is looked at.
 """
 
 from __future__ import annotations
@@ -8,11 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from hcbench.benchmarks.base import Inputs, Split
 from hcbench.benchmarks.readout import candidates
 from hcbench.benchmarks.reid.task import Reid, normalised
+
+PROJECTED = "projected into the space of the encoder's texts"
 
 
 class ZeroShotReid(Reid):
@@ -25,7 +30,13 @@ class ZeroShotReid(Reid):
         return {}
 
     def predict(self, test: Inputs) -> Mapping[str, NDArray[Any]]:
-        """As `Reid.predict`, of the pooled vector where `evaluate.readout` names nothing else."""
-        readout = "cls" if self.config.readout == "auto" else candidates(self.config.readout)[0]
+        """As `Reid.predict`, of the encoder's own vector where `evaluate.readout` names nothing else."""
+        if self.config.readout != "auto":
+            readout = candidates(self.config.readout)[0]
+        elif test.embedded is not None:
+            self._record = {"readout": PROJECTED}
+            return {"features": F.normalize(test.embedded.image, dim=1).numpy()}
+        else:
+            readout = "cls"
         self._record = {"readout": readout}
         return {"features": normalised(test.features, readout)}

@@ -33,7 +33,7 @@ class ZeroShotTextReid(TextReid):
         Raises:
             TaskError: Captions or vectors are missing, do not belong together, or are not finite.
         """
-        if test.captions is None or test.embedded is None:
+        if test.captions is None or test.embedded is None or test.embedded.text is None:
             raise TaskError(
                 "The test split came without captions or without their vectors.", "They are the inputs: hand them over."
             )

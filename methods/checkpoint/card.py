@@ -23,6 +23,9 @@ LAYOUTS = {
 }
 """Layouts of files by name (`--as NAME`), and how tables write them; `timm:NAME` is any model of timm."""
 
+NORMALISATIONS = {"imagenet": "ImageNet's mean and std", "half": "mean and std .5"}
+"""How pixels may be normalised for a file's weights (`--normalise NAME`), where not as its layout says."""
+
 WEIGHTS, VOCABULARY = "weights", "vocabulary"
 """Names of the files that a cell may be given (`Context.files`)."""
 
@@ -36,6 +39,7 @@ class Config:
         sha256: Of the file, its first 16 digits; empty for the random control of its architecture.
         vocabulary: The same of a word list for the text tower; empty where there is none.
         allow_partial: Whether a file that brings too little of the encoder is taken.
+        normalise: A name of `NORMALISATIONS`; empty where the layout is to say.
         random: The control: the same architecture with random weights.
     """
 
@@ -43,6 +47,7 @@ class Config:
     sha256: str = ""
     vocabulary: str = ""
     allow_partial: bool = False
+    normalise: str = ""
     random: bool = False
 
 

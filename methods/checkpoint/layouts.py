@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
 from torch import Tensor
 
+from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.checkpoint.card import LAYOUTS, OWN, TIMM, check_layout
 from hcbench.methods.dino.weights import adapt as dino
 from hcbench.methods.hap.weights import adapt as hap
 from hcbench.methods.mae.weights import adapt as mae
+from hcbench.methods.parts.backbones import TimmEncoder
 from hcbench.methods.parts.foreign import resnet, timm_model
-from hcbench.methods.parts.weights import Adapter, Tree, read_weights
+from hcbench.methods.parts.weights import Adapted, Adapter, Tree, read_weights
 from hcbench.methods.plip.weights import adapter as plip
 from hcbench.methods.solider.weights import adapt as solider
 from hcbench.methods.stablerep.weights import adapt as stablerep
@@ -28,6 +31,7 @@ ADAPTERS: Final[Mapping[str, Adapter]] = {
     "resnet": resnet,
 }
 """Adapters by the name of their layout; PLIP's also needs a word list, see `adapter`."""
+_PIXELS: Final = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "half": ((0.5,) * 3, (0.5,) * 3)}
 
 
 def adapter(layout: str, vocabulary: Path | None = None) -> Adapter:
@@ -46,6 +50,19 @@ def adapter(layout: str, vocabulary: Path | None = None) -> Adapter:
     if layout == "plip":
         return plip(vocabulary)
     return ADAPTERS[layout]
+
+
+def normalising(adapt: Adapter, name: str) -> Adapter:
+    """The adapter with the normalisation of pixels that `NORMALISATIONS` names; with its own where `name` is empty."""
+
+    def adapted(tree: Tree, size: tuple[int, int]) -> Adapted:
+        found = adapt(tree, size)
+        if not isinstance(found.encoder, TimmEncoder):
+            raise WeightsError(f"{found.note} normalises pixels in its own way.", "Leave out --normalise.")
+        found.encoder.spec = replace(found.encoder.spec, mean=_PIXELS[name][0], std=_PIXELS[name][1])
+        return found
+
+    return adapted if name else adapt
 
 
 def named(path: Path) -> str:

@@ -14,7 +14,7 @@ from hcbench.errors import WeightsError
 from hcbench.methods.base import Context
 from hcbench.methods.card import MethodCard
 from hcbench.methods.checkpoint.card import CARD, OWN, VOCABULARY, WEIGHTS, Config
-from hcbench.methods.checkpoint.layouts import adapter
+from hcbench.methods.checkpoint.layouts import adapter, normalising
 from hcbench.methods.parts.checkpoint import load_encoder
 from hcbench.methods.parts.control import Control
 from hcbench.methods.parts.encoder import Encoder
@@ -58,7 +58,7 @@ def load(config: Config, files: Mapping[str, Path], size: tuple[int, int]) -> tu
     if config.layout == OWN:
         encoder = load_encoder(path)
         return (reset(encoder), None) if config.random else (encoder, None)
-    adapt = adapter(config.layout, files.get(VOCABULARY))
+    adapt = normalising(adapter(config.layout, files.get(VOCABULARY)), config.normalise)
     if config.random:
         return adapt(read_weights(path), size).encoder.eval(), None
     return load_foreign(path, adapt, size, allow_partial=config.allow_partial)

@@ -157,6 +157,12 @@ DEVIATIONS = (
         why="k-reciprocal encoding as published",
     ),
     Deviation(
+        point="gradient penalty",
+        official="|grad D(x)|^2; which number D(x) is for a map of logits is not said",
+        ours="the mean of an image's map",
+        why="its size is then the same at every resolution",
+    ),
+    Deviation(
         point="fewer than two clusters",
         official="not handled",
         ours="all images are outliers, with a warning; where these are left out, the contrast is skipped",

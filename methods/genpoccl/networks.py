@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -46,8 +48,9 @@ class Decoder(nn.Module):
         self.prefix = prefix
         self.embed = nn.Linear(dim_in, dim)
         self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
-        self.blocks = nn.Sequential(*(Block(dim, heads, qkv_bias=True, norm_layer=nn.LayerNorm) for _ in range(depth)))
-        self.norm = nn.LayerNorm(dim)
+        norm = functools.partial(nn.LayerNorm, eps=1e-6)  # models_mae.py, and HAP's likewise; torch's own is 1e-5
+        self.blocks = nn.Sequential(*(Block(dim, heads, qkv_bias=True, norm_layer=norm) for _ in range(depth)))
+        self.norm = norm(dim)
         self.predict = nn.Linear(dim, patch_size[0] * patch_size[1] * 3)
         self.register_buffer("positions", sincos_positions(grid, dim)[None], persistent=False)
         self.positions: Tensor

@@ -6,7 +6,7 @@ Backbones stand in `backbones.py`; saving and loading in `checkpoint.py`.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -131,6 +131,10 @@ class Encoder(nn.Module, ABC):
                 "Choose a method with texts, such as plip, or stablerep with stablerep.language=true.",
             )
         return self.text, self.image_projection
+
+    def knob_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that knobs of the forward pass drive; none where there are no knobs."""
+        return iter(())
 
     @property
     def device(self) -> torch.device:

@@ -55,7 +55,7 @@ class Config:
     text_tokens: int = 64  # test_dataloader.py:45-49
     text_pool: str = "mean"  # paper v2; v1: pooler
     text_lr_factor: float = 1.0  # paper: 0.1, of a BERT that was trained before
-    augmentation: str = "people"  # the recipe's; paper: flip
+    augmentation: str = "people"  # the recipe's; paper: "flip"
     lr: float | None = None  # paper: 0.002 (Adan)
     weight_decay: float | None = None  # paper: 0.02
 
@@ -103,6 +103,12 @@ DEVIATIONS = (
         official="BERT-base, trained before, of which the last layers learn",
         ours="a small one from random weights without dropout, all of it learns; its tokens are the corpus's word list",
         why="no download, one cost for all methods, one vocabulary for every budget",
+    ),
+    Deviation(
+        point="pixels",
+        official="normalised by their own mean (.357, .323, .328) and deviation (.252, .242, .239)",
+        ours="by ImageNet's (released weights: by their own)",
+        why="one normalisation of what every method sees",
     ),
     Deviation(
         point="batch",

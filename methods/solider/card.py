@@ -158,7 +158,6 @@ CARD = MethodCard(
     sampling="images",
     backbones=("vit", "swin"),
     licence="none stated; DINO, which it builds on: Apache-2.0",
-    trained_on=("LUPerson",),
     rules=RULES,
     space={
         "semantic_loss": Around(WEIGHT_FACTOR),

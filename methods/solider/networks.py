@@ -16,7 +16,7 @@ Shapes: B images, C channels, D the width of the last map, h x w a map, N tokens
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,6 +103,10 @@ class ControlledEncoder(TimmEncoder):
         if not isinstance(value, Tensor) and not 0 <= value <= 1:
             raise ConfigError(f"The knob {KNOB!r} is {value}.", "Choose a number from 0 (appearance) to 1 (semantics).")
         return torch.as_tensor(value, dtype=torch.float32, device=images.device).expand(len(images))
+
+    def knob_parameters(self) -> Iterator[nn.Parameter]:
+        """The controller's."""
+        return self.controller.parameters()
 
     def arguments(self) -> dict[str, Any]:
         """The spec and the default lambda."""

@@ -100,6 +100,13 @@ DEVIATIONS = (
         ours="as many as the batch rule of the recipe says (paper recipe: 6 of 10)",
         why="methods of one budget differ only in what a group holds fixed",
     ),
+    Deviation(
+        point="captions with fewer images than are drawn",
+        official="none: every caption has its 10",
+        ours="where captions differ in their number of images, a caption repeats its own within a step; where all have "
+        "equally many, drawing more than that is an error",
+        why="one sampler for every method; leaving such groups out would change the budget",
+    ),
 )
 
 RULES: Rules = {

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Pictures, Split, Tuned
-from hcbench.benchmarks.finetune import Lesson, build_optimiser, identity_batches, lr_factor, persons
+from hcbench.benchmarks.finetune import Batch, Lesson, build_optimiser, identity_batches, lr_factor, persons
 from hcbench.benchmarks.pose.finetune import FineTunePose, PoseLearner
-from hcbench.benchmarks.recipes import RECIPES, Recipe, read_recipe
+from hcbench.benchmarks.recipes import Recipe, read_recipe, recipe_names
 from hcbench.benchmarks.reid.finetune import FineTuneReid, ReidLearner, soft_triplet
 from hcbench.benchmarks.text_reid.finetune import FineTuneTextReid, OwnTowers, sdm
 from hcbench.benchmarks.warp import OUTSIDE, Warp
@@ -23,9 +23,11 @@ from hcbench.data.skeletons import COCO
 from hcbench.errors import ConfigError, DivergedError, TaskError
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.encoder import encode_all
+from hcbench.methods.parts.losses import cmpm
 from hcbench.methods.parts.text import ImageProjection, TextSpec, TextTower
 from hcbench.methods.parts.tokenizer import Tokenizer
 from hcbench.methods.pixels.method import PixelEncoder
+from hcbench.methods.solider.networks import controlled
 
 MODULES = ("attributes", "parsing", "pose", "reid", "text_reid")
 SIZE = (32, 16)
@@ -57,7 +59,7 @@ def encoder():
 
 
 @pytest.mark.parametrize("module", MODULES)
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", ["short", "field"])
 def test_every_benchmark_has_both_recipes(module, name):
     recipe = read_recipe(card(module).name, name)
     assert recipe.lrs
@@ -69,6 +71,13 @@ def test_a_recipe_that_does_not_exist_is_told_of():
     with pytest.raises(ConfigError, match="no recipe 'fielt'") as error:
         read_recipe("reid", "fielt")
     assert "field" in error.value.hint
+    assert "irra" not in error.value.hint
+    with pytest.raises(ConfigError, match="no recipe 'irra'") as error:
+        read_recipe("reid", "irra")
+    assert error.value.hint == (
+        "Known: field, short. It is a recipe of text-reid: fine-tune on that alone (--benchmarks)."
+    )
+    assert recipe_names() == ("field", "short", "irra")
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -264,6 +273,21 @@ def test_distractors_teach_nothing(people):
         persons(test.subset(np.flatnonzero(test.identity == test.identity[0])))
 
 
+@pytest.mark.parametrize(("module", "rests"), [("reid", True), ("attributes", False)])
+def test_the_controller_behind_a_knob_rests_in_reid_alone(module, rests, people, encoder):
+    knobbed = controlled(encoder, default_lambda=0.0)
+    before = {name: tensor.clone() for name, tensor in knobbed.state_dict().items()}
+    assert all(parameter.requires_grad for parameter in knobbed.knob_parameters())
+    assert list(encoder.knob_parameters()) == []
+    task = make(module)
+    task.tune(knobbed, people["train"], people["val"], knobs={"lambda": 0.2})
+    after = task._learner.encoder.state_dict()
+    changed = {name for name in before if not torch.equal(after[name], before[name])}
+    assert any(name.startswith("backbone.") for name in changed)
+    assert any(name.startswith("controller.") for name in changed) != rests
+    assert all(parameter.requires_grad for parameter in knobbed.knob_parameters())
+
+
 # ---------------------------------------------------------------- text
 
 
@@ -279,6 +303,25 @@ def test_sdm_is_the_divergence_from_the_matches():
         q = q / q.sum(dim=1, keepdim=True)
         expected += float((p * ((p + 1e-30).log() - (q + 1e-8).log())).sum(dim=1).mean())
     assert float(sdm(image, text, labels)) == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_losses_of_the_field_and_of_irra_can_be_chosen(people, encoder, monkeypatch):
+    recipes = {name: read_recipe("text-reid", name) for name in ("field", "irra")}
+    assert {name: recipe.loss for name, recipe in recipes.items()} == {"field": "cmpm", "irra": "sdm"}
+    assert [lr_factor(step, 30, recipes["field"]) for step in (4, 19)] == [1.0, 1.0]
+    assert lr_factor(20, 30, recipes["field"]) == pytest.approx(0.1)  # x.1 at 20 of 30, warm-up of 5
+    assert lr_factor(0, 30, recipes["field"]) == pytest.approx(1 / 5)
+    losses = {}
+    for name, recipe in recipes.items():
+        learner = learner_of(FineTuneTextReid(CONFIG), encoder, people["train"], recipe).eval()
+        seen = learner.towers.images(learner.see(torch.zeros(4, 3, *SIZE)))
+        told = learner.towers.texts([several[0] for several in learner.captions[:4]])
+        batch = Batch(torch.zeros(4, 3, *SIZE), torch.arange(4), Warp.draw(4, SIZE, PLAIN, torch.Generator()))
+        monkeypatch.setattr(learner, "captions", tuple((several[0],) for several in learner.captions))
+        losses[name] = float(learner.loss(batch).detach())
+        known = {"cmpm": cmpm, "sdm": sdm}[recipe.loss]
+        assert losses[name] == pytest.approx(float(known(seen, told, learner.labels[:4]).detach()), rel=1e-5)
+    assert losses["field"] != losses["irra"]
 
 
 def test_a_text_tower_of_the_method_is_trained_on(people, encoder):

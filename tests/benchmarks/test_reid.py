@@ -47,7 +47,7 @@ def test_random_features_are_at_chance(told):
 def test_distractors_stay_in_the_gallery_and_never_query(told):
     samples = told["test"].samples
     scores = Reid(CONFIG).score({"features": unit(len(samples))}, samples)
-    assert scores.record["distractors"] == 20
+    assert (scores.record["distractors"], scores.record["left_out"]) == (20, 0)
     assert scores.record["gallery"] == 200
     assert scores.record["n_valid"] == 180
     assert (scores.per_sample["identity"] >= 0).all()
@@ -62,7 +62,7 @@ def test_named_queries_are_ranked_against_all_others(told):
     samples = told["test"].samples
     query = np.arange(len(samples)) % 6 == 0  # the first image of each person, and some distractors
     features = unit(len(samples))
-    scores = Reid(CONFIG).score({"features": features}, dataclasses.replace(samples, query=query))
+    scores = Reid(CONFIG).score({"features": features}, dataclasses.replace(samples, query=query, left_out=3))
     asking, x = query & (samples.identity >= 0), features.astype(np.float64)
     expected = rank_metrics(
         1 - x[asking] @ x[~query].T,
@@ -72,6 +72,7 @@ def test_named_queries_are_ranked_against_all_others(told):
     assert scores.per_sample["sample"].tolist() == samples.ids[asking].tolist()
     assert scores.record["gallery"] == (~query).sum() < 200
     assert scores.record["distractors"] == (samples.identity[~query] < 0).sum() < 20
+    assert scores.record["left_out"] == 3
     told_of = [scores.record[key] for key in ("queries", "junk")]
     assert told_of == ["as the data say", "same identity and camera"]
     own = Reid(CONFIG).score({"features": features}, samples)
@@ -114,8 +115,10 @@ def test_the_readout_that_validation_prefers_is_used(told):
 
 def test_a_single_camera_is_explained(told):
     samples = dataclasses.replace(told["test"].samples, camera=np.zeros(200, np.int64))
-    with pytest.raises(TaskError, match="one camera"):
+    with pytest.raises(TaskError, match="one camera") as error:
         Reid(CONFIG).score({"features": unit(200)}, samples)
+    assert "score data whose persons two cameras have seen" in error.value.hint  # what --data can do
+    assert 'rank_metrics(..., same_camera="keep")' in error.value.hint  # what a caller can do
 
 
 def test_re_ranking_is_named_and_helps_where_neighbours_agree(told):

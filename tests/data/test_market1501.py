@@ -97,6 +97,8 @@ def test_the_test_split_is_query_and_gallery(root, tmp_path):
     assert query.query.all()
     assert not gallery.query.any()
     assert test.name == "market1501 test"
+    others = (query, load(root, "trainval", tmp_path))
+    assert (test.left_out, gallery.left_out, *(one.left_out for one in others)) == (2, 2, 0, 0)
 
 
 def test_validation_persons_are_others_than_those_of_training(root, tmp_path):

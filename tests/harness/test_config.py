@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from hcbench.benchmarks.settings import EvaluateConfig
+from hcbench.data.augment_settings import Augmentation, augmentation
 from hcbench.errors import ConfigError
 from hcbench.harness.config import Override, Resolved, built_in_names, resolve
 from hcbench.harness.registry import Registry, load_registry
 from hcbench.harness.settings import CorpusConfig, PretrainConfig, RunConfig
 from hcbench.methods.card import MethodCard
+from hcbench.methods.solider.card import paper_lr
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,6 +59,15 @@ def test_every_built_in_yaml_is_valid(profile: str, recipe: str) -> None:
     options = [Override("run.profile", profile, "--profile"), Override("run.recipe", recipe, "--recipe")]
     resolved = resolve(load_registry(()), options)
     assert (resolved.run.profile, resolved.run.recipe) == (profile, recipe)
+
+
+def test_the_paper_recipe_has_the_papers_rates_and_views() -> None:
+    found = resolve(load_registry(()), [Override("run.profile", "paper", "--profile")])
+    (rule,) = found.pretrains
+    images = rule.groups_per_batch * rule.images_per_group
+    (dino,), (solider,), (plip,) = (found.methods[name] for name in ("dino", "solider", "plip"))
+    assert dino["lr"] == solider["lr"] == pytest.approx(paper_lr(images), rel=1e-3)
+    assert augmentation(plip["augmentation"]) == Augmentation(name="flip", flip=0.5)
 
 
 def test_later_layers_win_and_origins_tell(tmp_path: Path) -> None:

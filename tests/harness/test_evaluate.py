@@ -7,14 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 
 from hcbench.benchmarks.attributes.finetune import AttributeLearner
 from hcbench.benchmarks.attributes.task import Attributes
 from hcbench.benchmarks.reid.task import Reid
+from hcbench.benchmarks.reid.zero_shot import ZeroShotReid
 from hcbench.benchmarks.text_reid.zero_shot import ZeroShotTextReid
 from hcbench.harness import evaluate as evaluate_module
 from hcbench.harness.benchmark_data import benchmark_splits
 from hcbench.harness.evaluate import Counted, evaluate
+from hcbench.harness.files import read_json
 from hcbench.harness.settings import Evaluation
 from hcbench.methods.oracle.method import OracleEncoder
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
@@ -27,7 +30,7 @@ from hcbench.methods.solider.networks import controlled
 
 pytestmark = pytest.mark.usefixtures("plugins")
 CPU = torch.device("cpu")
-predict = ZeroShotTextReid.predict
+predict, score = ZeroShotTextReid.predict, ZeroShotReid.score
 
 
 @pytest.fixture
@@ -141,6 +144,33 @@ def test_zero_shot_compares_what_the_encoder_embeds(evaluations, tmp_path, capti
     torch.testing.assert_close(seen[0].embedded.image, expected, atol=1e-5, rtol=1e-4)
     flat = [text for several in captioned["test"].captions for text in several]
     torch.testing.assert_close(seen[0].embedded.text, encoder.embed_text(flat), atol=1e-5, rtol=1e-4)
+
+
+def test_zero_shot_reid_ranks_what_the_contrast_was_taken_on(evaluations, tmp_path, captioned, monkeypatch):
+    cameras = {name: replace(split, camera=np.arange(len(split.images)) % 2) for name, split in captioned.items()}
+    monkeypatch.setattr(evaluate_module, "benchmark_splits", lambda *args, **named: cameras)
+    monkeypatch.setattr(TextTower, "encode", None)  # captions are no queries here
+    encoder = build_encoder(EncoderSpec("timm:test_vit", 32, 16), seed=0).eval()
+    asked = [replace(one, benchmark="reid", protocol="zero-shot") for one in evaluations("dummy-score")]
+    save_encoder(encoder, tmp_path / "plain")
+    spec = TextSpec(dim=16, layers=1, heads=2, mlp_dim=32, max_tokens=8)
+    tower = TextTower(spec, Tokenizer.from_words(["red", "blue"], max_tokens=8))
+    encoder.join_text(tower, ImageProjection(encoder.dim, tower.dim))
+    save_encoder(encoder, tmp_path / "told")
+    found = {}
+    for name in ("plain", "told"):
+        seen = []
+        monkeypatch.setattr(ZeroShotReid, "score", lambda *told, seen=seen: seen.append(told[1]) or score(*told))
+        (ended,) = run(tmp_path / name, asked, tmp_path / name)
+        assert ended.status == "done", ended.reason
+        record = read_json(tmp_path / name / "out" / asked[0].fingerprint / "record.json")["record"]
+        found[name] = torch.from_numpy(seen[0]["features"]), record["readout"]
+    images = normalise(torch.from_numpy(cameras["test"].images))
+    with torch.no_grad():
+        pooled, projected = encoder(images).pooled, encoder.embed_image(images)
+    torch.testing.assert_close(found["plain"][0], F.normalize(pooled, dim=1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(found["told"][0], F.normalize(projected, dim=1), atol=1e-5, rtol=1e-4)
+    assert [readout for _, readout in found.values()] == ["cls", "projected into the space of the encoder's texts"]
 
 
 def test_features_are_computed_once_for_each_setting_of_a_knob(evaluations, tmp_path):

@@ -11,11 +11,14 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
+from hcbench.data.augment import normalise
 from hcbench.harness import evaluate_file, fit
 from hcbench.harness.cli import app
 from hcbench.harness.store_access import open_store
 from hcbench.harness.stored import tables
 from hcbench.harness.tracking import CELL
+from hcbench.methods.checkpoint.card import Config
+from hcbench.methods.checkpoint.method import load
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
 
@@ -128,6 +131,29 @@ def test_a_partial_file_is_refused_then_marked(folder, model, nothing_runs):
     assert taken.exit_code == 0
     assert "marked as partial" in taken.output
     assert "[partial: " in nothing_runs[0].cells[0].facts["title"]
+
+
+@pytest.mark.usefixtures("here")
+def test_pixels_are_normalised_as_was_asked(folder, nothing_runs):
+    for words in ((), ("--normalise", "half"), ("--normalise", "imagenet")):
+        assert call("good.pth", "--as", "timm:test_vit", *words).exit_code == 0
+    cells = [matrix.cells for matrix in nothing_runs]
+    assert len({cell.fingerprint for pair in cells for cell in pair}) == 6
+    assert [pair[0].facts["title"] for pair in cells] == [
+        "timm:test_vit: good",
+        "timm:test_vit: good [mean and std .5]",
+        "timm:test_vit: good [ImageNet's mean and std]",
+    ]
+    white = torch.full((1, 3, 32, 16), 255, dtype=torch.uint8)
+    for cell, whites in zip((pair[0] for pair in cells), (1.0, 1.0, (1 - 0.485) / 0.229), strict=True):
+        encoder, _ = load(Config(**cell.method_config), {"weights": folder / "good.pth"}, (32, 16))
+        seen = encoder.adjusted(normalise(white))
+        assert float(seen[0, 0, 0, 0]) == pytest.approx(whites, rel=1e-5)  # timm's test_vit was trained with .5, too
+    refused = call("good.pth", "--as", "timm:test_vit", "--normalise", "halve")
+    assert refused.exit_code == 2
+    assert "--normalise is 'halve'; expected one of imagenet, half" in refused.output
+    save_encoder(build_encoder(EncoderSpec("timm:test_vit", 32, 16), seed=0), folder / "own")
+    assert "Leave out --normalise" in call("own", "--normalise", "half").output
 
 
 @pytest.mark.usefixtures("here")

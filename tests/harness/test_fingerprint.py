@@ -61,6 +61,9 @@ EDITS = [
     ("data/coco.py", CODE),
     ("benchmarks/reid/task.py", CODE),
     ("benchmarks/metrics/ranking.py", CODE),
+    ("benchmarks/card.py", CODE),
+    ("benchmarks/recipes.py", CODE),
+    ("benchmarks/settings.py", CODE),
     ("harness/train.py", CODE),
     ("harness/evaluate.py", CODE),
     ("harness/cli.py", CODE),
@@ -114,6 +117,10 @@ def test_a_benchmarks_code_changes_its_scores_alone(edited: Any) -> None:
     assert change(edited, "benchmarks/reid/task.py") == {name for name in names if name.endswith("/reid")}
     ranked = change(edited, "benchmarks/metrics/ranking.py")
     assert {name.partition("/")[2] for name in ranked} == {"reid", "text-reid"}
+    scores = {name for name in names if "/" in name}
+    for shared in ("card", "settings"):
+        assert change(edited, f"benchmarks/{shared}.py") == scores, "read by every plan, run by no cell"
+    assert change(edited, "benchmarks/recipes.py") == set(), "nothing is fine-tuned here"
 
 
 def test_shared_code_changes_everything_that_uses_it(edited: Any) -> None:
@@ -166,7 +173,7 @@ def test_data_on_disk_and_versions_count(card: Any, monkeypatch: pytest.MonkeyPa
 
 
 def test_versions_of_the_libraries_in_use_are_part_of_the_code() -> None:
-    versions = fingerprint.code("hcbench.methods.stablerep.method:StableRep", fingerprint.CELL_CODE, "people")[
+    versions = fingerprint.code("hcbench.methods.stablerep.method:StableRep", fingerprint.CELL_CODE, "people", ())[
         "versions"
     ]
     assert {"torch", "timm", "numpy"} <= set(versions)

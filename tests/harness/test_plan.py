@@ -419,6 +419,16 @@ def test_fine_tuning_names_its_recipe_and_depends_on_it(monkeypatch: pytest.Monk
     assert changed == [labels[2]]
 
 
+def test_a_benchmark_without_the_recipe_says_which_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("reid", "text-reid"):
+        monkeypatch.setitem(REGISTRY.benchmarks, name, replace(RANKED, name=name))  # type: ignore[index]
+    tuned = plan("evaluate.recipe=irra", benchmarks=("text-reid",), protocols=("finetune",))
+    assert scored(tuned) == [("text-reid", "people", "finetune, irra recipe")]
+    with pytest.raises(ConfigError, match=r"reid has no recipe 'irra' \(evaluate\.recipe\)") as error:
+        plan("evaluate.recipe=irra", benchmarks=("text-reid", "reid"), protocols=("finetune",))
+    assert "Known: field, short." in error.value.hint
+
+
 def test_heads_of_one_data_set_are_scored_on_another(coco: str) -> None:
     matrix = plan(data={"coco": coco}, test_on="coco")
     assert scored(matrix) == [("pose", "people>coco", "frozen"), ("pose", "coco", "frozen")]
@@ -460,8 +470,10 @@ def test_data_that_nothing_is_scored_on_are_told_of(coco: str) -> None:
 def test_the_plan_says_what_is_not_usual(coco: str, monkeypatch: pytest.MonkeyPatch) -> None:
     from hcbench.harness.plan_screen import _special
 
-    monkeypatch.setitem(REGISTRY.benchmarks, "ranked", RANKED)  # type: ignore[arg-type]
     words = " ".join(_special(plan("evaluate.shots=5", data={"coco": coco}, test_on="coco", benchmarks=("pose",))))
     assert "other data than their own: pose (people>coco)" in words
     assert "columns of their own: pose frozen, 5-shot" in words
+    monkeypatch.setitem(REGISTRY.benchmarks, "reid", replace(RANKED, name="reid"))  # type: ignore[index]
+    tuned = plan("evaluate.recipe=short,field", benchmarks=("reid",), protocols=("finetune",))
+    assert "fine-tuned for reid (recipe short, field)" in " ".join(_special(tuned))
     assert list(_special(plan(benchmarks=("pose",)))) == []

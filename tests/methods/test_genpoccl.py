@@ -234,6 +234,8 @@ def test_only_hidden_patches_count():
 def test_decoder_puts_tokens_back_in_their_places():
     torch.manual_seed(0)
     decoder = Decoder(8, 2, (4, 2), (2, 2), dim=16, depth=1, heads=2)
+    norms = [module.eps for module in decoder.modules() if isinstance(module, torch.nn.LayerNorm)]
+    assert norms == [1e-6] * 3, "MAE's and HAP's"
     mask = mask_lowest(random_scores(3, 8, generator()), 0.5)
     tokens = torch.randn(3, 2 + 4, 8, generator=generator())
     order = torch.tensor([2, 0, 3, 1])
