@@ -221,6 +221,11 @@ def evaluate(
                           help="How pixels are normalised: imagenet, or half (mean and std .5, as SOLIDER-REID's"
                           " fine-tuned files want it). Default: as the layout's own pre-training."),
     ] = "",
+    trained_on: Annotated[
+        str, typer.Option("--trained-on", metavar="A,B", show_default=False,
+                          help="Data sets that the weights have seen, such as luperson or coco:train2017; reports warn"
+                          " where one hangs together with what is scored. Default: unknown."),
+    ] = "",
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
@@ -241,7 +246,7 @@ def evaluate(
     from hcbench.harness.evaluate_file import Given, draw, warn
 
     screen = console()
-    given = Given(checkpoint, layout, vocabulary, name, allow_partial, normalise)
+    given = Given(checkpoint, layout, vocabulary, name, allow_partial, normalise, words(trained_on))
     drawn = draw(screen, request, given, size, workspace)
     end = _run(screen, drawn.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
     warn(screen, drawn, workspace, tracking_uri)

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from hcbench.data.overlaps import NOTHING
 from hcbench.errors import ConfigError, WeightsError
 from hcbench.harness.checks import check_choice
 from hcbench.harness.config import Resolved
 from hcbench.harness.fit import Fit, Question, look
 from hcbench.harness.given import sha256
+from hcbench.harness.leaks import trained_on
 from hcbench.harness.machine import look as look_at_machine
 from hcbench.harness.options import WORKSPACE, Request, parse_size
 from hcbench.harness.plan import NO_BUDGET, plan_given
@@ -29,6 +31,7 @@ from hcbench.methods.checkpoint.card import (
     LAYOUTS,
     NORMALISATIONS,
     OWN,
+    PUBLISHED_ON,
     TIMM,
     VOCABULARY,
     WEIGHTS,
@@ -54,6 +57,7 @@ class Given:
         name: How tables call it; None takes the file's name.
         allow_partial: Take a file that fits badly.
         normalise: How pixels are normalised, where not as the layout says.
+        trained_on: Data sets that the weights have seen, as `name` or `name:split`; empty where nobody says.
     """
 
     path: Path
@@ -62,6 +66,7 @@ class Given:
     name: str | None = None
     allow_partial: bool = False
     normalise: str = ""
+    trained_on: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,11 @@ def _tell(console: Console, given: Given, fit: Fit) -> None:
         console.print(words, style="yellow", soft_wrap=True)
     if fit.missing and not fit.partial:
         console.print("What is missing keeps random values.", style="yellow", soft_wrap=True)
+    if not given.trained_on:
+        published = PUBLISHED_ON.get(fit.layout)
+        own = f" The files of {LAYOUTS[fit.layout]}'s authors: {published}." if published else ""
+        words = f"Nobody says what the weights were trained on; --trained-on does, for the column leaks.{own}"
+        console.print(words, soft_wrap=True)
 
 
 def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
@@ -199,6 +209,7 @@ def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
             "title": f"Random init ({fit.backbone})",
             "supervision": "control",
             "supervision_title": SUPERVISION["control"],
+            **trained_on([NOTHING]),
         }
         yield replace(cell, method_config=asdict(replace(same, sha256=of, random=True)), facts=facts)
 
@@ -209,7 +220,8 @@ def _facts(given: Given, fit: Fit) -> dict[str, str]:
     kind = fit.layout if fit.layout.startswith(TIMM) else LAYOUTS[fit.layout]
     part = f" [partial: {fit.share:.0%} of the network]" if fit.partial else ""
     pixels = f" [{NORMALISATIONS[given.normalise]}]" if given.normalise else ""
-    return {"name": name, "title": f"{kind}: {name}{part}{pixels}", "weights": fit.text}
+    sources = trained_on(given.trained_on) if given.trained_on else {}
+    return {"name": name, "title": f"{kind}: {name}{part}{pixels}", "weights": fit.text, **sources}
 
 
 def _name(path: Path, layout: str) -> str:

@@ -27,6 +27,7 @@ from hcbench.harness.files import remove, replacing, write_json
 from hcbench.harness.folder import CHECKPOINT, IMPORTED, STATUS
 from hcbench.harness.importing import import_folder, settled, skipped_record, waiting
 from hcbench.harness.jobs import Job, read_status
+from hcbench.harness.leaks import TAG
 from hcbench.harness.machine import usable_cores, usable_gpus
 from hcbench.harness.prepare import prepare
 from hcbench.harness.registry import Registry, load_registry
@@ -164,7 +165,7 @@ class _Run:
                 )
         if cell.fingerprint in known.cells:
             self.cells[cell.fingerprint] = Outcome(status="done", cached=True)
-            self._note_trials(cell, known.cells[cell.fingerprint])
+            self._bring_up_to_date(cell, known.cells[cell.fingerprint])
             if not left:
                 return None
         folder = self.place.cell(cell.fingerprint)
@@ -174,10 +175,16 @@ class _Run:
         facts = card_facts(cell, evaluations, self.registry)
         return Job(cell=cell, evaluations=left, folder=folder, cache=self.place.cache, facts=facts)
 
-    def _note_trials(self, cell: Cell, record: Record) -> None:
-        """Keep the ledger of a known cell true: a search may have chosen the settings that it had anyway."""
+    def _bring_up_to_date(self, cell: Cell, record: Record) -> None:
+        """Keep what is said of a known cell true, where it decides no number.
+
+        A search may have chosen the settings that the cell had anyway; what weights have seen may be told later.
+        """
         if not cell.tuning and cell.images_seen and record.metrics.get(TRIALS, 0) != cell.tuning_trials:
             self.tracker.add_metrics(record.run, {TRIALS: cell.tuning_trials})
+        sources = cell.facts.get(TAG)
+        if sources is not None and record.tags.get(TAG) != sources:
+            self.tracker.set_tags(record.run, {TAG: sources})
 
     def _find_checkpoint(self, cell: Cell, folder: Path, known: Known) -> None:
         """Fetch a known cell's checkpoint if only the store has it; see that the cell gets into this store."""

@@ -165,6 +165,12 @@ class Tracker:
         with _quiet(), _told("The result store cannot be written"):
             self._client.log_batch(run, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
 
+    def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
+        """Say something of a stored run anew."""
+        with _quiet(), _told("The result store cannot be written"):
+            for name, value in tags.items():
+                self._client.set_tag(run, _PREFIX + name, _short(value, "tag"))
+
     def artifact(self, record: Record, name: str) -> Path | None:
         """A file or folder of a run on this machine, fetched if it lies on a server; None where there is none."""
         if record.location.startswith("file://") or "://" not in record.location:

@@ -23,6 +23,16 @@ LAYOUTS = {
 }
 """Layouts of files by name (`--as NAME`), and how tables write them; `timm:NAME` is any model of timm."""
 
+PUBLISHED_ON = {
+    "solider": "luperson",
+    "plip": "synth-pedes",
+    "hap": "luperson",
+    "mae": "imagenet",
+    "dino": "imagenet",
+    "resnet": "imagenet",
+}
+"""What the authors' own files of a layout were trained on, by their papers; StableRep's were on generated images."""
+
 NORMALISATIONS = {"imagenet": "ImageNet's mean and std", "half": "mean and std .5"}
 """How pixels may be normalised for a file's weights (`--normalise NAME`), where not as its layout says."""
 

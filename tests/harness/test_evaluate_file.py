@@ -89,6 +89,13 @@ def test_a_file_is_scored_beside_its_random_control_and_stored_with_its_report(f
     assert "Cells: 2 cached" in again.output
     assert "Tables call it 'timm:test_vit: good'" in again.output
 
+    assert {given.tags["trained_on"], random.tags["trained_on"]} == {"[]", '["nothing"]'}
+    words = ("--trained-on", "luperson,coco:train2017")
+    told = call("moved.pth", "--as", "timm:test_vit", *words, "--workspace", "runs", "--workers", "1")
+    assert "Cells: 2 cached" in told.output, "what is said of weights decides no number"
+    known = [record.tags["trained_on"] for record in open_store(Path("runs"), None).records(CELL)]
+    assert sorted(known) == ['["coco:train2017", "luperson"]', '["nothing"]']
+
 
 @pytest.mark.usefixtures("here")
 def test_the_cells_say_what_was_given(folder, nothing_runs):
@@ -105,6 +112,15 @@ def test_the_cells_say_what_was_given(folder, nothing_runs):
     assert call("good.pth", "--as", "timm:test_vit", "--name", "other", "--no-controls").exit_code == 0
     (renamed,) = nothing_runs[1].cells
     assert renamed.fingerprint == cell.fingerprint, "a name decides no number"
+
+
+@pytest.mark.usefixtures("here")
+def test_what_weights_have_seen_is_asked_for(folder, nothing_runs):
+    answer = call("good.pth", "--as", "timm:test_vit")
+    assert "Nobody says what the weights were trained on; --trained-on does" in answer.output
+    answer = call("good.pth", "--as", "timm:test_vit", "--trained-on", "LUPerson")
+    assert "Nobody says" not in answer.output
+    assert nothing_runs[1].cells[0].facts["trained_on"] == '["LUPerson"]'
 
 
 @pytest.mark.usefixtures("here")
