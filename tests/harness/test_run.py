@@ -137,7 +137,8 @@ def test_the_run_of_a_cell_holds_losses_settings_and_the_default_evaluation(work
     assert "diagnostics.effective_rank" in cell.metrics
     assert tracker.artifact(cell, "losses.parquet")
     record = json.loads(tracker.artifact(evaluation, "record.json").read_text())
-    assert record == {"record": {"rule": "mean", "count": 18}, "chosen": {"readout": "cls"}}
+    rule = "train: train; val: val; test: test"
+    assert record == {"record": {"rule": "mean", "count": 18, "split_rule": rule}, "chosen": {"readout": "cls"}}
 
 
 @pytest.mark.slow
