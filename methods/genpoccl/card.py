@@ -63,6 +63,9 @@ def paper_lr(batch_images: int, *, base: float = 1.5e-4) -> float:
     return round(base * batch_images / 256, 12)
 
 
+WITHOUT_KEYPOINTS = {"keypoints": {"mask": ("block", "random")}}
+"""Masks that hide no part of a body first need to know none."""
+
 HAP_SPACE: Space = {"gamma_align": Around(WEIGHT_FACTOR)}
 
 HAP_DEVIATIONS = (
@@ -125,6 +128,7 @@ CARD = MethodCard(
     "HAP's is reproduced and the increment reconstructed",
     year=2024,
     needs=frozenset({"images", "group", "keypoints"}),
+    optional=WITHOUT_KEYPOINTS,
     layout="poses",
     supervision="generated",
     config=Config,

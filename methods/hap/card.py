@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hcbench.methods.card import MethodCard
-from hcbench.methods.genpoccl.card import HAP_DEVIATIONS, HAP_SPACE, RULES, Config
+from hcbench.methods.genpoccl.card import HAP_DEVIATIONS, HAP_SPACE, RULES, WITHOUT_KEYPOINTS, Config
 
 CARD = MethodCard(
     name="hap",
@@ -13,6 +13,7 @@ CARD = MethodCard(
     "arXiv 2310.20695",
     year=2023,
     needs=frozenset({"images", "keypoints"}),
+    optional=WITHOUT_KEYPOINTS,
     layout="poses",
     supervision="structure",
     config=Config,

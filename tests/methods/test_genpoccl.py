@@ -264,3 +264,10 @@ def test_errors():
 
 def test_official_learning_rate():
     assert paper_lr(4096) == 2.4e-3
+
+
+@pytest.mark.parametrize("card", [CARD, HAP_CARD])
+def test_keypoints_are_needed_where_masks_hide_parts(card):
+    assert "keypoints" in card.required(dataclasses.asdict(Config()))
+    for mask in ("block", "random"):
+        assert "keypoints" not in card.required(dataclasses.asdict(Config(mask=mask)))
