@@ -19,6 +19,7 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
+from hcbench.data.manifest_check import verify_manifest
 from hcbench.errors import ConfigError, HcbenchError
 from hcbench.harness.cli import app
 from hcbench.harness.generation.options import Asked
@@ -118,6 +119,8 @@ def test_the_renderer_writes_what_run_would_see(tmp_path, layout):
         assert row["identity"] == (view.identity[i] if layout == "identities" else None)
         assert row["pose_id"] == (view.group[i] if layout == "poses" else None)
         assert row["camera"] == view.camera[i]
+    report = verify_manifest(tmp_path / "out" / "manifest.parquet")
+    assert (report.level, report.problems) == ("exact", ())
 
 
 def test_structure_maps_are_those_of_the_joints_and_can_be_read(tmp_path):
