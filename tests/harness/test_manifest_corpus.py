@@ -55,9 +55,11 @@ def test_what_is_missing_is_said_with_its_extent(tmp_path: Path) -> None:
     planned = cells(write(tmp_path, captions=captions, pose_id=None, keypoints=None))
     assert planned["stablerep"].skip == "some.parquet does not know captions (1 of 60 rows have no captions)"
     assert planned["genpoccl"].skip.startswith(
-        "some.parquet does not know group (the layout poses needs pose_id), keypoints; images that share"
+        "some.parquet does not know group (the layout poses needs pose_id), keypoints (needed with genpoccl.mask=part"
     )
-    assert planned["hap"].skip == "some.parquet does not know keypoints"
+    assert planned["hap"].skip == (
+        "some.parquet does not know keypoints (needed with hap.mask=part, not with block, random)"
+    )
     assert planned["mae"].skip == ""
     only = cells(write(tmp_path / "bare", **dict.fromkeys((*columns(1),)) | {"image_path": columns(60)["image_path"]}))
     assert {name for name in METHODS if not only[name].skip} == {"mae"}
