@@ -114,15 +114,18 @@ class _Planner:
         self._check()
         check_knobs(self.resolved.knobs, (encoder_card(cell, self.registry)[0] for cell in cells), self.registry)
         scores = arenas(self.resolved.run, self.registry)
-        cells = [self._finished(cell, self.registry.method(cell.method), ()) for cell in cells]
+        cells = [self._finished(self._precise(cell), self.registry.method(cell.method), ()) for cell in cells]
         return Matrix(
             cells=tuple(cells), evaluations={cell.fingerprint: self._evaluations(cell, scores) for cell in cells}
         )
 
-    def _finished(self, cell: Cell, card: MethodCard, data: tuple[str, ...]) -> Cell:
-        """The cell with its precision, then its fingerprint."""
+    def _precise(self, cell: Cell) -> Cell:
+        """The cell with the precision that `auto` means here; what it costs depends on it."""
         precision = self.machine.precision(cell.pretrain.precision)
-        cell = replace(cell, pretrain=replace(cell.pretrain, precision=precision))
+        return replace(cell, pretrain=replace(cell.pretrain, precision=precision))
+
+    def _finished(self, cell: Cell, card: MethodCard, data: tuple[str, ...]) -> Cell:
+        """The cell with its fingerprint."""
         return replace(cell, fingerprint=fingerprint.cell_fingerprint(cell, card, data, self._code))
 
     def _methods(self) -> tuple[list[MethodCard], list[MethodCard]]:
@@ -247,7 +250,7 @@ class _Planner:
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
             facts=trained_on(facts.sources) if card.trains else {},
         )
-        cell = given_to(cell, roots)
+        cell = self._precise(given_to(cell, roots))
         if self.effort is not None and cell.images_seen:
             cell = self.effort(cell)
         return self._finished(cell, card, facts.data if card.trains else ())

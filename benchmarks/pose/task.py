@@ -39,10 +39,10 @@ from hcbench.data.person_boxes import DETECTED
 from hcbench.data.samples import Samples
 
 LEARNING_RATES = (3e-3, 1e-2)
-SEARCH_SHARE = 0.25
+SEARCH_SHARE = 1 / 6
 """Length of the runs that choose the learning rate, as a share of the full one."""
-PASSES = 4.0
-BATCH_SIZE = 32
+PASSES = 12.0
+BATCH_SIZE = 64
 WEIGHT_DECAY = 1.0
 WIDTH = 64
 DECODER = "quarter"

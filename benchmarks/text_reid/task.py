@@ -3,8 +3,8 @@
 Training pairs are all (image, caption) of the training split; pairs of one identity are positives. Every caption of a
 person is a query, all images of the split are the gallery, distractors included.
 
-DEVIATION (PLIP's linear probe, CMPM of Zhang and Lu, ECCV 2018): cross-entropy of cosines, with uniform targets over the
-pairs of an identity. CMPM is flat for most of so short a training, and scored how soon a representation left its plateau.
+DEVIATION (PLIP's linear probe, CMPM of Zhang and Lu, ECCV 2018): cross-entropy of cosines, with uniform targets over
+the pairs of an identity. CMPM is flat for most of so short a training, and scored how soon features left its plateau.
 """
 
 from __future__ import annotations

@@ -116,14 +116,14 @@ def place(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("measured")
 
 
-def compute_plan(registry, workspace: Path, methods: str, root: Path, reference="dummy-plain", **run):
+def compute_plan(registry, workspace: Path, methods: str, root: Path, reference="dummy-plain", precision="auto", **run):
     options = {
         "methods": methods, "effort": "compute", "effort_reference": reference, "controls": False,
         "budgets": ("36",), "data": {"noise": str(root)}, "benchmarks": "dummy-score", **run,
     }  # fmt: skip
     sets = (
-        "corpus.name=noise", "pretrain.min_images_seen=480", "pretrain.groups_per_batch=4", "pretrain.precision=fp32",
-        "pretrain.images_per_group=2", "pretrain.height=32", "pretrain.width=16",
+        "corpus.name=noise", "pretrain.min_images_seen=480", "pretrain.groups_per_batch=4",
+        "pretrain.images_per_group=2", "pretrain.height=32", "pretrain.width=16", f"pretrain.precision={precision}",
     )  # fmt: skip
     overrides = [Override(f"run.{name}", value, "test") for name, value in options.items()]
     overrides.append(Override("run.backbones", ("timm:test_vit",), "test"))
@@ -151,6 +151,13 @@ def test_two_methods_end_with_equal_flops(registry, plugins, noise_facts, place,
         flops[cell.method] = read_json(tmp_path / cell.method / LEDGER)["flops"]
         assert flops[cell.method] == pytest.approx(matrix.flops[cell.fingerprint], rel=0.02)
     assert flops["dummy-gan"] == pytest.approx(flops["dummy-plain"], rel=0.05)
+
+
+def test_a_precision_that_is_left_to_the_machine_is_the_one_that_is_measured(
+    registry, plugins, noise_facts, place, tmp_path
+):
+    plans = [compute_plan(registry, place, "dummy-gan", tmp_path, precision=name) for name in ("auto", "fp32")]
+    assert plans[0].cells == plans[1].cells
 
 
 def test_a_cell_does_not_depend_on_what_it_is_compared_with(registry, plugins, noise_facts, place, tmp_path):
