@@ -1,13 +1,15 @@
 """From `Results` to comparable form: which cells are one row, which settings name a variant, what is missing.
 
 A setting names a variant where it differs between cells of one method, budget and backbone, or where the user changed
-it and not for every row. Of two cells with the same row and seed (code or versions have changed) the newer one counts.
+it and not for every row. Of two cells with the same row and seed (code or versions have changed) the newer one counts;
+of two scores of one cell, that of the benchmark's newer version.
 """
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+import re
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -49,7 +51,7 @@ def arrange(results: Results) -> Arranged:
         keys = varying[_name(cell)] | {key for key, _ in overrides[cell["cell"]] if (key, _) not in common}
         cell["variant"] = _pick(cell["settings"], keys)
     kept, superseded = _newest(cells)
-    scores = _scores_of(kept, results)
+    scores, outdated = _newest_versions(_scores_of(kept, results))
     metrics = _metrics(scores)
     rows = _rows(kept, scores)
     entries = {
@@ -68,6 +70,7 @@ def arrange(results: Results) -> Arranged:
         common=common,
         unfinished=unfinished,
         superseded=superseded,
+        outdated=outdated,
         footer=results.footer,
     )
 
@@ -185,6 +188,35 @@ def _scores_of(cells: Sequence[Record], results: Results) -> dict[str, list[Reco
     return by_cell
 
 
+def _newest_versions(scores: Mapping[str, Sequence[Record]]) -> tuple[dict[str, list[Record]], int]:
+    """Scores by cell without those that it has from a newer version as well; how many evaluations those were."""
+    kept: dict[str, list[Record]] = {}
+    outdated: set[tuple[str, str]] = set()
+    for cell, records in scores.items():
+        newest: dict[Hashable, list[int]] = {}
+        for record in records:
+            newest[_question(record)] = max(newest.get(_question(record), []), _numbers(record["version"]))
+        kept[cell] = [record for record in records if _numbers(record["version"]) == newest[_question(record)]]
+        old = [record for record in records if _numbers(record["version"]) != newest[_question(record)]]
+        outdated |= {(cell, record["evaluation"]) for record in old}
+    return kept, len(outdated)
+
+
+def _question(score: Record) -> Hashable:
+    """What an evaluation asks, whatever the version that answers."""
+    return _base(_arena(score)), tuple(sorted((key, _shown(value)) for key, value in score["settings"].items()))
+
+
+def _base(arena: tuple[str, str, str, str, float]) -> tuple[str, str, str, float]:
+    benchmark, _, data, protocol, scale = arena
+    return benchmark, data, protocol, scale
+
+
+def _numbers(version: Any) -> list[int]:
+    """A version as what orders it: 10 after 9, and 1.2 after 1."""
+    return [int(digits) for digits in re.findall(r"\d+", str(version))]
+
+
 def _arena(score: Record) -> tuple[str, str, str, str, float]:
     return score["benchmark"], str(score["version"]), _text(score["data"]), _text(score["protocol"]), score["scale"]
 
@@ -194,6 +226,7 @@ def _metrics(scores: Mapping[str, Sequence[Record]]) -> tuple[Metric, ...]:
     found: dict[tuple[Any, ...], Metric] = {}
     records = [record for members in scores.values() for record in members]
     named = {_arena(record) for record in records if record["metric"]}
+    versions = Counter(_base(arena) for arena in {_arena(record) for record in records})
     for record in records:
         arena = _arena(record)
         if not record["metric"] and arena in named:
@@ -207,6 +240,7 @@ def _metrics(scores: Mapping[str, Sequence[Record]]) -> tuple[Metric, ...]:
                 version=version,
                 data=data,
                 protocol=protocol,
+                several_versions=versions[_base(arena)] > 1,
                 scale=scale,
                 name=record["metric"],
                 title=_text(record.get("metric_title")) or record["metric"] or "no result",

@@ -178,6 +178,10 @@ def _remarks(analysis: Analysis) -> list[str]:
         remarks.append(
             f"{arranged.superseded} older cells with the same settings (code or versions changed) are not shown."
         )
+    if arranged.outdated:
+        remarks.append(
+            f"{arranged.outdated} evaluations by older versions of the benchmarks are not shown: newer ones are."
+        )
     if arranged.common:
         listing = ", ".join(f"{key}={value}" for key, value in arranged.common)
         remarks.append(f"Every row differs from the defaults in {listing}.")

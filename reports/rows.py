@@ -58,7 +58,10 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """One metric of one benchmark on one data set; a column of the tables."""
+    """One metric of one benchmark on one data set; a column of the tables.
+
+    `several_versions`: other versions of the benchmark have columns as well, because some rows have no newer scores.
+    """
 
     benchmark: str
     benchmark_title: str
@@ -71,6 +74,7 @@ class Metric:
     main: bool
     higher_is_better: bool
     percent: bool
+    several_versions: bool = False
 
     @property
     def arena(self) -> tuple[str, str, str, str, float]:
@@ -82,6 +86,7 @@ class Metric:
         """Benchmark with what is not the default of the embedded data: `Person ReID (market1501)`."""
         extra = [] if self.data in ("", "people") else [self.data]
         extra += [] if self.protocol in ("", "frozen") else [self.protocol]
+        extra += [f"version {self.version}"] if self.several_versions else []
         extra += [] if self.scale == 1 else [f"{self.scale:g} of the identities, not the benchmark"]
         return f"{self.benchmark_title} ({', '.join(extra)})" if extra else self.benchmark_title
 
@@ -119,7 +124,8 @@ class Arranged:
         failures: Records of everything that did not end as done.
         common: Settings that the user changed for every trained row.
         unfinished: Cells and evaluations still to finish.
-        superseded: Older results of the same settings (other code or versions), not shown.
+        superseded: Older cells of the same settings (other code or versions), not shown.
+        outdated: Evaluations of shown cells that a newer version of the benchmark has repeated, not shown.
     """
 
     rows: tuple[Row, ...]
@@ -130,6 +136,7 @@ class Arranged:
     common: Pairs = ()
     unfinished: int = 0
     superseded: int = 0
+    outdated: int = 0
     footer: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -122,6 +122,33 @@ def test_smaller_test_sets_never_share_a_column(workspace) -> None:
     assert len(arranged.entries) == 6
 
 
+def test_the_newest_version_counts(workspace) -> None:
+    old, both = workspace.cell("mae"), workspace.cell("hap")
+    for version in ("9", "10"):
+        workspace.score(both, "reid", 0.1 * int(version), version=version)
+    arranged = arrange(workspace.results())
+    assert [(m.version, m.heading) for m in arranged.main_metrics] == [("10", "Person ReID")]
+    assert arranged.outdated == 1
+    workspace.score(old, "reid", 0.3, version="9")
+    arranged = arrange(workspace.results())
+    hap, mae = arranged.rows
+    ten, nine = arranged.main_metrics
+    assert (ten.heading, nine.heading) == ("Person ReID (version 10)", "Person ReID (version 9)")
+    assert {entry for entry in arranged.entries if entry[1].main} == {(hap, ten), (mae, nine)}
+    assert arranged.outdated == 1
+
+
+def test_a_setting_that_only_an_older_version_was_asked_for_stays(workspace) -> None:
+    cell = workspace.cell("mae")
+    for version, shots in (("1", 0), ("1", 5), ("2", 0)):
+        workspace.score(cell, "reid", 0.3, version=version, config={"shots": shots})
+    arranged = arrange(workspace.results())
+    assert {(row.label, metric.version) for row, metric in arranged.entries if metric.main} == {
+        ("MAE · shots=0", "2"), ("MAE · shots=5", "1"),
+    }  # fmt: skip
+    assert arranged.outdated == 1
+
+
 def test_the_newest_cell_counts(workspace) -> None:
     workspace.score(workspace.cell("mae", created=pd.Timestamp("2026-02-02", tz="UTC")), "reid", 0.5)
     workspace.score(workspace.cell("mae", created=pd.Timestamp("2026-02-01", tz="UTC")), "reid", 0.1)
