@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from hcbench.data.catalogue import dataset_modules
 from hcbench.data.crops import in_threads
 from hcbench.data.indexing import Columns, image_size, with_bytes
 from hcbench.data.manifest_schema import COLUMNS, KEYPOINT_NUMBERS
+from hcbench.data.overlaps import plain
 from hcbench.data.pretraining import batched
 from hcbench.errors import DataError
 
@@ -34,7 +36,8 @@ def read_index(path: Path, root: Path, *, pack: bool) -> Iterator[Columns]:
     """The rows that an index names, in batches, in its order.
 
     Width and height are those of the images. Where a pose is named as `pose_ann_id`, an annotation of COCO, the source
-    is COCO if the line names none. Fields that no manifest has are left out and named once, in the log.
+    is COCO unless the line names another data set; what it calls the generated set itself stands in `generator`. Fields
+    that no manifest has are left out and named once, in the log.
 
     Args:
         path: The file; empty lines count for nothing.
@@ -90,9 +93,22 @@ def _row(text: str, where: str, unknown: set[str]) -> dict[str, Any]:
             f"Fields are {', '.join(_FIELDS)}. Images of one pose and prompt share a group_id, or null.",
         )
     _check_path(row["image_path"], where)
-    if _COCO_ID in entry and row.get("source") is None:
-        row["source"] = "coco"
+    if row.get("pose_id") is not None and _COCO_ID in entry:
+        _mark_coco(row, entry.get("generator"))
     return row
+
+
+def _mark_coco(row: dict[str, Any], generator: Any) -> None:
+    """Make COCO the source, against which poses are checked, unless the line names another set that we know.
+
+    A name that no data set has is the generated set's own; it goes to `generator`.
+    """
+    name = row.get("source")
+    if name is not None and plain(name.replace("/", ":").partition(":")[0]) in map(plain, dataset_modules()):
+        return
+    row["source"] = "coco"
+    if name is not None:
+        row["generator"] = json.dumps({"dataset": name, "generator": generator}, sort_keys=True)
 
 
 def _value(name: str, value: Any, where: str) -> Any:

@@ -109,26 +109,31 @@ def _broken_among(manifest: Manifest, rows: Int) -> list[str]:
 
 
 def _poses(manifest: Manifest) -> list[str]:
-    """Images that have not the keypoints of their pose: it must share a skeleton to the pixel.
+    """Images that have not the keypoints of their pose, or of their group: each must share a skeleton to the pixel.
 
     Those of the embedded people do so as well, but their keypoints are labels with the corpus's noise.
     """
     if manifest.lacking["keypoints"] == len(manifest):
         return []
-    poses = manifest.integers("pose_id")
-    first: dict[int, bytes] = {}
-    differ: list[int] = []
+    kinds = {"pose": manifest.integers("pose_id"), "group": manifest.integers("group_id")}
+    first: dict[tuple[str, int], bytes] = {}
+    differ: dict[str, list[int]] = {kind: [] for kind in kinds}
     for rows in _pieces(len(manifest)):
         table = manifest.take(["keypoints", "source"], rows)
         lists, noisy = table["keypoints"].combine_chunks(), pc.equal(table["source"], _NOISY).to_pylist()
         ends = np.cumsum(pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False))
         numbers = pc.list_flatten(lists).to_numpy(zero_copy_only=False)
-        named = zip(rows.tolist(), poses[rows].tolist(), noisy, np.split(numbers, ends[:-1]), strict=True)
-        for row, pose, rendered, one in named:
-            if pose >= 0 and not rendered and first.setdefault(pose, one.tobytes()) != one.tobytes():
-                differ.append(row)
-    return [f"{len(differ):,} images have other keypoints than the first image of their pose: "
-            f"{_named(manifest, np.array(differ))}"] if differ else []  # fmt: skip
+        for row, rendered, one in zip(rows.tolist(), noisy, np.split(numbers, ends[:-1]), strict=True):
+            for kind, values in kinds.items():
+                value = int(values[row])
+                if value >= 0 and not rendered and first.setdefault((kind, value), one.tobytes()) != one.tobytes():
+                    differ[kind].append(row)
+    return [
+        f"{len(some):,} images have other keypoints than the first image of their {kind}: "
+        f"{_named(manifest, np.array(some))}"
+        for kind, some in differ.items()
+        if some
+    ]
 
 
 def _scored(manifest: Manifest, coco: Path | None) -> tuple[list[str], list[str]]:

@@ -36,9 +36,10 @@ class Asked:
                                   " captions of --poses."),
     ] = None  # fmt: skip
     split: Annotated[
-        str, typer.Option("--split", metavar="NAME", rich_help_panel=_WHAT,
-                          help="Split of COCO. Persons of val2017 are what models are scored on: keep them out."),
-    ] = "train2017"  # fmt: skip
+        str | None, typer.Option("--split", metavar="NAME", rich_help_panel=_WHAT,
+                                 help="Split of COCO. Default: the one that a json's name tells, train2017 of a folder."
+                                 " Persons of val2017 are what models are scored on: keep them out."),
+    ] = None  # fmt: skip
     layout: Annotated[
         str | None, typer.Option("--layout", metavar="NAME", rich_help_panel=_WHAT,
                                  help="renderer: what a group holds fixed: poses, captions or identities."

@@ -66,7 +66,7 @@ class Scene:
     own_caption: bool = True
 
 
-def read_poses(source: Path, split: str, canvas: tuple[int, int]) -> tuple[list[Scene], Counter[str]]:
+def read_poses(source: Path, split: str | None, canvas: tuple[int, int]) -> tuple[list[Scene], Counter[str]]:
     """Scenes of all usable poses of a source, in the order of its ids, and how many were left out for which reason.
 
     A pose of COCO counts as GenPoCCL has it: no crowd, at least 5 labelled keypoints, an area of at least 32 x 32; its
@@ -74,14 +74,16 @@ def read_poses(source: Path, split: str, canvas: tuple[int, int]) -> tuple[list[
 
     Args:
         source: A COCO folder, a COCO keypoint json, or a manifest (.parquet).
-        split: Split of COCO: train2017 or val2017.
+        split: Split of COCO: train2017 or val2017. None: the one that a json's name tells, train2017 of a folder.
         canvas: Height and width of the canvas.
 
     Raises:
         DataError: The source is not there, not as it should be, or holds no usable pose.
+        ConfigError: A json is another split's by its name.
     """
     if source.is_dir() or source.suffix == ".json":
-        scenes, rejected = _coco_poses(_layout(source, split), split, canvas)
+        layout, named = _layout(source, split)
+        scenes, rejected = _coco_poses(layout, named, canvas)
     elif source.suffix == ".parquet" and source.is_file():
         scenes, rejected = _manifest_poses(source, canvas)
     elif source.exists():
@@ -97,28 +99,29 @@ def read_poses(source: Path, split: str, canvas: tuple[int, int]) -> tuple[list[
     return scenes, rejected
 
 
-def read_prompts(source: Path, split: str) -> list[Scene]:
+def read_prompts(source: Path, split: str | None) -> list[Scene]:
     """Scenes without a pose, one per caption: lines of a text file, captions of a manifest or of COCO.
 
-    Of COCO only captions that mention a person count.
+    Of COCO only captions that mention a person count. `split` is as in `read_poses`.
 
     Raises:
         DataError: The source is not there, not as it should be, or holds no usable caption.
+        ConfigError: A json is another split's by its name.
     """
     if source.is_dir():
-        layout = _layout(source, split)
+        layout, named = _layout(source, split)
         if layout.captions is None:
             raise DataError(
-                f"{source} has no captions for {split}.",
-                f"Copy captions_{split}.json beside {layout.annotations.name}.",
+                f"{source} has no captions for {named}.",
+                f"Copy captions_{named}.json beside {layout.annotations.name}.",
             )
-        truth = read_truth(layout, split)  # a file of both splits: captions of this one alone
+        truth = read_truth(layout, named)  # a file of both splits: captions of this one alone
         wanted = {int(image["id"]) for image in truth["images"]}
-        scenes = list(_coco_prompts(layout.captions, wanted, f"coco/{split}"))
+        scenes = list(_coco_prompts(layout.captions, wanted, _coco(named)))
     elif not source.is_file():
         raise DataError(f"--captions {source}: there is no such file.", "Give a text file with one caption per line.")
     elif source.suffix == ".json":
-        scenes = list(_coco_prompts(source, None, "coco"))
+        scenes = list(_coco_prompts(source, None, _coco(_named_split(source, split))))
     elif source.suffix == ".parquet":
         rows = _manifest_rows(source, ("captions",), ("source", "split"))
         texts = [(place, _first(row["captions"])) for place, row in enumerate(rows)]
@@ -154,7 +157,7 @@ def with_prompts(scenes: Sequence[Scene], source: Path) -> list[Scene]:
     by_image = read_captions(source)
     named = []
     for scene in scenes:
-        found = re.fullmatch(r".*?(\d+)\.\w+#\d+", scene.origin) if scene.dataset.startswith("coco/") else None
+        found = re.fullmatch(r".*?(\d+)\.\w+#\d+", scene.origin) if scene.dataset.split("/")[0] == "coco" else None
         if found is None:
             raise ConfigError(
                 f"{source} has captions by COCO photograph, the poses come from {scene.dataset}.",
@@ -193,7 +196,7 @@ def _coco_poses(layout: Layout, split: str, canvas: tuple[int, int]) -> tuple[li
         text = person_caption(captions.get(person["image_id"], ()))
         scenes.append(
             Scene(
-                prompt=text or NO_CAPTION, dataset=f"coco/{split}",
+                prompt=text or NO_CAPTION, dataset=_coco(split),
                 origin=f"{files[person['image_id']]}#{person['id']}",
                 licence=COCO_LICENCE, pose_id=int(person["id"]), keypoints=points, own_caption=text is not None,
             )
@@ -216,6 +219,9 @@ def _manifest_poses(path: Path, canvas: tuple[int, int]) -> tuple[list[Scene], C
     rows = _manifest_rows(
         path, ("keypoints", "width", "height"), ("captions", "pose_id", "image_path", "licence", "source", "split")
     )
+    for row in rows:
+        row["pose_id"] = _annotation(row) if row["pose_id"] is None else row["pose_id"]
+    beyond = 1 + max((row["pose_id"] for row in rows if row["pose_id"] is not None), default=-1)
     rejected: Counter[str] = Counter()
     scenes: list[Scene] = []
     seen: set[int] = set()
@@ -237,7 +243,7 @@ def _manifest_poses(path: Path, canvas: tuple[int, int]) -> tuple[list[Scene], C
         if (mapped[:, 2] > 0).sum() < LEAST_KEYPOINTS:
             rejected[FEW if (known[:, 2] > 0).sum() < LEAST_KEYPOINTS else CUT] += 1
             continue
-        pose = place if row["pose_id"] is None else int(row["pose_id"])
+        pose = beyond + place if row["pose_id"] is None else int(row["pose_id"])
         seen.add(pose)
         text = _first(row["captions"])
         scenes.append(
@@ -258,20 +264,48 @@ def _onto(points: Points, window: tuple[Any, Any], canvas: tuple[int, int]) -> P
     return np.where(keep[:, None], np.column_stack([xy, points[:, 2]]), 0.0)
 
 
-def _layout(source: Path, split: str) -> Layout:
-    if split not in SPLITS:
+def _annotation(row: Mapping[str, Any]) -> int | None:
+    """The annotation that a crop of COCO is of, which its name tells."""
+    found = re.fullmatch(r".*#(\d+)", row["image_path"] or "") if row["source"] == "coco" else None
+    return int(found[1]) if found else None
+
+
+def _coco(split: str) -> str:
+    """What scenes of a split of COCO come from; `split` is empty where it is not known."""
+    return f"coco/{split}" if split else "coco"
+
+
+def _named_split(source: Path, split: str | None) -> str:
+    """The split that was asked for, else the one that a json's name tells; empty where neither does.
+
+    Raises:
+        DataError: COCO has no such split.
+        ConfigError: The name tells another one: poses that models are scored on must not pass for others.
+    """
+    if split is not None and split not in SPLITS:
         raise DataError(f"COCO has no split {split!r}.", did_you_mean(split, SPLITS))
+    told = next((one for one in SPLITS if one in source.name), "")
+    if split is not None and told not in ("", split):
+        raise ConfigError(f"{source.name} is of {told}, by its name, and --split is {split}.", "Leave --split out.")
+    return split or told
+
+
+def _layout(source: Path, split: str | None) -> tuple[Layout, str]:
+    """Where a split of COCO lies, and which it is; empty where nobody tells."""
+    named = _named_split(source, split)
     if source.is_dir():
-        return find_layout(source, split)
+        return find_layout(source, named or SPLITS[0]), named or SPLITS[0]
     if not source.is_file():
         raise DataError(
             f"--poses {source}: there is no such file.", "Give COCO's person_keypoints json, or its folder."
         )
     captions = source.with_name(source.name.replace("person_keypoints", "captions"))
-    return Layout(
+    merged = _is_merged(source)
+    layout = Layout(
         name="one json", base=source.parent, annotations=source, images=source.parent,
-        captions=captions if captions != source and captions.is_file() else None, merged=_is_merged(source),
+        captions=captions if captions != source and captions.is_file() else None, merged=merged,
     )  # fmt: skip
+    return layout, named or (SPLITS[0] if merged else "")
 
 
 def _is_merged(path: Path) -> bool:

@@ -196,7 +196,7 @@ def _scenes(asked: Asked, recipe: Recipe) -> tuple[list[Scene], dict[str, Any]]:
         scenes, rejected = read_poses(asked.poses.expanduser(), asked.split, recipe.canvas)
         if asked.captions is not None:
             scenes = with_prompts(scenes, asked.captions.expanduser())
-    if asked.split == "val2017" and scenes[0].dataset == "coco/val2017":
+    if scenes[0].dataset == "coco/val2017":
         logger.warning("Poses of val2017 are what models are scored on; do not score models of these images there.")
     if asked.groups is not None and asked.groups > len(scenes):
         raise ConfigError(

@@ -79,6 +79,31 @@ def test_a_generated_set_is_in_order(tmp_path: Path) -> None:
     assert report.found == {"all": {"images": 4, "groups": 2, "poses": 2}}
 
 
+def test_poses_of_coco_stay_coco_s_under_the_name_of_the_generated_set(tmp_path: Path) -> None:
+    lines = [entry(0, source="GenCOCO"), entry(1, source="GenCOCO", generator="left out"),
+             entry(2, source="coco:val2017"), entry(3, source="AIC")]  # fmt: skip
+    rows = imported(write(tmp_path / "gen", lines)).take(["source", "generator"], np.arange(4)).to_pylist()
+    assert [row["source"] for row in rows] == ["coco", "coco", "coco:val2017", "AIC"]
+    made = {"backend": "t2i-adapter", "steps": 50}
+    assert json.loads(rows[0]["generator"]) == {"dataset": "GenCOCO", "generator": made}
+    assert json.loads(rows[1]["generator"]) == {"dataset": "GenCOCO", "generator": None}
+    assert json.loads(rows[2]["generator"]) == made
+
+
+@pytest.mark.parametrize("changes", [{"pose_ann_id": None}, {"pose_ann_id": 9}])
+def test_a_group_has_one_skeleton(tmp_path: Path, changes: dict[str, Any]) -> None:
+    moved = [[x + 10, y, v] for x, y, v in JOINTS]
+    first = entry(0, pose_ann_id=changes["pose_ann_id"] and 8)
+    lines = [first, entry(1, keypoints=moved, **changes), entry(2), entry(3)]
+    path = write(tmp_path / "gen", lines)
+    imported(path)
+    report = verify_manifest(path.with_suffix(".parquet"))
+    assert report.level == "mismatch"
+    assert report.problems == (
+        "1 images have other keypoints than the first image of their group: row 1 (images/1.png)",
+    )
+
+
 def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
     path = write(tmp_path / "gen", [entry(number) for number in range(4)])
     (tmp_path / "gen/images").rename(tmp_path / "images")

@@ -89,6 +89,30 @@ def test_joints_off_the_canvas_are_unknown(keypoint_json):
     assert scene.keypoints[0].tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("name", "split", "dataset"),
+    [
+        ("mine.json", None, "coco"),
+        ("mine.json", "val2017", "coco/val2017"),
+        ("person_keypoints_val2017.json", None, "coco/val2017"),
+        ("person_keypoints_val2017.json", "val2017", "coco/val2017"),
+    ],
+)
+def test_a_json_of_val2017_does_not_pass_for_train2017(keypoint_json, name, split, dataset):
+    path = keypoint_json([person(1)])
+    (scene,), _ = read_poses(path.rename(path.with_name(name)), split, CANVAS)
+    assert scene.dataset == dataset
+
+
+def test_a_json_is_not_of_another_split_than_its_name_says(keypoint_json):
+    path = keypoint_json([person(1)])
+    assert {scene.dataset for scene in read_prompts(path.with_name("captions_train2017.json"), None)} == {
+        "coco/train2017"
+    }
+    with pytest.raises(ConfigError, match=r"person_keypoints_train2017.json is of train2017, by its name"):
+        read_poses(path, "val2017", CANVAS)
+
+
 def test_keypoints_outside_the_photograph_are_an_error(keypoint_json):
     one = person(1)
     one["keypoints"][0:3] = [6000.0, 60.0, 2]
@@ -125,10 +149,20 @@ def test_a_manifest_gives_each_pose_once(tmp_path):
     ]
     scenes, rejected = read_poses(manifest(tmp_path / "m.parquet", rows), "train2017", CANVAS)
     assert [(scene.pose_id, scene.prompt, scene.licence) for scene in scenes] == [
-        (4, "a woman", "free"), (2, NO_CAPTION, ""),
+        (4, "a woman", "free"), (7, NO_CAPTION, ""),
     ]  # fmt: skip
     np.testing.assert_allclose(scenes[0].keypoints[:, :2], np.array(points).reshape(17, 3)[:, :2])
     assert rejected == {CUT: 1, FEW: 1}
+
+
+def test_poses_of_a_manifest_without_ids_are_all_taken(tmp_path):
+    row = {"keypoints": [float(v) for i in range(17) for v in (2 * i, 3 * i, 2)], "width": 64, "height": 128}
+    rows = [row, row | {"pose_id": 0}, row | {"pose_id": 2}]
+    scenes, _ = read_poses(manifest(tmp_path / "m.parquet", rows), None, CANVAS)
+    assert [scene.pose_id for scene in scenes] == [3, 0, 2], "an id of our own is beyond those that are there"
+    rows = [row | {"image_path": f"000000000001.jpg#{number}", "source": "coco"} for number in (40, 7)]
+    scenes, _ = read_poses(manifest(tmp_path / "coco.parquet", rows), None, CANVAS)
+    assert [scene.pose_id for scene in scenes] == [40, 7], "COCO's crops are named by their annotation"
 
 
 def test_a_bad_manifest_is_an_error(tmp_path):
