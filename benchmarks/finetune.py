@@ -63,7 +63,7 @@ class Lesson:
         train: The training split.
         recipe: How it is trained.
         generator: Source of initial weights.
-        readout: `evaluate.readout`, "auto" where the benchmark shall take its own.
+        readout: `evaluate.readout`; "auto" is the recipe's own.
         knobs: Settings of the encoder's forward pass.
     """
 
@@ -81,6 +81,7 @@ class Learner(nn.Module, ABC):
     def __init__(self, lesson: Lesson) -> None:
         super().__init__()
         self.encoder, self.recipe, self.knobs = lesson.encoder, lesson.recipe, dict(lesson.knobs)
+        self.readout = self.recipe.readout if lesson.readout == "auto" else lesson.readout
         if self.recipe.freeze_knobs:
             for parameter in self.encoder.knob_parameters():
                 parameter.requires_grad_(False)

@@ -41,6 +41,8 @@ class Recipe:
         zoom: Sizes from 1 - zoom to 1 + zoom.
         erase: Probability of erasing a rectangle.
         instances: Images of an identity in a batch (PK sampling); 0 draws images alone.
+        readout: What the head sees where `evaluate.readout` is auto: `cls`, `mean` or `cls+stripes`; of no matter to
+            heads on the token grid.
         head: Name of the head, where a benchmark has several.
         loss: Name of the loss, where a benchmark has several.
         smoothing: Label smoothing of a classification of identities.
@@ -66,6 +68,7 @@ class Recipe:
     zoom: float = 0.0
     erase: float = 0.0
     instances: int = 0
+    readout: str = "cls"
     head: str = ""
     loss: str = ""
     smoothing: float = 0.0

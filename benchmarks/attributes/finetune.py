@@ -29,7 +29,6 @@ class AttributeLearner(Learner):
 
     def __init__(self, lesson: Lesson) -> None:
         super().__init__(lesson)
-        self.readout = "mean" if lesson.readout == "auto" else lesson.readout
         self.target = torch.from_numpy(np.asarray(need(lesson.train, "attributes"), np.float32))
         self.shares = positive_shares(self.target)
         width = joined(self.shapes(), self.readout).shape[1]

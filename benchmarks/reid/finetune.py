@@ -28,7 +28,6 @@ class ReidLearner(Learner):
 
     def __init__(self, lesson: Lesson) -> None:
         super().__init__(lesson)
-        self.readout = "cls" if lesson.readout == "auto" else lesson.readout
         _, self.labels, identities = persons(lesson.train)
         width = joined(self.shapes(), self.readout).shape[1]
         self.neck = nn.BatchNorm1d(width)

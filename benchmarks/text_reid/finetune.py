@@ -77,14 +77,13 @@ class TextLearner(Learner):
         self.captions = need(lesson.train, "captions")
         _, self.labels, _ = persons(lesson.train)
         self.words = lesson.generator
-        readout = "cls" if lesson.readout == "auto" else lesson.readout
         self.towers: OwnTowers | NewTowers
         if lesson.encoder.text is not None:
             self.towers = OwnTowers(lesson.encoder)
         else:
-            width = joined(self.shapes(), readout).shape[1]
+            width = joined(self.shapes(), self.readout).shape[1]
             said = [caption for several in self.captions for caption in several]
-            self.towers = NewTowers(readout, width, said, lesson.generator)
+            self.towers = NewTowers(self.readout, width, said, lesson.generator)
 
     def loss(self, batch: Batch) -> Tensor:
         """One caption of each image, drawn anew, against all images of the batch, and back."""
