@@ -20,6 +20,56 @@ from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
 
 Columns = Mapping[str, Sequence[Any]]
+_NUMBERS = ("identity", "group_id")
+"""Columns whose numbers mean nothing beyond the numbering that they belong to."""
+
+
+def index_splits(
+    name: str, root: Path, splits: Sequence[str], *, pack: bool, size: tuple[int, int], cache: Path
+) -> Iterator[Columns]:
+    """The rows of several splits of a data set as those of one corpus, in which a number never means two persons.
+
+    A loader may number the persons of its training splits anew and keep the owners' numbers elsewhere; its module's
+    `RENUMBERED` then names the former. They come first, and the owners' numbers are raised above theirs. Of a module
+    without it, all splits have the owners' numbers, and these stay.
+
+    Args:
+        name: Of the data set.
+        root: Its folder; nothing is written there.
+        splits: Of its module's `SPLITS`, without repetition.
+        pack: As for `index`, as are `size` and `cache`.
+        size: Height and width of crops.
+        cache: Folder that `load` may use.
+
+    Raises:
+        DataError: Two splits share an image; and as `index`.
+    """
+    renumbered: Sequence[str] = getattr(dataset(name), "RENUMBERED", ())
+    listed: dict[str, str] = {}
+    taken = 0
+    for split in sorted(splits, key=lambda one: one not in renumbered):
+        start = 0 if split in renumbered else taken
+        highest = -1
+        for columns in index(name, root, split, pack=pack, size=size, cache=cache):
+            if len(splits) > 1:
+                _note_images(columns, split, listed)
+            numbers: dict[str, Any] = {key: np.asarray(columns[key], np.int64) for key in _NUMBERS if key in columns}
+            highest = max([highest, *(int(values.max()) for values in numbers.values())])
+            raised = {key: np.where(values < 0, values, values + start) for key, values in numbers.items()}
+            yield {**columns, **raised} if start else columns
+        if split in renumbered:
+            taken = max(taken, highest + 1)
+
+
+def _note_images(columns: Columns, split: str, listed: dict[str, str]) -> None:
+    """Add images to those that are listed, each with its split; a DataError where one is there already."""
+    for image in columns["image_path"]:
+        other = listed.setdefault(image, split)
+        if other != split:
+            raise DataError(
+                f"The splits {other} and {split} share images; the first is {image}.",
+                "A manifest holds an image once: name splits that share none, such as train,val.",
+            )
 
 
 def index(name: str, root: Path, split: str, *, pack: bool, size: tuple[int, int], cache: Path) -> Iterator[Columns]:

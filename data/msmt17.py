@@ -18,6 +18,7 @@ from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
 SPLITS = reid_splits.SPLITS
+RENUMBERED = reid_splits.RENUMBERED
 TRAIN_IDENTITIES = 1_041
 """Added to test persons, whose numbers begin again at 0, so that no number means a person of each."""
 _LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")

@@ -136,19 +136,17 @@ def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, wo
     if name.endswith(JSONL):
         _prepare_index(console, Path(name), root, wanted)
         return
-    from hcbench.data.indexing import index
+    from hcbench.data.indexing import index_splits
 
     card = dataset_card(name)
     place = root_of(card.name, root, workspace)
     check_outside(wanted.out, place)
-    splits = tuple(wanted.splits) or (training_split(card.name),)
+    splits = tuple(dict.fromkeys(wanted.splits)) or (training_split(card.name),)
     for split in splits:
         if split not in card.counts:
             raise ConfigError(f"{card.name} has no split {split!r}.", did_you_mean(split, card.counts))
     with tempfile.TemporaryDirectory(prefix="hcbench-prepare-") as cache:
-        rows = chain.from_iterable(
-            index(card.name, place, split, pack=wanted.pack, size=wanted.size, cache=Path(cache)) for split in splits
-        )
+        rows = index_splits(card.name, place, splits, pack=wanted.pack, size=wanted.size, cache=Path(cache))
         _write(console, rows, wanted.out, place, ", ".join(splits))
 
 
