@@ -138,15 +138,15 @@ def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, wo
         return
     from hcbench.data.indexing import index_splits
 
-    card = dataset_card(name)
-    place = root_of(card.name, root, workspace)
+    module = dataset(name)
+    place = root_of(module.CARD.name, root, workspace)
     check_outside(wanted.out, place)
-    splits = tuple(dict.fromkeys(wanted.splits)) or (training_split(card.name),)
+    splits = tuple(dict.fromkeys(wanted.splits)) or (training_split(name),)
     for split in splits:
-        if split not in card.counts:
-            raise ConfigError(f"{card.name} has no split {split!r}.", did_you_mean(split, card.counts))
+        if split not in module.SPLITS:
+            raise ConfigError(f"{module.CARD.name} has no split {split!r}.", did_you_mean(split, module.SPLITS))
     with tempfile.TemporaryDirectory(prefix="hcbench-prepare-") as cache:
-        rows = index_splits(card.name, place, splits, pack=wanted.pack, size=wanted.size, cache=Path(cache))
+        rows = index_splits(name, place, splits, pack=wanted.pack, size=wanted.size, cache=Path(cache))
         _write(console, rows, wanted.out, place, ", ".join(splits))
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from coco_tree import Tree
+from image_tree import write_images
 from manifest_files import picture, write
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -100,6 +101,19 @@ def test_coco_is_prepared_from_its_crops(tmp_path: Path) -> None:
     assert np.allclose(samples.keypoints, own.keypoints, atol=1e-4)  # float32 of a coordinate below 64
     assert call("data", "verify", "c.parquet").exit_code == 0
     assert call("data", "preview", "coco", root, "--workspace", tmp_path / "ws").exit_code == 0
+
+
+def test_every_split_that_a_loader_has_is_prepared(tmp_path: Path) -> None:
+    root = tmp_path / "market"
+    names = [f"bounding_box_train/{person:04d}_c1s1_000001_01.jpg" for person in range(2, 22)]
+    write_images(root, [*names, "query/0001_c1s1_000001_00.jpg", "bounding_box_test/0001_c2s1_000001_01.jpg"])
+    answer = call("data", "prepare", "market1501", root, "--out", "m.parquet", "--split", "train,query")
+    assert answer.exit_code == 0, answer.output
+    assert "19 images of train, query" in answer.output  # every tenth person is for validation
+    refused = call("data", "prepare", "market1501", root, "--out", "n.parquet", "--split", "trian")
+    assert refused.exit_code == 2
+    assert "market1501 has no split 'trian'" in refused.output
+    assert "train" in refused.output.replace("trian", "")
 
 
 def test_explain_needs_no_files() -> None:
