@@ -25,7 +25,14 @@ _NUMBERS = ("identity", "group_id")
 
 
 def index_splits(
-    name: str, root: Path, splits: Sequence[str], *, pack: bool, size: tuple[int, int], cache: Path
+    name: str,
+    root: Path,
+    splits: Sequence[str],
+    *,
+    pack: bool,
+    size: tuple[int, int],
+    cache: Path,
+    options: Mapping[str, Any] | None = None,
 ) -> Iterator[Columns]:
     """The rows of several splits of a data set as those of one corpus, in which a number never means two persons.
 
@@ -37,9 +44,10 @@ def index_splits(
         name: Of the data set.
         root: Its folder; nothing is written there.
         splits: Of its module's `SPLITS`, without repetition.
-        pack: As for `index`, as are `size` and `cache`.
+        pack: As for `index`, as are `size`, `cache` and `options`.
         size: Height and width of crops.
         cache: Folder that `load` may use.
+        options: Further arguments of the module.
 
     Raises:
         DataError: Two splits share an image; and as `index`.
@@ -50,7 +58,7 @@ def index_splits(
     for split in sorted(splits, key=lambda one: one not in renumbered):
         start = 0 if split in renumbered else taken
         highest = -1
-        for columns in index(name, root, split, pack=pack, size=size, cache=cache):
+        for columns in index(name, root, split, pack=pack, size=size, cache=cache, options=options):
             if len(splits) > 1:
                 _note_images(columns, split, listed)
             numbers: dict[str, Any] = {key: np.asarray(columns[key], np.int64) for key in _NUMBERS if key in columns}
@@ -72,7 +80,16 @@ def _note_images(columns: Columns, split: str, listed: dict[str, str]) -> None:
             )
 
 
-def index(name: str, root: Path, split: str, *, pack: bool, size: tuple[int, int], cache: Path) -> Iterator[Columns]:
+def index(
+    name: str,
+    root: Path,
+    split: str,
+    *,
+    pack: bool,
+    size: tuple[int, int],
+    cache: Path,
+    options: Mapping[str, Any] | None = None,
+) -> Iterator[Columns]:
     """The rows of one split of a data set, in batches.
 
     A module that knows its rows without looking at pixels gives them with `index(root, split)`, one that cuts crops to
@@ -81,25 +98,27 @@ def index(name: str, root: Path, split: str, *, pack: bool, size: tuple[int, int
     Args:
         name: Of the data set.
         root: Its folder; nothing is written there.
-        split: One of its card's.
+        split: One of its module's `SPLITS`.
         pack: Put the images' bytes in: files as they are, crops of larger photographs as PNG.
         size: Height and width of crops.
         cache: Folder that `load` may use.
+        options: Arguments that not every module takes (`trust_pickle`, `folders`).
 
     Raises:
         DataError: The data are not as they should be, or their samples are crops and `pack` is not set.
     """
     module = dataset(name)
     card: DatasetCard = module.CARD
+    further = options or {}
     shared = {"source": card.name, "licence": " ".join(card.terms.split()), "split": split}
     if hasattr(module, "index"):
-        rows: Iterator[Columns] = module.index(root, split)
+        rows: Iterator[Columns] = module.index(root, split, **further)
     else:
         height, width = size
         if hasattr(module, "person_crops"):  # what the data set is to be pre-trained on, not what heads are scored on
-            samples: Samples = module.person_crops(root, split, height, width, cache)
+            samples: Samples = module.person_crops(root, split, height, width, cache, **further)
         else:
-            samples = module.load(root, split, height=height, width=width, cache=cache)
+            samples = module.load(root, split, height=height, width=width, cache=cache, **further)
         rows = _of_samples(samples, root, size, pack=pack)
     for columns in rows:
         count = len(next(iter(columns.values())))

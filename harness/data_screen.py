@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +21,7 @@ from hcbench.data.catalogue import (
     dataset_modules,
     direct_corpora,
     is_for_training,
+    taking,
     training_split,
 )
 from hcbench.errors import ConfigError, DataError, did_you_mean
@@ -95,8 +96,23 @@ def _uses(registry: Registry, name: str) -> Iterator[str]:
         yield f"hcbench data prepare {name} ROOT --out {name}{PARQUET}   and then   --corpus {name}{PARQUET}"
 
 
-def verify(console: Console, name: str, root: Path | None, workspace: Path) -> bool:
-    """Print how a copy compares with the official one; gives whether it can be used."""
+def verify(
+    console: Console, name: str, root: Path | None, workspace: Path, options: Mapping[str, Any] | None = None
+) -> bool:
+    """Print how a copy compares with the official one; gives whether it can be used.
+
+    Args:
+        console: Where it is printed.
+        name: A data set, or a manifest.
+        root: Its folder; None takes what is known of it.
+        workspace: May know it.
+        options: Arguments that not every data set takes (`trust_pickle`).
+
+    Raises:
+        ConfigError: The data set does not take one of the options.
+        DataError: There is nothing that could be looked at.
+    """
+    _check_options(name, options or {})
     if name.endswith(JSONL):
         raise DataError(
             f"{name} is an index.", f"Import it: hcbench data prepare {name} --out FILE.parquet; then verify."
@@ -108,7 +124,7 @@ def verify(console: Console, name: str, root: Path | None, workspace: Path) -> b
         report = verify_manifest(Path(name), root, None if coco is None else Path(coco))
     else:
         module = dataset(name)
-        report = module.verify(root_of(module.CARD.name, root, workspace))
+        report = module.verify(root_of(module.CARD.name, root, workspace), **(options or {}))
     console.print(Text(report.text()), soft_wrap=True)
     console.print(Text(_verdict(report), style="green" if report.level == "exact" else "yellow"), soft_wrap=True)
     return report.level != "mismatch"
@@ -123,16 +139,19 @@ class Indexing:
         pack: Whether images are put inside.
         splits: Splits; empty takes the training split.
         size: Height and width of crops.
+        options: Arguments that not every data set takes (`trust_pickle`, `folders`).
     """
 
     out: Path
     pack: bool
     splits: Sequence[str]
     size: tuple[int, int]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, workspace: Path) -> None:
     """Write the manifest of a data set, or of an index.jsonl."""
+    _check_options(name, wanted.options)
     if name.endswith(JSONL):
         _prepare_index(console, Path(name), root, wanted)
         return
@@ -146,8 +165,18 @@ def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, wo
         if split not in module.SPLITS:
             raise ConfigError(f"{module.CARD.name} has no split {split!r}.", did_you_mean(split, module.SPLITS))
     with tempfile.TemporaryDirectory(prefix="hcbench-prepare-") as cache:
-        rows = index_splits(name, place, splits, pack=wanted.pack, size=wanted.size, cache=Path(cache))
+        rows = index_splits(
+            name, place, splits, pack=wanted.pack, size=wanted.size, cache=Path(cache), options=wanted.options
+        )
         _write(console, rows, wanted.out, place, ", ".join(splits))
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that only other data sets take; indices and manifests take none."""
+    for option in options:
+        able = taking(option)
+        if not able or is_manifest(name) or name.endswith(JSONL) or dataset_card(name).name not in able:
+            raise ConfigError(f"{name} takes no --{option.replace('_', '-')}.", f"It is for {', '.join(able)}.")
 
 
 def _prepare_index(console: Console, path: Path, root: Path | None, wanted: Indexing) -> None:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import pickle
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import stand_in_lmdb
 from coco_tree import Tree
 from image_tree import write_images
 from manifest_files import picture, write
@@ -114,6 +117,27 @@ def test_every_split_that_a_loader_has_is_prepared(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "market1501 has no split 'trian'" in refused.output
     assert "train" in refused.output.replace("trian", "")
+
+
+def test_a_trusted_pickle_gives_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ["00001_7_01", "00001_8_01", "00002_9_01"]
+    monkeypatch.setitem(sys.modules, "lmdb", stand_in_lmdb.module({key: picture(1) for key in keys}, []))
+    root = tmp_path / "nl"
+    (root / "lmdb").mkdir(parents=True)
+    (root / "lmdb/data.mdb").write_bytes(b"mdb")
+    (root / "keys.pkl").write_bytes(pickle.dumps({"keys": keys, "pids": [5, 5, 6]}))
+    for word, persons in (((), 3), (("--trust-pickle",), 2)):
+        out = f"{persons}.parquet"
+        answer = call("data", "prepare", "luperson-nl", root, "--out", out, *word)
+        assert answer.exit_code == 0, answer.output
+        assert len(np.unique(open_manifest(Path(out)).integers("identity"))) == persons
+        assert f"identities {persons}/433,997" in call("data", "verify", "luperson-nl", root, *word).output
+    for words in (("prepare", "luperson", root, "--out", "x.parquet"), ("verify", "luperson", root),
+                  ("verify", "2.parquet"), ("prepare", "index.jsonl", "--out", "x.parquet")):  # fmt: skip
+        refused = call("data", *words, "--trust-pickle")
+        assert refused.exit_code == 2
+        assert f"{words[1]} takes no --trust-pickle" in refused.output
+        assert "It is for luperson-nl" in refused.output
 
 
 def test_explain_needs_no_files() -> None:
