@@ -81,6 +81,11 @@ def data_prepare(
     ] = None,
     size: Annotated[str, typer.Option("--size", metavar="HxW", help="Size of packed crops.")] = "256x128",
     trust_pickle: _TrustPickle = False,
+    folders: Annotated[
+        str | None,
+        typer.Option("--folders", metavar="group|identity", help="What sub-folders of an image-folder are: groups, or"
+                     " persons. Default: nothing."),
+    ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:  # fmt: skip
     """Index a data set once into a manifest, to pre-train on it: hcbench run --corpus FILE.parquet.
@@ -96,7 +101,7 @@ def data_prepare(
     from hcbench.harness.data_screen import Indexing, prepare
     from hcbench.harness.options import parse_size
 
-    options = _given(trust_pickle=trust_pickle)
+    options = _given(trust_pickle=trust_pickle, folders=folders)
     wanted = Indexing(out=out, pack=pack, splits=words(split), size=parse_size(size), options=options)
     prepare(console(), name, root, wanted, workspace)
 

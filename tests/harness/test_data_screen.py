@@ -72,6 +72,24 @@ def test_a_folder_is_prepared_verified_and_seen(folder: Path, pack: tuple[str, .
     assert before_and_after(folder) == state, "nothing is written into a dataset's folder"
 
 
+def test_folders_are_groups_or_persons(folder: Path) -> None:
+    for what in ("group", "identity"):
+        answer = call("data", "prepare", "image-folder", folder, "--out", f"{what}.parquet", "--folders", what)
+        assert answer.exit_code == 0, answer.output
+        manifest = open_manifest(Path(f"{what}.parquet"))
+        assert manifest.integers("group_id").tolist() == [0, 0, 0, 1, 1]
+        assert manifest.lacking["identity"] == (0 if what == "identity" else 5)
+    assert manifest.integers("identity").tolist() == [0, 0, 0, 1, 1]
+    unknown = call("data", "prepare", "image-folder", folder, "--out", "x.parquet", "--folders", "persons")
+    assert (unknown.exit_code, "Sub-folders cannot mean 'persons'" in unknown.output) == (2, True)
+    other = call("data", "prepare", "luperson", folder, "--out", "x.parquet", "--folders", "group")
+    assert "luperson takes no --folders" in other.output
+    (folder / "5.png").write_bytes(picture(5))
+    bare = call("data", "prepare", "image-folder", folder, "--out", "x.parquet", "--folders", "group")
+    assert "1 of 6 images" in bare.output
+    assert "--folders ignore" in bare.output
+
+
 def test_a_mismatch_ends_with_1(folder: Path) -> None:
     (folder / "sub0/2.png").write_bytes(b"no picture")
     answer = call("data", "verify", "image-folder", folder)
