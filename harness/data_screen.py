@@ -210,7 +210,8 @@ def _write(console: Console, rows: Iterator[Columns], out: Path, place: Path, wh
         f"{', packed' if manifest.packed else f', below {place}'}; knows {', '.join(knows) or 'nothing but images'}.",
         soft_wrap=True,
     )
-    console.print(f"Next: hcbench run --corpus {out} --methods ...", soft_wrap=True)
+    path = str(out) if out.suffix == PARQUET or "/" in str(out) else f"./{out}"  # not to be taken for a name
+    console.print(f"Next: hcbench run --corpus {path} --methods ...", soft_wrap=True)
 
 
 def preview(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from hcbench.data import coco
 from hcbench.data.manifest import open_manifest
 from hcbench.data.manifest_view import view
 from hcbench.harness.cli import app
+from hcbench.harness.corpora import is_manifest
 
 
 def call(*words: str | Path) -> Result:
@@ -70,6 +72,20 @@ def test_a_folder_is_prepared_verified_and_seen(folder: Path, pack: tuple[str, .
     assert again.exit_code == 2
     assert "is there already" in again.output
     assert before_and_after(folder) == state, "nothing is written into a dataset's folder"
+
+
+def test_a_manifest_in_a_folder_is_found_by_its_name(folder: Path) -> None:
+    answer = call("data", "prepare", "image-folder", folder, "--out", "sh2")
+    assert "hcbench run --corpus ./sh2 --methods" in answer.output
+    for name in ("./sh2", "sh2"):
+        assert is_manifest(name)
+        assert call("data", "verify", name).exit_code == 0
+    for name in ("people", "Market-1501", "work"):
+        Path(name).mkdir()
+    for name in ("people", "Market-1501"):
+        shutil.copy("sh2/part-00000.parquet", name)
+    shutil.copy("sh2/part-00000.parquet", "one.parquet")
+    assert not any(map(is_manifest, ("people", "Market-1501", "work", "nowhere", "~nobody", "")))
 
 
 def test_folders_are_groups_or_persons(folder: Path) -> None:
