@@ -39,7 +39,7 @@ _IMAGES = {
 
 
 def _find(root: Path, split: str) -> Layout:
-    return layout_of_files(root, CARD, [(f"annotations/aic_{split}.json", images) for images in _IMAGES[split]])
+    return layout_of_files(root, CARD, split, [(f"annotations/aic_{split}.json", images) for images in _IMAGES[split]])
 
 
 _OWN = PersonSet(card=CARD, splits=SPLITS, find=_find, format=Format(skeleton=AIC, area_of_box=BOX_AREA))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -60,6 +61,11 @@ def dataset_card(name: str) -> DatasetCard:
 def direct_corpora() -> tuple[str, ...]:
     """Data sets that can be pre-trained on as they are, because their module cuts crops for it (`person_crops`)."""
     return tuple(name for name in dataset_modules() if hasattr(dataset(name), "person_crops"))
+
+
+def taking(option: str) -> tuple[str, ...]:
+    """Data sets whose loader has an argument that not all have, such as `trust_pickle`."""
+    return tuple(name for name in dataset_modules() if option in inspect.signature(dataset(name).load).parameters)
 
 
 def task_splits(name: str) -> TaskSplits:

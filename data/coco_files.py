@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.listing import find_base
+from hcbench.data.listing import find_annotated
 from hcbench.data.loading import read_json
 from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
@@ -100,18 +100,19 @@ def find_layout(root: Path, split: str) -> Layout:
     raise DataError(f"{root} is no COCO keypoint folder for {split}: it holds {content}.", f"Expected:\n{TREE}")
 
 
-def layout_of_files(root: Path, card: DatasetCard, files: Iterable[tuple[str, str]]) -> Layout:
+def layout_of_files(root: Path, card: DatasetCard, split: str, files: Iterable[tuple[str, str]]) -> Layout:
     """The layout of a split that is one json and one folder of images, with or without folders around them.
 
     Args:
         root: What the user named.
         card: For the error's words.
+        split: Likewise.
         files: Accepted pairs of json and image folder, below the data set's folder; the first that is there counts.
 
     Raises:
-        DataError: None of them is there.
+        DataError: None of them is there; where one of a pair is, what is missing is named.
     """
-    base, (annotations, images) = find_base(root, card, files)
+    base, (annotations, images) = find_annotated(root, card, split, files)
     return Layout(
         name=f"{annotations} and {images}/",
         base=base,

@@ -44,7 +44,7 @@ _EASY, _HARD = 0.1, 0.8
 
 def _find(root: Path, split: str) -> Layout:
     files = (f"annotations/mmpose_crowdpose_{split}.json", f"json/crowdpose_{split}.json")
-    return layout_of_files(root, CARD, [(file, "images") for file in files])
+    return layout_of_files(root, CARD, split, [(file, "images") for file in files])
 
 
 _OWN = PersonSet(card=CARD, splits=SPLITS, find=_find, format=Format(skeleton=CROWDPOSE, area_of_box=BOX_AREA))

@@ -26,6 +26,7 @@ from hcbench.errors import DataError
 KINDS = ("detected", "labeled")
 """Boxes of a detector, and boxes drawn by hand. A split without a kind is of the first, the harder."""
 SPLITS = (*reid_splits.SPLITS, *(f"{kind}/{split}" for kind in KINDS for split in reid_splits.SPLITS))
+RENUMBERED = tuple(split for split in SPLITS if split.rpartition("/")[2] in reid_splits.RENUMBERED)
 _RAW = ("cuhk03_release/cuhk-03.mat", "cuhk-03.mat")
 _INDICES = ("train_idx", "query_idx", "gallery_idx")
 

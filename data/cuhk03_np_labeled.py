@@ -20,6 +20,7 @@ CARD = replace(
     counts={split: counts for split, counts in cuhk03_np.CARD.counts.items() if split.startswith(_KIND)},
 )
 SPLITS = tuple(split for split in cuhk03_np.SPLITS if split.startswith(_KIND))
+RENUMBERED = tuple(split for split in cuhk03_np.RENUMBERED if split.startswith(_KIND))
 TASK_SPLITS = TaskSplits(train="labeled/train", val="labeled/val", test="labeled/test")
 CORPUS_SPLIT = "labeled/trainval"
 

@@ -30,6 +30,7 @@ ROOT/                                     with or without folders around it
     fields=frozenset({"images", "identity", "captions"}),
 )
 SPLITS = text_reid_files.SPLITS
+RENUMBERED = text_reid_files.RENUMBERED
 
 _OWN = TextReidSet(
     card=CARD,

@@ -29,6 +29,7 @@ ROOT/                                     with or without folders around it
     fields=frozenset({"images", "identity", "camera", "captions"}),
 )
 SPLITS = text_reid_files.SPLITS
+RENUMBERED = text_reid_files.RENUMBERED
 
 _OWN = TextReidSet(
     card=CARD,

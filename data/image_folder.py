@@ -32,7 +32,8 @@ CARD = DatasetCard(
     obtain="Point to a folder of jpg, png, webp or bmp files.",
     tree="""\
 ROOT/
-  *.jpg  or  <sub-folder>/*.jpg           sub-folders may be groups or persons, at any depth""",
+  *.jpg  or  <sub-folder>/*.jpg           any depth; sub-folders mean nothing, groups or persons:
+                                          data prepare --folders ignore|group|identity""",
     counts={"train": {}},
     fields=frozenset({"images", "group", "identity"}),
 )
@@ -60,8 +61,7 @@ def load(
         CacheError: The cache folder cannot be written.
     """
     check_split(CARD, split, SPLITS)
-    if folders not in FOLDERS:
-        raise DataError(f"Sub-folders cannot mean {folders!r}.", did_you_mean(folders, FOLDERS))
+    _check_folders(folders)
     check_cache(root, cache)
     entries = index_images(root, cache)
     group = None if folders == "ignore" else _folder_numbers(entries.names, root)
@@ -71,18 +71,23 @@ def load(
     )  # fmt: skip
 
 
-def index(root: Path, split: str) -> Iterator[Mapping[str, Sequence[Any]]]:
-    """Rows of a manifest in batches: paths alone.
+def index(root: Path, split: str, *, folders: Folders = "ignore") -> Iterator[Mapping[str, Sequence[Any]]]:
+    """Rows of a manifest in batches: paths, and the groups or persons of their folders, as `load` numbers them.
 
     Raises:
-        DataError: There is no such folder or split, or no image in it.
+        DataError: There is no such folder or split, or no image in it, or one lies in no sub-folder though these have
+            a meaning.
     """
     check_split(CARD, split, SPLITS)
+    _check_folders(folders)
     names = sorted(name for name, _ in list_images(root).entries)
     if not names:
         raise DataError(f"{root} holds no image.", f"Expected files that end in {', '.join(IMAGE_ENDINGS)}.")
-    for part in batched(names):
-        yield path_column(root, root, part)
+    columns = {"ignore": (), "group": ("group_id",), "identity": ("group_id", "identity")}[folders]
+    numbers = _folder_numbers(np.array(names), root) if columns else np.zeros(len(names), np.int64)
+    for rows in batched(range(len(names))):
+        paths = path_column(root, root, [names[row] for row in rows])
+        yield {**paths, **dict.fromkeys(columns, numbers[rows].tolist())}
 
 
 def verify(root: Path) -> Report:
@@ -107,12 +112,17 @@ def verify(root: Path) -> Report:
     )
 
 
+def _check_folders(folders: str) -> None:
+    if folders not in FOLDERS:
+        raise DataError(f"Sub-folders cannot mean {folders!r}.", did_you_mean(folders, FOLDERS))
+
+
 def _folder_numbers(names: NDArray[np.str_], root: Path) -> NDArray[np.int64]:
     folders = [str(name).rpartition("/")[0] for name in names]
     bare = [str(name) for name, folder in zip(names, folders, strict=True) if not folder]
     if bare:
         raise DataError(
             f"{len(bare)} of {len(names)} images of {root} lie in no sub-folder: {some(bare)}.",
-            "Move them into folders, or take folders for nothing (folders='ignore').",
+            "Move them into folders, or let folders mean nothing: --folders ignore (in Python folders='ignore').",
         )
     return numbered(folders)

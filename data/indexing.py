@@ -20,9 +20,76 @@ from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
 
 Columns = Mapping[str, Sequence[Any]]
+_NUMBERS = ("identity", "group_id")
+"""Columns whose numbers mean nothing beyond the numbering that they belong to."""
 
 
-def index(name: str, root: Path, split: str, *, pack: bool, size: tuple[int, int], cache: Path) -> Iterator[Columns]:
+def index_splits(
+    name: str,
+    root: Path,
+    splits: Sequence[str],
+    *,
+    pack: bool,
+    size: tuple[int, int],
+    cache: Path,
+    options: Mapping[str, Any] | None = None,
+) -> Iterator[Columns]:
+    """The rows of several splits of a data set as those of one corpus, in which a number never means two persons.
+
+    A loader may number the persons of its training splits anew and keep the owners' numbers elsewhere; its module's
+    `RENUMBERED` then names the former. They come first, and the owners' numbers are raised above theirs. Of a module
+    without it, all splits have the owners' numbers, and these stay.
+
+    Args:
+        name: Of the data set.
+        root: Its folder; nothing is written there.
+        splits: Of its module's `SPLITS`, without repetition.
+        pack: As for `index`, as are `size`, `cache` and `options`.
+        size: Height and width of crops.
+        cache: Folder that `load` may use.
+        options: Further arguments of the module.
+
+    Raises:
+        DataError: Two splits share an image; and as `index`.
+    """
+    renumbered: Sequence[str] = getattr(dataset(name), "RENUMBERED", ())
+    listed: dict[str, str] = {}
+    taken = 0
+    for split in sorted(splits, key=lambda one: one not in renumbered):
+        start = 0 if split in renumbered else taken
+        highest = -1
+        for columns in index(name, root, split, pack=pack, size=size, cache=cache, options=options):
+            if len(splits) > 1:
+                _note_images(columns, split, listed)
+            numbers: dict[str, Any] = {key: np.asarray(columns[key], np.int64) for key in _NUMBERS if key in columns}
+            highest = max([highest, *(int(values.max()) for values in numbers.values())])
+            raised = {key: np.where(values < 0, values, values + start) for key, values in numbers.items()}
+            yield {**columns, **raised} if start else columns
+        if split in renumbered:
+            taken = max(taken, highest + 1)
+
+
+def _note_images(columns: Columns, split: str, listed: dict[str, str]) -> None:
+    """Add images to those that are listed, each with its split; a DataError where one is there already."""
+    for image in columns["image_path"]:
+        other = listed.setdefault(image, split)
+        if other != split:
+            raise DataError(
+                f"The splits {other} and {split} share images; the first is {image}.",
+                "A manifest holds an image once: name splits that share none, such as train,val.",
+            )
+
+
+def index(
+    name: str,
+    root: Path,
+    split: str,
+    *,
+    pack: bool,
+    size: tuple[int, int],
+    cache: Path,
+    options: Mapping[str, Any] | None = None,
+) -> Iterator[Columns]:
     """The rows of one split of a data set, in batches.
 
     A module that knows its rows without looking at pixels gives them with `index(root, split)`, one that cuts crops to
@@ -31,25 +98,27 @@ def index(name: str, root: Path, split: str, *, pack: bool, size: tuple[int, int
     Args:
         name: Of the data set.
         root: Its folder; nothing is written there.
-        split: One of its card's.
+        split: One of its module's `SPLITS`.
         pack: Put the images' bytes in: files as they are, crops of larger photographs as PNG.
         size: Height and width of crops.
         cache: Folder that `load` may use.
+        options: Arguments that not every module takes (`trust_pickle`, `folders`).
 
     Raises:
         DataError: The data are not as they should be, or their samples are crops and `pack` is not set.
     """
     module = dataset(name)
     card: DatasetCard = module.CARD
+    further = options or {}
     shared = {"source": card.name, "licence": " ".join(card.terms.split()), "split": split}
     if hasattr(module, "index"):
-        rows: Iterator[Columns] = module.index(root, split)
+        rows: Iterator[Columns] = module.index(root, split, **further)
     else:
         height, width = size
         if hasattr(module, "person_crops"):  # what the data set is to be pre-trained on, not what heads are scored on
-            samples: Samples = module.person_crops(root, split, height, width, cache)
+            samples: Samples = module.person_crops(root, split, height, width, cache, **further)
         else:
-            samples = module.load(root, split, height=height, width=width, cache=cache)
+            samples = module.load(root, split, height=height, width=width, cache=cache, **further)
         rows = _of_samples(samples, root, size, pack=pack)
     for columns in rows:
         count = len(next(iter(columns.values())))

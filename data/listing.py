@@ -71,9 +71,60 @@ def find_base(root: Path, card: DatasetCard, markers: Iterable[Sequence[str]]) -
     Raises:
         DataError: The root is no folder, holds no layout, or holds the dataset more than once; with the expected tree.
     """
+    found = _only(root, card, [tuple(several) for several in markers])
+    if found is None:
+        raise DataError(f"{root} is not {card.title}: it holds {_content(root)}.", f"Expected:\n{card.tree}")
+    return found
+
+
+def find_annotated(
+    root: Path, card: DatasetCard, split: str, layouts: Iterable[tuple[str, str]]
+) -> tuple[Path, tuple[str, str]]:
+    """The folder in which a data set begins whose splits are a file of annotations and a folder of images each.
+
+    Args:
+        root: What the user named.
+        card: For the error's words.
+        split: Likewise.
+        layouts: Accepted pairs of annotations and image folder, below the data set's folder; the first that is there
+            counts.
+
+    Returns:
+        The folder, and the pair.
+
+    Raises:
+        DataError: As `find_base`; where one of a pair is there alone, the other one is named.
+    """
+    pairs = list(layouts)
+    found = _only(root, card, pairs)
+    if found is not None:
+        return found[0], (found[1][0], found[1][1])
+    annotations, images = (list(dict.fromkeys(several)) for several in zip(*pairs, strict=True))
+    folders = [f"{folder}/" for folder in images]
+    for there, absent in ((folders, annotations), (annotations, folders)):
+        parts = _fitting(root, [(mark,) for mark in there])
+        if len(parts) == 1:
+            base, (mark,) = parts[0]
+            raise DataError(
+                f"{base} holds {mark}, but not {' or '.join(absent)}, which {card.title} {split} needs.",
+                f"Copy it there. Expected:\n{card.tree}",
+            )
+    raise DataError(f"{root} is not {card.title} {split}: it holds {_content(root)}.", f"Expected:\n{card.tree}")
+
+
+def _only(root: Path, card: DatasetCard, layouts: Sequence[Sequence[str]]) -> tuple[Path, Sequence[str]] | None:
+    """The one folder that fits a layout, and the layout; None where there is none, errors as `find_base`."""
     if not root.is_dir():
         raise DataError(f"{root} is no folder.", f"Give the folder that holds {card.title}:\n{card.tree}")
-    layouts = [tuple(several) for several in markers]
+    fitting = _fitting(root, layouts)
+    if len(fitting) > 1:
+        names = ", ".join(folder.relative_to(root).as_posix() for folder, _ in fitting)
+        raise DataError(f"{root} holds {card.title} more than once: {names}.", "Give one of these folders.")
+    return fitting[0] if fitting else None
+
+
+def _fitting(root: Path, layouts: Sequence[Sequence[str]]) -> list[tuple[Path, Sequence[str]]]:
+    """Folders that fit one of the layouts, each with the first that it fits: the root, else the nearest below it."""
     level = [root]
     for _ in range(_WRAPPERS + 1):
         fitting = [
@@ -81,18 +132,17 @@ def find_base(root: Path, card: DatasetCard, markers: Iterable[Sequence[str]]) -
             for folder in level
             if (layout := next((one for one in layouts if all((folder / mark).exists() for mark in one)), None))
         ]
-        if len(fitting) == 1:
-            return fitting[0]
         if fitting:
-            names = ", ".join(folder.relative_to(root).as_posix() for folder, _ in fitting)
-            raise DataError(f"{root} holds {card.title} more than once: {names}.", "Give one of these folders.")
+            return fitting
         level = [child for folder in level for child in _folders(folder)]
-    content = sorted(path.name for path in root.iterdir() if not is_junk(path.name))
-    more = f" and {len(content) - _SHOWN} more" if len(content) > _SHOWN else ""
-    raise DataError(
-        f"{root} is not {card.title}: it holds {', '.join(content[:_SHOWN]) or 'nothing'}{more}.",
-        f"Expected:\n{card.tree}",
-    )
+    return []
+
+
+def _content(folder: Path) -> str:
+    """The first few names in a folder, and how many more there are."""
+    names = sorted(path.name for path in folder.iterdir() if not is_junk(path.name))
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN]) or 'nothing'}{more}"
 
 
 def _folders(folder: Path) -> list[Path]:

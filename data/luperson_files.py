@@ -22,8 +22,11 @@ from hcbench.data.loading import numbered, some
 from hcbench.errors import DataError
 
 KEYS_FILE = "keys.pkl"
+TRUST = "--trust-pickle of `hcbench data verify` and `hcbench data prepare` (in Python trust_pickle=True)"
+"""What has a keys.pkl read."""
 _KEY = re.compile(r"(?P<video>\d{5,})_(?P<person>\d+)_.+")
 """`{video:05d}_{original stem}`; the stem begins with the person's number, which restarts in each video."""
+_VIDEO = re.compile(r"(?P<video>\d{5,})_.+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,33 @@ def persons_of_keys(keys: NDArray[np.str_], where: Path) -> NDArray[np.int64]:
         raise DataError(
             f"{len(strange)} of {len(keys):,} keys of {where} do not say video and person: {some(strange)}.",
             f"Expected keys such as 00012_7_000345. If {KEYS_FILE} has the labels and you trust where it comes from, "
-            "load with trust_pickle=True.",
+            f"{TRUST} takes them.",
         )
-    codes = pairs[:, 0] * (pairs[:, 1].max() + 1) + pairs[:, 1]
-    return numbered(codes)
+    return _paired(pairs[:, 0], pairs[:, 1])
+
+
+def persons_of_numbers(listed: KeyList) -> tuple[NDArray[np.int64], str]:
+    """Noisy identities of a keys.pkl with persons, which restart in each video unless somebody has merged them.
+
+    Returns:
+        int64 (N,), 0..K-1: by sorted (video, person) where a number stands under several videos of the keys, else by
+        sorted number; and what is to be said of it, "" where there is nothing.
+    """
+    matches = [_VIDEO.fullmatch(str(key)) for key in listed.keys]
+    alone = numbered(listed.numbers)
+    videos = [int(match["video"]) for match in matches if match is not None]
+    if len(videos) < len(matches):
+        return alone, f"keys do not say the video: the numbers of {KEYS_FILE} are taken for persons as they stand"
+    both = _paired(np.array(videos, np.int64), listed.numbers)
+    numbers, persons = int(alone.max()) + 1, int(both.max()) + 1
+    if numbers == persons:
+        return alone, ""
+    return both, f"the {numbers:,} numbers of {KEYS_FILE} restart in each video: labels are {persons:,} (video, person)"
+
+
+def _paired(videos: NDArray[np.int64], persons: NDArray[np.int64]) -> NDArray[np.int64]:
+    person = numbered(persons)
+    return numbered(numbered(videos) * (person.max() + 1) + person)
 
 
 def read_keys(path: Path, field: str) -> KeyList:

@@ -14,8 +14,17 @@ from hcbench.data import pretraining
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Lmdb
 from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, make_report, numbered
-from hcbench.data.luperson_files import KEYS_FILE, index_lmdb, list_lmdb, lmdb_file, persons_of_keys, read_keys
+from hcbench.data.loading import check_cache, check_split, make_report
+from hcbench.data.luperson_files import (
+    KEYS_FILE,
+    TRUST,
+    index_lmdb,
+    list_lmdb,
+    lmdb_file,
+    persons_of_keys,
+    persons_of_numbers,
+    read_keys,
+)
 from hcbench.data.pretraining import batched, encoded_column, lazy_samples, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
@@ -26,7 +35,7 @@ SPLITS = pretraining.SPLITS
 _LMDB = "lmdb"
 _NOT_READ = (
     f"{KEYS_FILE} is a pickle, which can run any code when it is read: it was not opened. Labels are (video, person), "
-    "from the keys of the LMDB"
+    f"from the keys of the LMDB; {TRUST} takes its own"
 )
 CARD = DatasetCard(
     name="luperson-nl",
@@ -37,7 +46,7 @@ CARD = DatasetCard(
     tree="""\
 ROOT/                                     with or without a folder around it
   lmdb/data.mdb                           encoded jpg by key {video:05d}_{person}_...; needs the package lmdb
-  keys.pkl                                not read, unless with trust_pickle=True""",
+  keys.pkl                                not read, unless with --trust-pickle (Python: trust_pickle=True)""",
     counts={"train": {"images": 10_683_716, "identities": 433_997}},
     unverified=frozenset({"images", "identities"}),
     fields=frozenset({"images", "identity", "group"}),
@@ -56,7 +65,8 @@ def load(
         width: Width of the images, pixels.
         cache: Folder outside of `root` that keeps the list of keys.
         trust_pickle: Take labels from keys.pkl, which may then hold plain lists, text and numbers, nothing else.
-            Without it a label is a person's number within a video, as the keys have it.
+            A number that stands under several videos of the keys is a person of each. Without it a label is a person's
+            number within a video, as the keys have it.
 
     Returns:
         Samples sorted by key; `identity` and `group` are 0..N-1.
@@ -68,7 +78,7 @@ def load(
     check_split(CARD, split, SPLITS)
     base = _find(root)
     check_cache(base, cache)
-    keys, identity = _labels(base, index_lmdb(base / _LMDB, cache).names, trust_pickle)
+    keys, identity, _ = _labels(base, index_lmdb(base / _LMDB, cache).names, trust_pickle)
     size = lmdb_file(base / _LMDB).stat().st_size
     return lazy_samples(
         f"luperson-nl {split}", Lmdb(base / _LMDB, keys), keys, (height, width), size, group=identity, identity=identity
@@ -83,7 +93,7 @@ def index(root: Path, split: str, *, trust_pickle: bool = False) -> Iterator[Map
     """
     check_split(CARD, split, SPLITS)
     base = _find(root)
-    keys, identity = _labels(base, _keys(base), trust_pickle)
+    keys, identity, _ = _labels(base, _keys(base), trust_pickle)
     for rows in batched(range(len(keys))):
         labels = identity[rows].tolist()
         yield {**encoded_column(Lmdb(base / _LMDB, keys[rows])), "identity": labels, "group_id": labels}
@@ -101,8 +111,9 @@ def verify(root: Path, *, trust_pickle: bool = False) -> Report:
     problems: list[str] = []
     found = {"images": len(keys)}
     try:
-        keys, identity = _labels(base, keys, trust_pickle)
+        keys, identity, remark = _labels(base, keys, trust_pickle)
         found["identities"] = len(np.unique(identity))
+        notes += [remark] if remark else []
     except DataError as error:
         problems.append(error.message)
     if len(keys):
@@ -119,8 +130,8 @@ def _keys(base: Path) -> NDArray[np.str_]:
     return np.array(sorted(name for name, _ in list_lmdb(base / _LMDB).entries), np.str_)
 
 
-def _labels(base: Path, keys: NDArray[np.str_], trust_pickle: bool) -> tuple[NDArray[np.str_], NDArray[np.int64]]:
-    """Keys and the identity of each."""
+def _labels(base: Path, keys: NDArray[np.str_], trust_pickle: bool) -> tuple[NDArray[np.str_], NDArray[np.int64], str]:
+    """Keys, the identity of each, and what is to be said of a pickle that was read, "" where there is nothing."""
     if trust_pickle:
         listed = read_keys(base / KEYS_FILE, "pids")
         strange = np.setdiff1d(listed.keys, keys)
@@ -130,7 +141,10 @@ def _labels(base: Path, keys: NDArray[np.str_], trust_pickle: bool) -> tuple[NDA
                 f"{strange[0]}.",
                 "They belong to different releases.",
             )
-        return listed.keys, numbered(listed.numbers)
+        identity, remark = persons_of_numbers(listed)
+        if remark:
+            log.info("%s", remark)
+        return listed.keys, identity, remark
     if (base / KEYS_FILE).exists():
         log.info("%s", _NOT_READ)
-    return keys, persons_of_keys(keys, base / _LMDB)
+    return keys, persons_of_keys(keys, base / _LMDB), ""

@@ -14,6 +14,7 @@ from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
 SPLITS = reid_splits.SPLITS
+RENUMBERED = reid_splits.RENUMBERED
 DROPPED = -1
 """Detections that are neither a person of the test nor anybody else: dropped, as keeping them costs 7 points of R1."""
 DISTRACTOR = 0

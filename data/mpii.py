@@ -16,7 +16,7 @@ from PIL import Image
 
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, to_crop
-from hcbench.data.listing import find_base, list_files
+from hcbench.data.listing import find_annotated, list_files
 from hcbench.data.loading import (
     check_cache,
     check_split,
@@ -186,7 +186,7 @@ def _find(root: Path, split: str) -> _Layout:
         (f"annot/{short}.json", "annot/gt_valid.mat"),
         (f"mpii_{split}.json", "mpii_gt_val.mat"),
     )
-    base, (annotations, _) = find_base(root, CARD, [(file, "images") for file, _ in layouts])
+    base, (annotations, _) = find_annotated(root, CARD, split, [(file, "images") for file, _ in layouts])
     return _Layout(base, base / annotations, base / dict(layouts)[annotations] if split == "val" else None)
 
 

@@ -11,13 +11,15 @@ import numpy as np
 from hcbench.data import reid_splits
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.listing import find_base, list_files
-from hcbench.data.loading import some
+from hcbench.data.loading import skipped_junk, some
 from hcbench.data.market_files import ANY_MARKET, FOLDERS, MSMT, PersonFiles, parse_names, read_folder
+from hcbench.data.person_splits import report
 from hcbench.data.reid_splits import ReidSet, load_split, verify_set
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
 SPLITS = reid_splits.SPLITS
+RENUMBERED = reid_splits.RENUMBERED
 TRAIN_IDENTITIES = 1_041
 """Added to test persons, whose numbers begin again at 0, so that no number means a person of each."""
 _LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
@@ -81,16 +83,24 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         DataError: The folder, a list, a name or an image is not as it should be.
         CacheError: The cache folder cannot be written.
     """
-    return load_split(_read(root), split, height, width, cache)
+    return load_split(_read(*_find(root)), split, height, width, cache)
 
 
 def verify(root: Path) -> Report:
     """Check a copy: lists, names, every image's decoding, and the counts of each split. Nothing is written.
 
     Raises:
-        DataError: The root is no folder, is not MSMT17, or a list is missing or cannot be read.
+        DataError: The root is no folder, or is not MSMT17.
     """
-    found = _read(root)
+    base, folders = _find(root)
+    there = {folder: list_files(base / folder, deep=True) for folder in folders}
+    left_out = skipped_junk(sum(listing.junk for listing in there.values()))
+    try:
+        found = _read(base, folders)
+    except DataError as error:
+        held = [f"{folder}/ holds {len(listing.files):,} images" for folder, listing in there.items()]
+        return report(CARD, root, f"{'/, '.join(folders)}/", {}, problems=[error.message],
+                      notes=[error.hint, *held, *left_out])  # fmt: skip
     notes = []
     if len(found.gallery.files) == _SMALL_GALLERY:
         notes.append(f"known variant: a copy with {_SMALL_GALLERY:,} gallery images; its results are not comparable")
@@ -98,16 +108,20 @@ def verify(root: Path) -> Report:
         notes.append("without list_val.txt nobody can tell training from validation: every tenth person validates")
     else:
         listed = {*found.train.files, *found.query.files, *found.gallery.files}
-        folders = sorted({file.partition("/")[0] for file in listed})
-        there = [f"{folder}/{file}" for folder in folders for file in list_files(found.base / folder, deep=True).files]
-        extra = [file for file in there if file not in listed]
+        files = [f"{folder}/{file}" for folder, listing in there.items() for file in listing.files]
+        extra = sorted(set(files) - listed)
         notes += [f"{len(extra)} images are in no list: {some(extra)}"] if extra else []
+        notes += left_out  # those of a renamed copy are counted as its folders are read
     return verify_set(found, root, notes=notes)
 
 
-def _read(root: Path) -> ReidSet:
+def _find(root: Path) -> tuple[Path, tuple[str, ...]]:
     base, folders = find_base(root, CARD, (*_VERSIONS.values(), FOLDERS))
-    if tuple(folders) == FOLDERS:
+    return base, tuple(folders)
+
+
+def _read(base: Path, folders: tuple[str, ...]) -> ReidSet:
+    if folders == FOLDERS:
         train, query, gallery = (read_folder(base, folder, (MSMT, ANY_MARKET)) for folder in FOLDERS)
         renamed = ReidSet(card=CARD, base=base, layout=f"{'/, '.join(FOLDERS)}/", title="msmt17 renamed",
                           train=train, query=query, gallery=gallery)  # fmt: skip
@@ -118,7 +132,7 @@ def _read(root: Path) -> ReidSet:
             f"{base} has no {some(absent)}.",
             "Copies without the lists circulate; only the lists say which test image is a query. Ask the owners.",
         )
-    version = next(name for name, pair in _VERSIONS.items() if pair == tuple(folders))
+    version = next(name for name, pair in _VERSIONS.items() if pair == folders)
     training, validation, query, gallery = (
         _read_list(base, name, folders[index // 2]) for index, name in enumerate(_LISTS)
     )

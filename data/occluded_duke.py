@@ -10,6 +10,7 @@ from hcbench.data.reid_splits import load_split, verify_set
 from hcbench.data.samples import Samples
 
 SPLITS = reid_splits.SPLITS
+RENUMBERED = reid_splits.RENUMBERED
 
 CARD = DatasetCard(
     name="occluded-duke",

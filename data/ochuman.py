@@ -31,7 +31,7 @@ TASK_SPLITS = TaskSplits(train=None, val="val", test="test")
 
 def _find(root: Path, split: str) -> Layout:
     name = f"ochuman_coco_format_{split}_range_0.00_1.00.json"
-    return layout_of_files(root, CARD, [(f"annotations/{name}", "images"), (name, "images")])
+    return layout_of_files(root, CARD, split, [(f"annotations/{name}", "images"), (name, "images")])
 
 
 _OWN = PersonSet(card=CARD, splits=SPLITS, find=_find, format=Format(area_of_box=BOX_AREA))

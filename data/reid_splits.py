@@ -33,6 +33,8 @@ from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
 SPLITS = ("train", "val", "trainval", "query", "gallery", "test")
+RENUMBERED = ("train", "val", "trainval")
+"""Splits whose persons are numbered anew from 0, those of `train` and `val` together; see `hcbench.data.indexing`."""
 FIELDS = frozenset({"images", "identity", "camera"})
 DISTRACTOR = -1
 """The identity of those who match nobody, in `Samples`."""

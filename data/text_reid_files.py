@@ -23,6 +23,8 @@ from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError, did_you_mean
 
 SPLITS = ("train", "val", "trainval", "test")
+RENUMBERED = ("train", "trainval")
+"""Splits whose persons are numbered anew from 0; `val` and `test` keep the numbers of the json."""
 IMAGES = "imgs"
 """Folder that the entries' paths are relative to, in all three sets."""
 WITHOUT_SPLITS = "caption_all.json"

@@ -18,6 +18,12 @@ _DATASET = "A data set of `hcbench data list`."
 _ROOT = "Its folder. Default: what HCBENCH_DATA_<NAME> or the workspace's data.yaml says."
 _ROOT_OF_INDEX = f"{_ROOT} Of an index, the folder that it lies in."
 
+_TrustPickle = Annotated[
+    bool,
+    typer.Option("--trust-pickle", help="Read labels from keys.pkl of luperson-nl, whose source you trust. It may hold"
+                 " lists, text and numbers alone."),
+]  # fmt: skip
+
 
 @data_app.command("list")
 def data_list(workspace: WorkspaceOption = WORKSPACE, plugin: PluginOption = None) -> None:
@@ -45,6 +51,7 @@ def data_explain(
 def data_verify(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"{_DATASET} Or a manifest: FILE.parquet.")],
     root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
+    trust_pickle: _TrustPickle = False,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compare a copy with the official one: exact, subset or mismatch, and what is missing. Writes nothing.
@@ -53,7 +60,8 @@ def data_verify(
     """
     from hcbench.harness import data_screen
 
-    raise typer.Exit(FINE if data_screen.verify(console(), name, root, workspace) else SOME_FAILED)
+    usable = data_screen.verify(console(), name, root, workspace, _given(trust_pickle=trust_pickle))
+    raise typer.Exit(FINE if usable else SOME_FAILED)
 
 
 @data_app.command("prepare")
@@ -72,6 +80,12 @@ def data_prepare(
         str | None, typer.Option("--split", metavar="A,B", help="Splits. Default: the one for training.")
     ] = None,
     size: Annotated[str, typer.Option("--size", metavar="HxW", help="Size of packed crops.")] = "256x128",
+    trust_pickle: _TrustPickle = False,
+    folders: Annotated[
+        str | None,
+        typer.Option("--folders", metavar="group|identity", help="What sub-folders of an image-folder are: groups, or"
+                     " persons. Default: nothing."),
+    ] = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:  # fmt: skip
     """Index a data set once into a manifest, to pre-train on it: hcbench run --corpus FILE.parquet.
@@ -87,7 +101,9 @@ def data_prepare(
     from hcbench.harness.data_screen import Indexing, prepare
     from hcbench.harness.options import parse_size
 
-    prepare(console(), name, root, Indexing(out=out, pack=pack, splits=words(split), size=parse_size(size)), workspace)
+    options = _given(trust_pickle=trust_pickle, folders=folders)
+    wanted = Indexing(out=out, pack=pack, splits=words(split), size=parse_size(size), options=options)
+    prepare(console(), name, root, wanted, workspace)
 
 
 @data_app.command("preview")
@@ -158,3 +174,8 @@ def data_duplicates(
     roots = parse_roots(data or [])
     screen(console(), Wanted(corpus=corpus, test=test, roots=roots, by=by, layout=layout, size=parse_size(size),
                               least=least, bits=bits, out=out, sheet=sheet, workspace=workspace))  # fmt: skip
+
+
+def _given(**options: object) -> dict[str, object]:
+    """The options of a data set's own that were given."""
+    return {name: value for name, value in options.items() if value}

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from hcbench.data.catalogue import content_hashes, dataset, dataset_modules, direct_corpora
+from hcbench.data.overlaps import plain
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError, did_you_mean
+from hcbench.harness.registry import load_registry
 from hcbench.harness.settings import CorpusConfig, PretrainConfig
 
 if TYPE_CHECKING:
@@ -67,8 +69,15 @@ def corpus_names(further: Mapping[str, Any] | None = None) -> tuple[str, ...]:
 
 
 def is_manifest(name: str) -> bool:
-    """Whether a corpus is named as manifests are: a .parquet file, or a folder of them by its path."""
-    return name.endswith(PARQUET) or "/" in name
+    """Whether a corpus is named as manifests are: a .parquet file, or a folder of them by its path.
+
+    The name alone of a folder that is there and holds such files will do, where nothing else is called so.
+    """
+    if name.endswith(PARQUET) or "/" in name:
+        return True
+    if not name or next(Path(name).glob(f"*{PARQUET}"), None) is None:
+        return False
+    return plain(name) not in {plain(one) for one in (PEOPLE, *dataset_modules(), *load_registry().data)}
 
 
 def stem(name: str) -> str:

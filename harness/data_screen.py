@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -21,6 +21,7 @@ from hcbench.data.catalogue import (
     dataset_modules,
     direct_corpora,
     is_for_training,
+    taking,
     training_split,
 )
 from hcbench.errors import ConfigError, DataError, did_you_mean
@@ -95,8 +96,23 @@ def _uses(registry: Registry, name: str) -> Iterator[str]:
         yield f"hcbench data prepare {name} ROOT --out {name}{PARQUET}   and then   --corpus {name}{PARQUET}"
 
 
-def verify(console: Console, name: str, root: Path | None, workspace: Path) -> bool:
-    """Print how a copy compares with the official one; gives whether it can be used."""
+def verify(
+    console: Console, name: str, root: Path | None, workspace: Path, options: Mapping[str, Any] | None = None
+) -> bool:
+    """Print how a copy compares with the official one; gives whether it can be used.
+
+    Args:
+        console: Where it is printed.
+        name: A data set, or a manifest.
+        root: Its folder; None takes what is known of it.
+        workspace: May know it.
+        options: Arguments that not every data set takes (`trust_pickle`).
+
+    Raises:
+        ConfigError: The data set does not take one of the options.
+        DataError: There is nothing that could be looked at.
+    """
+    _check_options(name, options or {})
     if name.endswith(JSONL):
         raise DataError(
             f"{name} is an index.", f"Import it: hcbench data prepare {name} --out FILE.parquet; then verify."
@@ -108,7 +124,7 @@ def verify(console: Console, name: str, root: Path | None, workspace: Path) -> b
         report = verify_manifest(Path(name), root, None if coco is None else Path(coco))
     else:
         module = dataset(name)
-        report = module.verify(root_of(module.CARD.name, root, workspace))
+        report = module.verify(root_of(module.CARD.name, root, workspace), **(options or {}))
     console.print(Text(report.text()), soft_wrap=True)
     console.print(Text(_verdict(report), style="green" if report.level == "exact" else "yellow"), soft_wrap=True)
     return report.level != "mismatch"
@@ -123,33 +139,44 @@ class Indexing:
         pack: Whether images are put inside.
         splits: Splits; empty takes the training split.
         size: Height and width of crops.
+        options: Arguments that not every data set takes (`trust_pickle`, `folders`).
     """
 
     out: Path
     pack: bool
     splits: Sequence[str]
     size: tuple[int, int]
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, workspace: Path) -> None:
     """Write the manifest of a data set, or of an index.jsonl."""
+    _check_options(name, wanted.options)
     if name.endswith(JSONL):
         _prepare_index(console, Path(name), root, wanted)
         return
-    from hcbench.data.indexing import index
+    from hcbench.data.indexing import index_splits
 
-    card = dataset_card(name)
-    place = root_of(card.name, root, workspace)
+    module = dataset(name)
+    place = root_of(module.CARD.name, root, workspace)
     check_outside(wanted.out, place)
-    splits = tuple(wanted.splits) or (training_split(card.name),)
+    splits = tuple(dict.fromkeys(wanted.splits)) or (training_split(name),)
     for split in splits:
-        if split not in card.counts:
-            raise ConfigError(f"{card.name} has no split {split!r}.", did_you_mean(split, card.counts))
+        if split not in module.SPLITS:
+            raise ConfigError(f"{module.CARD.name} has no split {split!r}.", did_you_mean(split, module.SPLITS))
     with tempfile.TemporaryDirectory(prefix="hcbench-prepare-") as cache:
-        rows = chain.from_iterable(
-            index(card.name, place, split, pack=wanted.pack, size=wanted.size, cache=Path(cache)) for split in splits
+        rows = index_splits(
+            name, place, splits, pack=wanted.pack, size=wanted.size, cache=Path(cache), options=wanted.options
         )
         _write(console, rows, wanted.out, place, ", ".join(splits))
+
+
+def _check_options(name: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that only other data sets take; indices and manifests take none."""
+    for option in options:
+        able = taking(option)
+        if not able or is_manifest(name) or name.endswith(JSONL) or dataset_card(name).name not in able:
+            raise ConfigError(f"{name} takes no --{option.replace('_', '-')}.", f"It is for {', '.join(able)}.")
 
 
 def _prepare_index(console: Console, path: Path, root: Path | None, wanted: Indexing) -> None:
@@ -183,7 +210,8 @@ def _write(console: Console, rows: Iterator[Columns], out: Path, place: Path, wh
         f"{', packed' if manifest.packed else f', below {place}'}; knows {', '.join(knows) or 'nothing but images'}.",
         soft_wrap=True,
     )
-    console.print(f"Next: hcbench run --corpus {out} --methods ...", soft_wrap=True)
+    path = str(out) if out.suffix == PARQUET or "/" in str(out) else f"./{out}"  # not to be taken for a name
+    console.print(f"Next: hcbench run --corpus {path} --methods ...", soft_wrap=True)
 
 
 def preview(

@@ -179,6 +179,28 @@ def test_a_pickle_is_opened_only_for_those_who_trust_it(tmp_path, opened, caplog
     assert samples.ids.tolist() == sorted(KEYS)
 
 
+def test_numbers_of_a_pickle_that_restart_are_persons_within_a_video(tmp_path, opened, caplog):
+    caplog.set_level("INFO")
+    root, keys = tmp_path / "lup", tmp_path / "lup" / "keys.pkl"
+    keys.write_bytes(pickle.dumps({"keys": KEYS, "pids": [7, 7, 7, 10]}))
+    # Person 7 of video 3 is not person 7 of video 12.
+    assert load(luperson_nl, root, tmp_path, trust_pickle=True).identity.tolist() == [0, 2, 1, 1]
+    told = "the 2 numbers of keys.pkl restart in each video: labels are 3 (video, person)"
+    assert told in caplog.text
+    report = luperson_nl.verify(root, trust_pickle=True)
+    assert told in report.notes
+    assert report.found["train"]["identities"] == 3
+
+
+def test_numbers_of_a_pickle_stand_where_keys_do_not_tell_the_video(tmp_path, opened, monkeypatch):
+    content = {key: b"" for key in ("abc", KEYS[0])}
+    monkeypatch.setitem(sys.modules, "lmdb", stand_in_lmdb.module(content, opened))
+    root = tmp_path / "lup"
+    (root / "keys.pkl").write_bytes(pickle.dumps({"keys": list(content), "pids": [7, 7]}))
+    assert load(luperson_nl, root, tmp_path, trust_pickle=True).identity.tolist() == [0, 0]
+    assert "taken for persons as they stand" in luperson_nl.verify(root, trust_pickle=True).text()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -199,6 +221,7 @@ def test_keys_of_another_form_are_refused(tmp_path, opened, monkeypatch):
     monkeypatch.setitem(sys.modules, "lmdb", stand_in_lmdb.module({"abc": b"", KEYS[0]: b""}, opened))
     with pytest.raises(DataError, match=r"1 of 2 keys .* do not say video and person: abc") as error:
         load(luperson_nl, tmp_path / "lup", tmp_path)
+    assert "--trust-pickle" in error.value.hint
     assert "trust_pickle=True" in error.value.hint
 
 

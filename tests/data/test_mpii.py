@@ -217,7 +217,7 @@ def test_missing_and_broken_files(made: Tree, cache: Path) -> None:
     made.write()
     with pytest.raises(DataError, match="lies inside the dataset"):
         mpii.load(made.root, "train", cache=made.root / "cache")
-    with pytest.raises(DataError, match="is not MPII Human Pose: it holds") as caught:
+    with pytest.raises(DataError, match="is not MPII Human Pose train: it holds") as caught:
         mpii.verify(made.root / "images")
     assert "mpii_gt_val.mat" in caught.value.hint
 
@@ -241,7 +241,7 @@ def test_verify(made: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [problem.split(":")[0] for problem in report.problems] == ["val", "val"]
     assert "images/7.jpg" in report.problems[0]
     shutil.rmtree(made.root / "images")
-    with pytest.raises(DataError, match="is not MPII"):
+    with pytest.raises(DataError, match=r"holds .*train\.json, but not images/, which MPII Human Pose train needs"):
         mpii.verify(made.root)
 
 
@@ -255,3 +255,6 @@ def test_verify_half_a_copy_and_joints_outside(made: Tree, cache: Path) -> None:
     assert any("1 joints lie outside their image, as in 004645041.jpg" in note for note in report.notes)
     assert mpii.annotation_files(made.root) == (made.path("train"),)
     assert len(mpii.load(made.root, "train", cache=cache)) == 3
+    needed = r"holds images/, but not annotations/mpii_val\.json or annot/valid\.json or mpii_val\.json, which"
+    with pytest.raises(DataError, match=f"{needed} MPII Human Pose val needs"):
+        mpii.load(made.root, "val", cache=cache)

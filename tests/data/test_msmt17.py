@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from image_tree import colours, expected_colours, write_images, write_junk
+from image_tree import JUNK, colours, expected_colours, write_images, write_junk
 
 from hcbench.data import msmt17
 from hcbench.data.catalogue import training_split
@@ -75,6 +75,7 @@ def test_verify(tmp_path, monkeypatch):
     assert report.level == "subset"
     assert "images 7/32,621, identities 3/1,041, images in list_train 6/30,248" in report.text()
     assert "1 images are in no list: test/0009/" in report.text()
+    assert f"{len(JUNK)} files of operating systems (._*, .DS_Store ...) were left out" in report.notes
     monkeypatch.setattr(msmt17, "CARD", replace(msmt17.CARD, counts=report.found))
     monkeypatch.setattr(msmt17, "_SMALL_GALLERY", 2)
     report = msmt17.verify(root)
@@ -93,6 +94,12 @@ def test_what_is_wrong_is_explained(tmp_path):
     with pytest.raises(DataError, match=r"has no list_val.txt, list_query.txt") as error:
         load(root, "train", tmp_path)
     assert "Copies without the lists circulate" in error.value.hint
+    report = msmt17.verify(root)
+    assert (report.level, report.found) == ("mismatch", {})
+    assert report.problems == (f"{root} has no list_val.txt, list_query.txt.",)
+    assert report.notes[0].startswith("Copies without the lists circulate")
+    assert report.notes[1:3] == ("train/ holds 7 images", "test/ holds 4 images")
+    assert "files of operating systems" in report.notes[3]
     tree(root)
     (root / "list_val.txt").write_text("0001/a.jpg\n")
     with pytest.raises(DataError, match=r"1 of 1 lines .* no path and number: 0001/a.jpg"):

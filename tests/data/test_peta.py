@@ -17,6 +17,7 @@ from mats import cells, column, write_mat
 from pictures import write_pictures
 
 from hcbench.data import attribute_files, peta, peta_persons, peta_zs
+from hcbench.data.indexing import index_splits
 from hcbench.errors import DataError
 
 ROWS = 20
@@ -84,6 +85,14 @@ def test_load(root: Path, cache: Path) -> None:
     assert test.slices["source"].tolist() == [5, 6, 9]
     assert train.known() == peta.CARD.fields
     assert len(peta.load(root, "all", cache=cache)) == 8
+
+
+@pytest.mark.parametrize("name", ["peta", "peta-persons"])
+def test_a_manifest_of_several_splits_keeps_the_persons_of_the_mat(name: str, root: Path, cache: Path) -> None:
+    rows = index_splits(name, root, ["test", "train"], pack=False, size=(16, 8), cache=cache)
+    pairs = [pair for part in rows for pair in zip(part["image_path"], part["identity"], strict=True)]
+    assert {"images/00001.png", "images/00005.png"} <= {image for image, _ in pairs}
+    assert all(identity == PERSONS[int(image[-9:-4]) - 1] for image, identity in pairs)
 
 
 def test_who_was_seen_in_training_is_marked(root: Path, cache: Path) -> None:

@@ -190,7 +190,7 @@ def test_wrong_roots_and_missing_images(made: Made, tmp_path: Path, cache: Path)
         lambda: module.load(tmp_path / "empty", "val", cache=cache),
         lambda: module.verify(tmp_path / "empty"),
     ):
-        with pytest.raises(DataError, match=f"is not {module.CARD.title}: it holds nothing") as caught:
+        with pytest.raises(DataError, match=rf"is not {module.CARD.title} (train|val): it holds nothing") as caught:
             call()
         assert module.CARD.tree in caught.value.hint
     with pytest.raises(DataError, match="lies inside the dataset"):
@@ -202,6 +202,24 @@ def test_wrong_roots_and_missing_images(made: Made, tmp_path: Path, cache: Path)
     report = module.verify(tree.root)
     assert report.level == "mismatch"
     assert report.problems == (f"val: 1 of 3 images are missing: {name}",)
+
+
+def test_half_a_copy_is_told_what_is_missing(made: Made, tmp_path: Path, cache: Path) -> None:
+    module, tree = made
+    annotations, images = tree.files["val"]
+    moved = tree.path("val").rename(tmp_path / "val.json")
+    for root in (tree.root, tree.root.parent):
+        with pytest.raises(DataError, match=f"holds {images}/, but not {annotations} ?.*, which") as caught:
+            module.load(root, "val", cache=cache)
+        assert f"which {module.CARD.title} val needs" in caught.value.message
+        assert module.CARD.tree in caught.value.hint
+    (tmp_path / "run_12_c3" / "other" / images).mkdir(parents=True)
+    with pytest.raises(DataError, match=f"is not {module.CARD.title} val: it holds"):  # whose images are they?
+        module.load(tree.root.parent, "val", cache=cache)
+    moved.rename(tree.path("val"))
+    shutil.rmtree(tree.root / images)
+    with pytest.raises(DataError, match=f"holds {annotations}, but not {images}/, which {module.CARD.title} val needs"):
+        module.load(tree.root, "val", cache=cache)
 
 
 def test_verify(made: Made) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+import pickle
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import stand_in_lmdb
 from coco_tree import Tree
+from image_tree import write_images
 from manifest_files import picture, write
 from PIL import Image
 from typer.testing import CliRunner, Result
@@ -16,6 +21,7 @@ from hcbench.data import coco
 from hcbench.data.manifest import open_manifest
 from hcbench.data.manifest_view import view
 from hcbench.harness.cli import app
+from hcbench.harness.corpora import is_manifest
 
 
 def call(*words: str | Path) -> Result:
@@ -68,6 +74,38 @@ def test_a_folder_is_prepared_verified_and_seen(folder: Path, pack: tuple[str, .
     assert before_and_after(folder) == state, "nothing is written into a dataset's folder"
 
 
+def test_a_manifest_in_a_folder_is_found_by_its_name(folder: Path) -> None:
+    answer = call("data", "prepare", "image-folder", folder, "--out", "sh2")
+    assert "hcbench run --corpus ./sh2 --methods" in answer.output
+    for name in ("./sh2", "sh2"):
+        assert is_manifest(name)
+        assert call("data", "verify", name).exit_code == 0
+    for name in ("people", "Market-1501", "work"):
+        Path(name).mkdir()
+    for name in ("people", "Market-1501"):
+        shutil.copy("sh2/part-00000.parquet", name)
+    shutil.copy("sh2/part-00000.parquet", "one.parquet")
+    assert not any(map(is_manifest, ("people", "Market-1501", "work", "nowhere", "~nobody", "")))
+
+
+def test_folders_are_groups_or_persons(folder: Path) -> None:
+    for what in ("group", "identity"):
+        answer = call("data", "prepare", "image-folder", folder, "--out", f"{what}.parquet", "--folders", what)
+        assert answer.exit_code == 0, answer.output
+        manifest = open_manifest(Path(f"{what}.parquet"))
+        assert manifest.integers("group_id").tolist() == [0, 0, 0, 1, 1]
+        assert manifest.lacking["identity"] == (0 if what == "identity" else 5)
+    assert manifest.integers("identity").tolist() == [0, 0, 0, 1, 1]
+    unknown = call("data", "prepare", "image-folder", folder, "--out", "x.parquet", "--folders", "persons")
+    assert (unknown.exit_code, "Sub-folders cannot mean 'persons'" in unknown.output) == (2, True)
+    other = call("data", "prepare", "luperson", folder, "--out", "x.parquet", "--folders", "group")
+    assert "luperson takes no --folders" in other.output
+    (folder / "5.png").write_bytes(picture(5))
+    bare = call("data", "prepare", "image-folder", folder, "--out", "x.parquet", "--folders", "group")
+    assert "1 of 6 images" in bare.output
+    assert "--folders ignore" in bare.output
+
+
 def test_a_mismatch_ends_with_1(folder: Path) -> None:
     (folder / "sub0/2.png").write_bytes(b"no picture")
     answer = call("data", "verify", "image-folder", folder)
@@ -100,6 +138,40 @@ def test_coco_is_prepared_from_its_crops(tmp_path: Path) -> None:
     assert np.allclose(samples.keypoints, own.keypoints, atol=1e-4)  # float32 of a coordinate below 64
     assert call("data", "verify", "c.parquet").exit_code == 0
     assert call("data", "preview", "coco", root, "--workspace", tmp_path / "ws").exit_code == 0
+
+
+def test_every_split_that_a_loader_has_is_prepared(tmp_path: Path) -> None:
+    root = tmp_path / "market"
+    names = [f"bounding_box_train/{person:04d}_c1s1_000001_01.jpg" for person in range(2, 22)]
+    write_images(root, [*names, "query/0001_c1s1_000001_00.jpg", "bounding_box_test/0001_c2s1_000001_01.jpg"])
+    answer = call("data", "prepare", "market1501", root, "--out", "m.parquet", "--split", "train,query")
+    assert answer.exit_code == 0, answer.output
+    assert "19 images of train, query" in answer.output  # every tenth person is for validation
+    refused = call("data", "prepare", "market1501", root, "--out", "n.parquet", "--split", "trian")
+    assert refused.exit_code == 2
+    assert "market1501 has no split 'trian'" in refused.output
+    assert "train" in refused.output.replace("trian", "")
+
+
+def test_a_trusted_pickle_gives_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = ["00001_7_01", "00001_8_01", "00002_9_01"]
+    monkeypatch.setitem(sys.modules, "lmdb", stand_in_lmdb.module({key: picture(1) for key in keys}, []))
+    root = tmp_path / "nl"
+    (root / "lmdb").mkdir(parents=True)
+    (root / "lmdb/data.mdb").write_bytes(b"mdb")
+    (root / "keys.pkl").write_bytes(pickle.dumps({"keys": keys, "pids": [5, 5, 6]}))
+    for word, persons in (((), 3), (("--trust-pickle",), 2)):
+        out = f"{persons}.parquet"
+        answer = call("data", "prepare", "luperson-nl", root, "--out", out, *word)
+        assert answer.exit_code == 0, answer.output
+        assert len(np.unique(open_manifest(Path(out)).integers("identity"))) == persons
+        assert f"identities {persons}/433,997" in call("data", "verify", "luperson-nl", root, *word).output
+    for words in (("prepare", "luperson", root, "--out", "x.parquet"), ("verify", "luperson", root),
+                  ("verify", "2.parquet"), ("prepare", "index.jsonl", "--out", "x.parquet")):  # fmt: skip
+        refused = call("data", *words, "--trust-pickle")
+        assert refused.exit_code == 2
+        assert f"{words[1]} takes no --trust-pickle" in refused.output
+        assert "It is for luperson-nl" in refused.output
 
 
 def test_explain_needs_no_files() -> None:
