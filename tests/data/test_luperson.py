@@ -162,7 +162,7 @@ class Bomb:
 
 
 def test_a_pickle_is_opened_only_for_those_who_trust_it(tmp_path, opened, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="hcbench")
     root, keys = tmp_path / "lup", tmp_path / "lup" / "keys.pkl"
     keys.write_bytes(pickle.dumps(Bomb(tmp_path / "exploded")))
     assert load(luperson_nl, root, tmp_path).identity.tolist() == [0, 2, 1, 1]
@@ -180,7 +180,7 @@ def test_a_pickle_is_opened_only_for_those_who_trust_it(tmp_path, opened, caplog
 
 
 def test_numbers_of_a_pickle_that_restart_are_persons_within_a_video(tmp_path, opened, caplog):
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="hcbench")
     root, keys = tmp_path / "lup", tmp_path / "lup" / "keys.pkl"
     keys.write_bytes(pickle.dumps({"keys": KEYS, "pids": [7, 7, 7, 10]}))
     # Person 7 of video 3 is not person 7 of video 12.

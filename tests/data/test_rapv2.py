@@ -70,7 +70,7 @@ def test_the_mat_is_nested_as_the_official_one(root: Path) -> None:
 
 
 def test_load(root: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="hcbench"):
         train, val, test = (rapv2.load(root, split, cache=cache) for split in ("train", "val", "test"))
     columns = [number - 1 for number in SELECTED]
     assert test.ids.tolist() == ["RAP_dataset/CAM01.png", "RAP_dataset/CAM05.png"]
