@@ -70,6 +70,8 @@ def test_text(options, message):
         ((np.ones((2, 3)), np.ones((2, 2)), np.ones((2, 2))), {}, "do not fit"),
         ((-np.ones((2, 3)), np.ones((2, 2)), np.ones((3, 3))), {}, "unsquared Euclidean"),
         ((np.ones((2, 3)), np.ones((2, 2)), np.full((3, 3), NAN)), {}, "dist_gg holds 9 NaN"),
+        ((np.ones((2, 3)), np.full((2, 2), np.inf), np.ones((3, 3))), {}, "distance of inf"),
+        ((np.full((2, 3), 1e200), np.ones((2, 2)), np.ones((3, 3))), {}, "squares are finite"),
         ((np.ones((2, 3)), np.ones((2, 2)), np.ones((3, 3))), {"k1": 0}, "k1=0"),
         ((np.ones((2, 3)), np.ones((2, 2)), np.ones((3, 3))), {"lambda_value": 1.5}, "lambda_value=1.5"),
     ],
@@ -138,6 +140,16 @@ def test_pck():
         keypoints.pck(np.ones((2, 3, 2)), np.ones((2, 3, 2)), np.ones((2, 3)), np.ones((3, 4)))
     with pytest.raises(TaskError, match="no persons"):
         keypoints.pck(np.ones((0, 3, 2)), np.ones((0, 3, 2)), np.ones((0, 3)), np.ones((0, 4)))
+
+
+@pytest.mark.parametrize("value", [NAN, np.inf])
+def test_pck_needs_the_boxes_of_persons_who_can_be_seen(value):
+    joints, visible = np.ones((2, 3, 2)), np.array([[1, 1, 1], [0, 0, 1]])
+    boxes = np.array([[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, value, 9.0]])
+    with pytest.raises(TaskError, match="1 boxes are not finite, first at row 1"):
+        keypoints.pck(joints, joints, visible, boxes)
+    visible[1] = 0
+    assert keypoints.pck(joints, joints, visible, boxes).pck[0.05] == 1.0
 
 
 def test_heat_maps():

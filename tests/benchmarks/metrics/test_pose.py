@@ -134,6 +134,18 @@ def test_pck_averages_joints_not_points_and_skips_empty_boxes():
 # --- heat maps and boxes
 
 
+@pytest.mark.parametrize("method", ["msra", "udp"])
+def test_a_joint_with_an_empty_map_has_no_weight(method):
+    cells = np.array([48.0, 64.0])
+    scale = (4 * cells - 1) / (cells - 1) if method == "udp" else 4.0  # pixels per cell
+    places = np.arange(-10.0, 75.0)
+    points = np.concatenate([np.stack([places, places * 0 + 9], 1), np.stack([places * 0 + 9, places], 1)]) * scale
+    maps, weights = keypoints.encode_heatmaps(
+        points, np.ones(len(points)), input_size=4 * cells, heatmap_size=cells, sigma=2, method=method
+    )
+    np.testing.assert_array_equal(weights > 0, maps.any(axis=(1, 2)))
+
+
 @pytest.mark.parametrize("method", ["quarter", "quarter-axis", "dark", "udp"])
 def test_a_map_without_a_peak_is_undefined(method):
     maps = np.zeros((2, 3, 16, 12))
