@@ -187,7 +187,6 @@ def test_coco_results_at_fault():
     for faulty, message in (
         (change(results, 1, image_id=99), "1 image ids that the ground truth lacks, first \\[99\\]"),
         (change(results, 1, image_id="2"), "not strings"),
-        (change(results, 0, category_id=3), "1 category ids"),
         (change(results, 0, score=NAN), "Result number 1 holds a coordinate or score that is not finite"),
         (change(results, 0, keypoints=[1.0] * 42), "42 keypoint numbers"),
         ([{"image_id": 1}], "lacks category_id, keypoints, score"),
@@ -208,6 +207,12 @@ def test_coco_ground_truth_at_fault(tmp_path):
         (truth | {"annotations": change(people, 0, image_id=7)}, "annotations name 1 image ids"),
         (truth | {"annotations": change(people, 0, category_id=2)}, "categories \\[1, 2\\], expected one"),
         (truth | {"annotations": change(people, 0, area=NAN)}, "not finite"),
+        (truth | {"annotations": change(people, 0, area=-1500.0)}, "area -1500, expected 0 or more"),
+        (truth | {"annotations": change(people, 0, keypoints=[NAN, 1.0, 2.0] * 17)}, "not finite"),
+        (truth | {"annotations": change(people, 0, keypoints=[1.0, 1.0, NAN] * 17)}, "not finite"),
+        (truth | {"annotations": change(people, 0, id="one")}, "1 annotation ids that are no integers"),
+        (truth | {"annotations": change(people, 0, id=1.5)}, "1 annotation ids that are no integers"),
+        (truth | {"annotations": change(people, 0, id=None)}, "1 annotation ids that are no integers"),
         (truth | {"annotations": [{"id": 1}]}, "annotation number 1 lacks area, bbox"),
         (tmp_path / "absent.json", "cannot be read"),
     ):
