@@ -26,6 +26,20 @@ def to_numpy(value: ArrayLike) -> AnyArray:
     return np.asarray(value)
 
 
+def rounded_as(number: float, scores: ArrayLike) -> float:
+    """Round a number to the precision of an array or tensor of floats; whole numbers round nothing.
+
+    >>> rounded_as(0.35, np.zeros(1, np.float16)), rounded_as(0.35, [0, 1])
+    (0.35009765625, 0.35)
+    """
+    new_tensor = getattr(scores, "new_tensor", None)
+    if new_tensor is not None:  # bfloat16 among them, which `to_numpy` widens
+        rounded = new_tensor(number)
+        return float(rounded) if rounded.is_floating_point() else float(number)
+    kind = to_numpy(scores).dtype
+    return float(kind.type(number)) if np.issubdtype(kind, np.floating) else float(number)
+
+
 def score_matrix(value: ArrayLike, name: str, axes: str = "(queries, gallery)") -> NDArray[np.floating[Any]]:
     """Check a matrix of distances, similarities or probabilities: not empty, no NaN; infinite values are legal.
 

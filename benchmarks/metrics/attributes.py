@@ -11,7 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from hcbench.benchmarks.metrics.arrays import AnyArray, BoolArray, FloatArray, IntArray, ratio, score_matrix, to_numpy
+from hcbench.benchmarks.metrics.arrays import (
+    AnyArray,
+    BoolArray,
+    FloatArray,
+    IntArray,
+    ratio,
+    rounded_as,
+    score_matrix,
+    to_numpy,
+)
 from hcbench.benchmarks.metrics.bootstrap import weighted_means, weighted_sums
 from hcbench.errors import TaskError
 
@@ -118,7 +127,7 @@ def attribute_metrics(
 
     Args:
         gt: (N, A) 1, 0 or -1 = unspecified. Label metrics skip unspecified entries.
-        prob: (N, A) probabilities 0..1, compared in their own precision.
+        prob: (N, A) probabilities 0..1, compared in their own precision, to which the threshold is rounded.
         threshold: A prediction is positive strictly above it.
         mask_unspecified: By default a positive prediction on an unspecified entry still enlarges |p| and the union of
             the instance metrics, as in the public evaluators; True leaves it out.
@@ -143,7 +152,7 @@ def attribute_metrics(
             "Pass logits through a sigmoid first.",
         )
     # The threshold is taken in the precision of the scores: a float32 score of 0.45 is not above 0.45.
-    predicted = probability > probability.dtype.type(threshold)
+    predicted = probability > probability.dtype.type(rounded_as(threshold, prob))
     return _evaluate(truth.astype(np.int8), predicted, threshold, mask_unspecified)
 
 

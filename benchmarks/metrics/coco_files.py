@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,8 @@ from numpy.typing import ArrayLike
 
 from hcbench.benchmarks.metrics.arrays import coordinates, label_vector, to_numpy
 from hcbench.errors import TaskError
+
+logger = logging.getLogger(__name__)
 
 PERSON = 1
 JOINTS = 17
@@ -23,7 +27,8 @@ def coco_ground_truth(
 
     Args:
         image_ids: (N,) integer image of each person; an image may occur several times.
-        keypoints: (N, K, 3) x, y in 0-based pixels and visibility 0, 1 or 2; COCO has K = 17.
+        keypoints: (N, K, 3) x, y in 0-based pixels and visibility 0, 1 or 2; COCO has K = 17. Joints of visibility 0
+            may be NaN; they are written as (0, 0), as COCO's are.
         boxes: (N, 4) x1, y1, x2, y2.
         areas: (N,) person areas in pixels; the box area when left out.
 
@@ -35,6 +40,7 @@ def coco_ground_truth(
     (1, 17, [{'id': 7}])
     """
     points = coordinates(keypoints, "keypoints", (None, None, 3))
+    points[points[..., 2] == 0] = 0.0
     images = label_vector(image_ids, "image_ids", len(points)).tolist()
     corners = coordinates(boxes, "boxes", (len(points), 4))
     sides = corners[:, 2:] - corners[:, :2]
@@ -92,8 +98,11 @@ def coco_results(
 def checked_ground_truth(truth: dict[str, Any], joints: int = JOINTS) -> dict[str, Any]:
     """Copy a ground truth of so many joints, annotations numbered from 1 in file order, missing definitions filled in.
 
+    Without annotations the category is the first of the file's own.
+
     Raises:
-        TaskError: A part or field is missing, ids repeat, or there is more than one category.
+        TaskError: A part or field is missing, a box, an area or a labelled joint is not finite, an area is negative, an
+            annotation id is no integer, ids repeat, or there is more than one category.
     """
     missing = {"images", "annotations"} - truth.keys()
     if missing:
@@ -103,10 +112,7 @@ def checked_ground_truth(truth: dict[str, Any], joints: int = JOINTS) -> dict[st
         absent = {"image_id", "category_id", "keypoints", "area", "bbox"} - annotation.keys()
         if absent:
             raise TaskError(f"COCO annotation number {number} lacks {', '.join(sorted(absent))}.")
-        _check_joints(annotation, f"COCO annotation number {number}", joints)
-        if not np.isfinite([*annotation["keypoints"], *annotation["bbox"], annotation["area"]]).all():
-            raise TaskError(f"COCO annotation number {number} holds a coordinate or area that is not finite.")
-        visible = sum(1 for v in annotation["keypoints"][2::3] if v > 0)
+        visible = _check_annotation(annotation, f"COCO annotation number {number}", joints)
         annotations.append(
             {
                 "iscrowd": 0,
@@ -118,14 +124,18 @@ def checked_ground_truth(truth: dict[str, Any], joints: int = JOINTS) -> dict[st
             }
         )
     ids = [annotation["id"] for annotation in truth["annotations"] if "id" in annotation]
+    odd = [i for i in ids if not (isinstance(i, Real) and float(i).is_integer())]
+    if odd:
+        raise TaskError(f"The COCO ground truth holds {len(odd)} annotation ids that are no integers, first {odd[:5]}.")
     images = [image["id"] for image in truth["images"]]
     for name, found in (("annotation", ids), ("image", images)):
         if len(set(found)) != len(found):
             raise TaskError(f"The COCO ground truth holds {len(found) - len(set(found))} repeated {name} ids.")
     _check_members({a["image_id"] for a in annotations}, set(images), "annotations", "image ids")
-    categories = sorted({a["category_id"] for a in annotations}) or [PERSON]
+    categories = sorted({a["category_id"] for a in annotations})
     if len(categories) > 1:
         raise TaskError(f"The COCO ground truth holds the categories {categories}, expected one (person).")
+    categories = categories or [category["id"] for category in truth.get("categories", ())] or [PERSON]
     return {
         "images": [{"id": image} for image in images],
         "annotations": annotations,
@@ -138,14 +148,22 @@ def checked_results(
 ) -> dict[str, Any]:
     """Copy a result list as a COCO file, with the area that keypoint evaluation uses: that of the joints' extent.
 
+    Results of another category than that of the ground truth are left out, as pycocotools leaves them; a warning counts
+    them. The id of a result is its position in the list, from 1.
+
     Raises:
-        TaskError: A field is missing, a value is not finite, or an image or category is not in the ground truth.
+        TaskError: A field is missing, a value is not finite, or an image is not in the ground truth.
     """
-    annotations = []
+    category = truth["categories"][0]["id"]
+    annotations, images, foreign = [], set(), 0
     for number, detection in enumerate(detections, start=1):
         absent = {"image_id", "category_id", "keypoints", "score"} - detection.keys()
         if absent:
             raise TaskError(f"Result number {number} lacks {', '.join(sorted(absent))}.")
+        images.add(detection["image_id"])
+        if detection["category_id"] != category:
+            foreign += 1
+            continue
         points = detection["keypoints"]
         _check_joints(detection, f"Result number {number}", joints)
         if not np.isfinite([*points, detection["score"]]).all():
@@ -158,7 +176,7 @@ def checked_results(
             {
                 "id": number,
                 "image_id": detection["image_id"],
-                "category_id": detection["category_id"],
+                "category_id": category,
                 "keypoints": points,
                 "score": detection["score"],
                 "area": (right - left) * (bottom - top),
@@ -166,11 +184,22 @@ def checked_results(
                 "iscrowd": 0,
             }
         )
-    known = {image["id"] for image in truth["images"]}
-    _check_members({a["image_id"] for a in annotations}, known, "results", "image ids")
-    category = {truth["categories"][0]["id"]}
-    _check_members({a["category_id"] for a in annotations}, category, "results", "category ids")
+    _check_members(images, {image["id"] for image in truth["images"]}, "results", "image ids")
+    if foreign:
+        logger.warning("%d of %d results are of another category than %s: left out", foreign, len(detections), category)
     return {"images": truth["images"], "annotations": annotations, "categories": truth["categories"]}
+
+
+def _check_annotation(annotation: dict[str, Any], name: str, joints: int) -> int:
+    """Number of labelled joints; where a joint is not labelled (visibility 0), its coordinates are nothing."""
+    _check_joints(annotation, name, joints)
+    points = np.asarray(annotation["keypoints"], dtype=np.float64).reshape(joints, 3)
+    labelled = points[:, 2] > 0
+    if not np.isfinite([*points[labelled].flat, *points[:, 2], *annotation["bbox"], annotation["area"]]).all():
+        raise TaskError(f"{name} holds a coordinate, visibility or area that is not finite.")
+    if annotation["area"] < 0:
+        raise TaskError(f"{name} has the area {annotation['area']:g}, expected 0 or more.")
+    return int(labelled.sum())
 
 
 def _check_joints(record: dict[str, Any], name: str, joints: int) -> None:

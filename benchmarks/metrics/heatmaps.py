@@ -77,6 +77,8 @@ def encode_heatmaps(
     nearest = np.trunc(centre + 0.5)
     patch_centre = centre if method == "dark" else nearest
     radius = 3 * sigma
+    # DEVIATION (mmpose, HRNet): there a patch that ends one cell left of or above the map keeps weight 1 (their test is
+    # < 0) on a map that is then empty, which teaches that the joint is nowhere; here its weight is 0.
     inside = ((patch_centre - radius < cells) & (patch_centre + radius + 1 > 0)).all(axis=-1)
     drawn = shown & inside
     peak = nearest if method == "msra" else centre

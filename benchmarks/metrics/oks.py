@@ -150,11 +150,12 @@ def coco_oks(
     Args:
         ground_truth: A COCO keypoint file (K joints, one category) or its path.
         detections: A COCO result list (image_id, category_id, keypoints, score) or its path; may be empty. A `bbox`
-            in it is not used.
+            in it is not used, nor are results of another category than that of the ground truth.
         sigmas: Width of each of the K joints; COCO's 17 when left out.
 
     Raises:
-        TaskError: A file is unreadable, a field is missing, an image id is unknown, a value is not finite.
+        TaskError: A file is unreadable, a field is missing, an image id is unknown, an annotation id is no integer, a
+            value is not finite or an area negative.
 
     >>> from hcbench.benchmarks.metrics.coco_files import coco_ground_truth, coco_results
     >>> joints = np.full((1, 17, 3), 2.0)
@@ -167,7 +168,7 @@ def coco_oks(
     widths = None if sigmas is None else coordinates(sigmas, "sigmas", (None,))
     joints = JOINTS if widths is None else len(widths)
     truth = checked_ground_truth(source, joints)
-    evaluation = _evaluate(truth, checked_results(_load(detections, list, "results"), truth, joints), widths)
+    evaluation = _evaluate(truth, checked_results(_load(detections, Sequence, "results"), truth, joints), widths)
     precision, recall = (np.where(v < 0, np.nan, v) for v in (evaluation.eval["precision"], evaluation.eval["recall"]))
     ap, ap50, ap75, ap_m, ap_l, ar, ar50, ar75, ar_m, ar_l = np.where(
         evaluation.stats < 0, np.nan, evaluation.stats
@@ -205,8 +206,9 @@ def _load(value: Any, kind: type, name: str) -> Any:
             content = json.loads(Path(value).read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise TaskError(f"The COCO {name} {value} cannot be read: {error}", "Expected a JSON file.") from error
-    if not isinstance(content, kind):
-        raise TaskError(f"The COCO {name} is a {type(content).__name__}, expected a {kind.__name__}.")
+    if not isinstance(content, kind) or isinstance(content, str):
+        wanted = "dict" if kind is dict else "list"
+        raise TaskError(f"The COCO {name} is a {type(content).__name__}, expected a {wanted}.")
     return content
 
 

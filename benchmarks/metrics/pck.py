@@ -158,7 +158,7 @@ def pck(
         thresholds: Shares of the longer side.
 
     Raises:
-        TaskError: Shapes differ or a joint that counts is not finite.
+        TaskError: Shapes differ, or a joint that counts or the box of a person with visible joints is not finite.
 
     >>> result = pck([[[1.0, 1.0], [9.0, 1.0]]], [[[1.0, 1.5], [1.0, 1.0]]], [[1, 1]], [[0, 0, 5, 10]])
     >>> result.pck[0.1], result.per_joint[0.1].tolist()
@@ -166,9 +166,13 @@ def pck(
     """
     wanted, truth = coordinates(pred, "pred", (None, None, 2)), coordinates(gt, "gt", (None, None, 2))
     corners = coordinates(boxes, "boxes", (len(truth), 4))
+    shown = _mask(visible, "visible", truth) != 0
+    broken = np.flatnonzero(~np.isfinite(corners).all(axis=1) & shown.any(axis=1))
+    if broken.size:
+        raise TaskError(f"{broken.size} boxes are not finite, first at row {broken[0]}; expected x1, y1, x2, y2.")
     side = (corners[:, 2:] - corners[:, :2]).max(axis=1)
     solid = side > 0
-    counted = (_mask(visible, "visible", truth) != 0) & solid[:, None]
+    counted = shown & solid[:, None]
     _check_pair(wanted, truth, counted)
     error = np.linalg.norm(wanted - truth, axis=2) / np.where(solid, side, 1.0)[:, None]
     hits = {float(threshold): (error < threshold) & counted for threshold in thresholds}

@@ -42,7 +42,8 @@ def rerank(
         (Q, G) float64 distances.
 
     Raises:
-        TaskError: Shapes do not fit, a value is NaN or negative, or a setting is out of range.
+        TaskError: Shapes do not fit, a value is NaN, negative or too large to be squared (such as infinity), or a
+            setting is out of range.
     """
     rows = _JointDistances(dist_qg, dist_qq, dist_gg)
     if k1 < 1 or k2 < 1 or not 0.0 <= lambda_value <= 1.0:
@@ -78,11 +79,18 @@ class _JointDistances:
                 f"dist_qq {self._qq.shape} and dist_gg {self._gg.shape} do not fit dist_qg {self._qg.shape}; "
                 f"expected ({self.queries}, {self.queries}) and ({gallery}, {gallery})."
             )
-        lowest = min(float(matrix.min()) for matrix in (self._qg, self._qq, self._gg))
+        matrices = self._qg, self._qq, self._gg
+        lowest = min(float(matrix.min()) for matrix in matrices)
         if lowest < 0:
             raise TaskError(
                 f"Re-ranking got a distance of {lowest:g}, expected unsquared Euclidean distances (>= 0).",
                 "Cosine similarity has to be turned into sqrt(2 - 2 * similarity) first.",
+            )
+        largest = max(float(matrix.max()) for matrix in matrices)
+        if not np.isfinite(largest * largest):
+            raise TaskError(
+                f"Re-ranking got a distance of {largest:g}, expected distances whose squares are finite.",
+                "Look for diverged features or pairs masked by infinity: distances are scaled by the largest of them.",
             )
 
     def row(self, image: int) -> FloatArray:
@@ -132,13 +140,18 @@ def _reciprocal(neighbours: Indices, image: int, count: int) -> Indices:
 
 
 def _jaccard(weights: Any, queries: int) -> FloatArray:
-    """Jaccard distance (queries, gallery): rows sum to 1, so the union is 2 minus the shared weight."""
+    """Jaccard distance (queries, gallery): rows sum to 1, so the union is 2 minus the shared weight.
+
+    A query without reciprocal neighbours, as one of many identical images is, shares nothing: its distances are 1.
+    """
     inverted = weights[queries:].tocsc()
     gallery = inverted.shape[0]
-    distance = np.empty((queries, gallery))
+    distance = np.ones((queries, gallery))
     for query in range(queries):
         span = slice(weights.indptr[query], weights.indptr[query + 1])
         columns, own = weights.indices[span], weights.data[span]
+        if not len(columns):
+            continue
         pieces = [slice(inverted.indptr[c], inverted.indptr[c + 1]) for c in columns]
         images = np.concatenate([inverted.indices[piece] for piece in pieces])
         other = np.concatenate([inverted.data[piece] for piece in pieces])

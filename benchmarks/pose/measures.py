@@ -163,6 +163,9 @@ def _oks(
     if target.official is None:
         return everyone, None
     kept, sigmas, persons = everyone, target.samples.skeleton.sigmas, scores.mean(axis=1)
+    # DEVIATION (leoxiaobin/deep-high-resolution-net.pytorch lib/dataset/coco.py, evaluate; mmpose): there poses in
+    # ground-truth boxes go through the suppression, too. Such boxes hold a person each, so that a pose like another one
+    # is an error to be counted, not a person found twice.
     if target.keypoints is None:
         # HRNet (leoxiaobin/deep-high-resolution-net.pytorch lib/dataset/coco.py, evaluate), and mmpose alike.
         # DEVIATION (the same): every joint counts in the mean, not those above .2 alone, as our maps are

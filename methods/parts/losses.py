@@ -1,16 +1,18 @@
 """Losses that two or more methods share, as functions of raw features.
 
-Letters in shapes: N rows, D dimensions, K prototypes, T texts. Every function gives a scalar, works in the
-precision it is given, at least float32 and outside autocast, and normalises what it compares. Where a process group
-exists, contrastive losses see the rows of all processes (see `distributed.py`).
+Letters in shapes: N rows, D dimensions, K prototypes, T texts. Losses work in the precision they are given, at least
+float32 and outside autocast, and take NumPy arrays as well as tensors. They give scalars, but for `image_text_terms`;
+what is normalised, each docstring says. Where a process group exists, `multi_positive_contrastive`, the image-text
+losses, `cmpm` and `info_nce` see the rows of all processes, `instance_alignment` their keys (see `distributed.py`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
-from typing import ParamSpec
+from typing import Any, ParamSpec
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -21,15 +23,27 @@ _P = ParamSpec("_P")
 
 
 def _full_precision(loss: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
-    """Switch autocast off inside a loss: only networks run in low precision."""
+    """Switch autocast off inside a loss, as only networks run in low precision, and hand NumPy arrays in as tensors."""
+    inner: Callable[..., Tensor] = loss
 
     @wraps(loss)
     def run(*args: _P.args, **kwargs: _P.kwargs) -> Tensor:
         tensors = [x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)]
-        with torch.autocast(tensors[0].device.type, enabled=False):
-            return loss(*args, **kwargs)
+        device = tensors[0].device if tensors else torch.device("cpu")
+        with torch.autocast(device.type, enabled=False):
+            named = {name: _from_numpy(x, device) for name, x in kwargs.items()}
+            return inner(*(_from_numpy(x, device) for x in args), **named)
 
     return run
+
+
+def _from_numpy(x: Any, device: torch.device) -> Any:
+    """A NumPy array as a tensor, a NumPy number or 0-d array as a plain number; anything else as it is."""
+    if not isinstance(x, np.ndarray | np.generic):
+        return x
+    if x.ndim == 0:
+        return x.item()
+    return torch.as_tensor(x.copy(), device=device)  # the copy may be written, and has no negative strides
 
 
 @_full_precision
@@ -111,9 +125,11 @@ def dino(
 
 
 @torch.no_grad()
+@_full_precision
 def update_center(center: Tensor, teacher: Tensor, *, momentum: float) -> Tensor:
-    """The next centre: a moving average of the mean of the teacher's raw outputs (2 * B, K)."""
-    return momentum * center + (1 - momentum) * mean_over_processes(teacher.mean(dim=0)).view_as(center)
+    """The next centre: a moving average of the mean of the teacher's raw outputs (2 * B, K), in float32 or more."""
+    mean = mean_over_processes(_at_least_float32(teacher).mean(dim=0))
+    return momentum * center + (1 - momentum) * mean.view_as(center)
 
 
 @_full_precision

@@ -210,3 +210,103 @@ def test_instance_alignment_is_symmetric_in_gradient_and_has_stopped_keys():
     )
     (0.4 * one_way).backward()
     torch.testing.assert_close(a.grad, query.grad)
+
+
+def arrays(name):
+    """The golden file as NumPy reads it: arrays, and numbers as 0-d arrays."""
+    with np.load(GOLDEN / f"loss_{name}.npz", allow_pickle=False) as stored:
+        return dict(stored)
+
+
+def of_numpy(case):
+    """Each loss on golden NumPy arrays alone, numbers 0-d, and its golden value."""
+    s, d, c, i, m = (arrays(name) for name in ("stablerep", "dino", "cmpm", "infonce", "moco"))
+    center = np.zeros((1, d["step0_teacher"].shape[1]))
+    return {
+        "multi_positive_contrastive": lambda: (
+            losses.multi_positive_contrastive(s["even_feats"], s["even_labels"], temperature=s["even_temperature"]),
+            s["expected_even_loss"],
+        ),
+        "multi_positive_image_text": lambda: (
+            losses.multi_positive_image_text(
+                s["mm_image_emb"],
+                s["mm_text_emb"],
+                s["mm_image_labels"],
+                s["mm_text_labels"],
+                logit_scale=s["mm_logit_scale"],
+            ),
+            s["expected_mm_img_txt_loss"],
+        ),
+        "dino": lambda: (
+            losses.dino(
+                d["step0_student"],
+                d["step0_teacher"],
+                center,
+                ncrops=d["ncrops"],
+                student_temp=d["student_temp"],
+                teacher_temp=d["expected_step0_teacher_temp"],
+            ),
+            d["expected_step0_loss"],
+        ),
+        "update_center": lambda: (
+            losses.update_center(center, d["step0_teacher"], momentum=d["center_momentum"]),
+            d["expected_step0_center_after"].reshape(1, -1),
+        ),
+        "cmpm": lambda: (
+            losses.cmpm(c["unique_image"], c["unique_text"], c["unique_labels"], epsilon=c["epsilon"]),
+            c["expected_unique_cmpm_paper_l1"],
+        ),
+        "cmpc": lambda: (
+            losses.cmpc(c["unique_image"], c["unique_text"], c["unique_labels"], c["unique_cmpc_W"]),
+            c["expected_unique_cmpc"],
+        ),
+        "info_nce": lambda: (losses.info_nce(i["image"], i["text"], i["logit_scale"]), i["expected_loss"]),
+        "moco": lambda: (
+            losses.moco(m["query"], m["key"], m["queue"], temperature=m["temperature"]),
+            m["expected_loss"],
+        ),
+    }[case]()
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        "multi_positive_contrastive",
+        "multi_positive_image_text",
+        "dino",
+        "update_center",
+        "cmpm",
+        "cmpc",
+        "info_nce",
+        "moco",
+    ],
+)
+def test_numpy_arrays_and_their_numbers(case):
+    found, expected = of_numpy(case)
+    torch.testing.assert_close(found, torch.from_numpy(np.asarray(expected)), rtol=LOSS_TOLERANCE, atol=1e-14)
+
+
+@pytest.mark.parametrize("number", [np.float32, np.float64, np.array])
+def test_numpy_labels_and_numbers_beside_tensors(number):
+    generator = torch.Generator().manual_seed(0)
+    labels = np.arange(5, -1, -1)[::-1] // 2  # negative strides
+    labels.flags.writeable = False
+    plain, mixed = (leaf(x) for x in [torch.randn(6, 4, generator=generator)] * 2)
+    losses.multi_positive_contrastive(plain, torch.tensor(labels.copy()), temperature=0.5).backward()
+    losses.multi_positive_contrastive(mixed, labels, temperature=number(0.5)).backward()
+    torch.testing.assert_close(mixed.grad, plain.grad, rtol=0, atol=0)
+    image, scale = leaf(mixed.detach()), leaf(torch.tensor(8.0))
+    losses.info_nce(image, mixed.detach().numpy(), scale).backward()
+    assert image.grad.abs().sum() > 0
+    assert scale.grad != 0
+    assert losses.info_nce(image, mixed, number(8.0)).dtype == torch.float32
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
+def test_the_centre_is_taken_in_float32_of_low_precision(kind):
+    teacher = (3 + torch.rand(1000, 5, generator=torch.Generator().manual_seed(0))).to(kind)
+    center = losses.update_center(torch.zeros(5), teacher, momentum=0.0)
+    assert center.dtype == torch.float32
+    torch.testing.assert_close(center, teacher.float().mean(dim=0))
+    kept = losses.update_center(torch.zeros(5, dtype=torch.float64), teacher.double(), momentum=0.0)
+    assert kept.dtype == torch.float64

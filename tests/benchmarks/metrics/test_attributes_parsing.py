@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from hcbench.benchmarks.metrics import attributes, parsing
 
@@ -12,6 +13,22 @@ def test_a_probability_on_the_threshold_is_negative():
     single = np.array([[0.45, 0.1]], dtype=np.float32)  # compared as float32, where the scores equal the threshold
     assert not attributes.attribute_metrics([[1, 1]], single, threshold=0.45).predicted[0, 0]
     assert not attributes.attribute_metrics([[1, 1]], single, threshold=0.1).predicted[0, 1]
+
+
+@pytest.mark.parametrize("threshold", [0.1, 0.35, 0.45, 0.7, 0.9])
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_threshold_has_the_precision_of_the_scores(kind, threshold):
+    score = torch.tensor(threshold, dtype=torch.float64).to(kind)
+    prob = torch.stack([score, score + torch.finfo(kind).eps])[None]
+    assert attributes.attribute_metrics([[1, 1]], prob, threshold=threshold).predicted.tolist() == [[False, True]]
+    if kind != torch.bfloat16:
+        array = attributes.attribute_metrics([[1, 1]], prob.numpy(), threshold=threshold)
+        assert array.predicted.tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize("prob", [np.array([[0, 1]]), torch.tensor([[0, 1]])])
+def test_whole_numbers_leave_the_threshold_as_it_is(prob):
+    assert attributes.attribute_metrics([[1, 1]], prob).predicted.tolist() == [[False, True]]
 
 
 def test_unspecified_labels_count_in_the_union_unless_masked():

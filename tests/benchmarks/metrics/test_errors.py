@@ -70,6 +70,8 @@ def test_text(options, message):
         ((np.ones((2, 3)), np.ones((2, 2)), np.ones((2, 2))), {}, "do not fit"),
         ((-np.ones((2, 3)), np.ones((2, 2)), np.ones((3, 3))), {}, "unsquared Euclidean"),
         ((np.ones((2, 3)), np.ones((2, 2)), np.full((3, 3), NAN)), {}, "dist_gg holds 9 NaN"),
+        ((np.ones((2, 3)), np.full((2, 2), np.inf), np.ones((3, 3))), {}, "distance of inf"),
+        ((np.full((2, 3), 1e200), np.ones((2, 2)), np.ones((3, 3))), {}, "squares are finite"),
         ((np.ones((2, 3)), np.ones((2, 2)), np.ones((3, 3))), {"k1": 0}, "k1=0"),
         ((np.ones((2, 3)), np.ones((2, 2)), np.ones((3, 3))), {"lambda_value": 1.5}, "lambda_value=1.5"),
     ],
@@ -140,6 +142,16 @@ def test_pck():
         keypoints.pck(np.ones((0, 3, 2)), np.ones((0, 3, 2)), np.ones((0, 3)), np.ones((0, 4)))
 
 
+@pytest.mark.parametrize("value", [NAN, np.inf])
+def test_pck_needs_the_boxes_of_persons_who_can_be_seen(value):
+    joints, visible = np.ones((2, 3, 2)), np.array([[1, 1, 1], [0, 0, 1]])
+    boxes = np.array([[0.0, 0.0, 9.0, 9.0], [0.0, 0.0, value, 9.0]])
+    with pytest.raises(TaskError, match="1 boxes are not finite, first at row 1"):
+        keypoints.pck(joints, joints, visible, boxes)
+    visible[1] = 0
+    assert keypoints.pck(joints, joints, visible, boxes).pck[0.05] == 1.0
+
+
 def test_heat_maps():
     maps = np.zeros((2, 8, 6))
     maps[1, 2, 3] = NAN
@@ -175,7 +187,6 @@ def test_coco_results_at_fault():
     for faulty, message in (
         (change(results, 1, image_id=99), "1 image ids that the ground truth lacks, first \\[99\\]"),
         (change(results, 1, image_id="2"), "not strings"),
-        (change(results, 0, category_id=3), "1 category ids"),
         (change(results, 0, score=NAN), "Result number 1 holds a coordinate or score that is not finite"),
         (change(results, 0, keypoints=[1.0] * 42), "42 keypoint numbers"),
         ([{"image_id": 1}], "lacks category_id, keypoints, score"),
@@ -196,6 +207,12 @@ def test_coco_ground_truth_at_fault(tmp_path):
         (truth | {"annotations": change(people, 0, image_id=7)}, "annotations name 1 image ids"),
         (truth | {"annotations": change(people, 0, category_id=2)}, "categories \\[1, 2\\], expected one"),
         (truth | {"annotations": change(people, 0, area=NAN)}, "not finite"),
+        (truth | {"annotations": change(people, 0, area=-1500.0)}, "area -1500, expected 0 or more"),
+        (truth | {"annotations": change(people, 0, keypoints=[NAN, 1.0, 2.0] * 17)}, "not finite"),
+        (truth | {"annotations": change(people, 0, keypoints=[1.0, 1.0, NAN] * 17)}, "not finite"),
+        (truth | {"annotations": change(people, 0, id="one")}, "1 annotation ids that are no integers"),
+        (truth | {"annotations": change(people, 0, id=1.5)}, "1 annotation ids that are no integers"),
+        (truth | {"annotations": change(people, 0, id=None)}, "1 annotation ids that are no integers"),
         (truth | {"annotations": [{"id": 1}]}, "annotation number 1 lacks area, bbox"),
         (tmp_path / "absent.json", "cannot be read"),
     ):

@@ -1,10 +1,13 @@
 """Pose metrics beyond the golden values: oracles, written files, borders, geometry there and back."""
 
+import copy
 import json
 import math
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO as CocoFile
+from pycocotools.cocoeval import COCOeval
 
 from hcbench.benchmarks.metrics import keypoints
 from hcbench.data.skeletons import COCO
@@ -89,6 +92,67 @@ def test_a_box_in_the_results_is_not_used():
     )
 
 
+def test_coordinates_of_joints_that_are_not_labelled_are_nothing():
+    joints, boxes = people()
+    hidden = joints[..., 2] == 0
+    assert hidden.any()
+    results = keypoints.coco_results(range(6), joints[..., :2] + 2.0, np.ones(6))
+    plain = keypoints.coco_oks(keypoints.coco_ground_truth(range(6), joints, boxes), results)
+    joints[hidden, :2] = np.nan
+    truth = keypoints.coco_ground_truth(range(6), joints, boxes)
+    written = np.array([a["keypoints"] for a in truth["annotations"]]).reshape(6, 17, 3)
+    assert (written[hidden] == 0).all()
+    foreign = truth | {
+        "annotations": [a | {"keypoints": k.ravel()} for a, k in zip(truth["annotations"], joints, strict=True)]
+    }
+    for given in (truth, foreign):
+        assert keypoints.coco_oks(given, results).per_sample() == plain.per_sample()
+
+
+def test_results_of_another_category_are_left_out_as_by_pycocotools(caplog):
+    joints, boxes = people()
+    truth = keypoints.coco_ground_truth(range(6), joints, boxes)
+    results = keypoints.coco_results(range(6), joints[..., :2] + 4.0, np.linspace(1, 0.5, 6))
+    cats = [{"image_id": 2, "category_id": 17, "keypoints": [], "score": 1.0}] * 2
+    mixed = cats[:1] + results + cats[1:]
+    found = keypoints.coco_oks(truth, mixed)
+    assert "2 of 8 results are of another category than 1" in caplog.text
+    assert found.summary() == pytest.approx(keypoints.coco_oks(truth, results).summary(), nan_ok=True)
+    assert [image.result_index.tolist() for image in found.images] == [[n] for n in range(1, 7)]
+    whole = [record | {"keypoints": record["keypoints"] or [0.0] * 51} for record in mixed]
+    assert found.ap == pytest.approx(pycocotools_ap(truth, whole), abs=1e-12)
+    with pytest.raises(TaskError, match="1 image ids that the ground truth lacks, first \\[99\\]"):
+        keypoints.coco_oks(truth, [cats[0] | {"image_id": 99}])
+
+
+def pycocotools_ap(truth, results):
+    """AP by its own reader of results, which fills fields in."""
+    file = CocoFile()
+    file.dataset = copy.deepcopy(truth)
+    file.createIndex()
+    evaluation = COCOeval(file, file.loadRes(copy.deepcopy(results)), "keypoints")
+    evaluation.evaluate()
+    evaluation.accumulate()
+    evaluation.summarize()
+    return evaluation.stats[0]
+
+
+def test_a_file_without_persons_has_the_category_that_it_names():
+    joints, _ = people()
+    truth = {"images": [{"id": 1}], "annotations": [], "categories": [{"id": 5, "name": "person"}]}
+    results = [r | {"category_id": 5} for r in keypoints.coco_results([1], joints[:1, :, :2], [0.9])]
+    result = keypoints.coco_oks(truth, results)
+    assert np.isnan(list(result.summary().values())).all()
+    assert result.images[0].result_index.tolist() == [0]
+
+
+def test_results_may_be_any_sequence():
+    joints, boxes = people()
+    truth = keypoints.coco_ground_truth(range(6), joints, boxes)
+    results = keypoints.coco_results(range(6), joints[..., :2], np.ones(6))
+    assert keypoints.coco_oks(truth, tuple(results)).ap == keypoints.coco_oks(truth, results).ap
+
+
 # --- PCKh and PCK
 
 
@@ -132,6 +196,18 @@ def test_pck_averages_joints_not_points_and_skips_empty_boxes():
 
 
 # --- heat maps and boxes
+
+
+@pytest.mark.parametrize("method", ["msra", "udp"])
+def test_a_joint_with_an_empty_map_has_no_weight(method):
+    cells = np.array([48.0, 64.0])
+    scale = (4 * cells - 1) / (cells - 1) if method == "udp" else 4.0  # pixels per cell
+    places = np.arange(-10.0, 75.0)
+    points = np.concatenate([np.stack([places, places * 0 + 9], 1), np.stack([places * 0 + 9, places], 1)]) * scale
+    maps, weights = keypoints.encode_heatmaps(
+        points, np.ones(len(points)), input_size=4 * cells, heatmap_size=cells, sigma=2, method=method
+    )
+    np.testing.assert_array_equal(weights > 0, maps.any(axis=(1, 2)))
 
 
 @pytest.mark.parametrize("method", ["quarter", "quarter-axis", "dark", "udp"])

@@ -258,3 +258,15 @@ def test_re_ranking_ignores_how_rows_are_stored_and_helps_clusters():
     assert better > plain
     only = reid.rerank(*inputs, k1=6, k2=3, lambda_value=1.0)  # nothing of Jaccard: scaling keeps each row's order
     np.testing.assert_array_equal(np.argsort(only, axis=1), np.argsort(inputs[0], axis=1))
+
+
+def test_images_without_reciprocal_neighbours_share_nothing():
+    """Of 25 equal queries, k1 = 20 neighbours are the first 21: the last four are in nobody's neighbourhood."""
+    points = np.concatenate([np.zeros((25, 3)), np.random.default_rng(0).normal(size=(10, 3))])
+    distance = np.linalg.norm(points[:, None] - points[None], axis=2)
+    found = reid.rerank(distance[:25, 25:], distance[:25, :25], distance[25:, 25:], k1=20, k2=1, lambda_value=0.0)
+    assert (found[21:] == 1.0).all()
+    assert np.isfinite(found).all()
+    nothing = reid.rerank(np.zeros((30, 5)), np.zeros((30, 30)), np.zeros((5, 5)), k1=20, k2=1)
+    assert (nothing[21:] == 0.7).all()
+    assert np.isfinite(nothing).all()
