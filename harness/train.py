@@ -247,7 +247,7 @@ class Loop:
         totals = self.meter.now()
         self.meter.close()
         ledger = Ledger(
-            **facts_of_view(self.view, self.method.card.needs),
+            **facts_of_view(self.view, self.method.card.needs, self.cell.corpus.layout),
             images_seen=self.images,
             steps=self.done,
             optimiser_steps=self.optimisers.steps,
