@@ -204,6 +204,18 @@ def test_any_sweep_can_be_laid_side_by_side(workspace) -> None:
     assert [text.split(" ")[0] for text in cells(table)["PIXELS"]] == ["20.0"] * 3
 
 
+def test_a_readout_that_an_encoder_lacks_is_skipped_in_its_column(workspace) -> None:
+    for method in ("genpoccl", "stablerep"):
+        cell = workspace.cell(method, "generated")
+        workspace.score(cell, "reid", 0.4, config={"readout": "cls"})
+        value, facts = (0.3, {}) if method == "genpoccl" else (None, {"status": "skipped", "reason": "no token"})
+        workspace.score(cell, "reid", value, config={"readout": "pose"}, **facts)
+    (table,) = comparison_tables(analyse(workspace.results()), "readout")
+    assert [column.title for column in table.columns] == ["cls", "pose"]
+    assert [text.split(" ")[0] for text in cells(table)["GENPOCCL"]] == ["40.0", "30.0"]
+    assert cells(table)["STABLEREP"][1] == "skipped (no token)"
+
+
 def test_a_dimension_without_values_is_an_error(workspace) -> None:
     cell = workspace.cell("solider")
     for value in (0, 1):
