@@ -98,12 +98,13 @@ class Learner(nn.Module, ABC):
         """Features of a batch on its device, with gradients, float32."""
         with torch.autocast(images.device.type, torch.bfloat16, enabled=self.recipe.precision == "bf16"):
             seen = self.encoder(images, **self.knobs)
-        return FeatureTable(pooled=seen.pooled.float(), grid=seen.grid.float())
+        tokens = {name: token.float() for name, token in seen.tokens.items()}
+        return FeatureTable(pooled=seen.pooled.float(), grid=seen.grid.float(), tokens=tokens)
 
     def table(self, pictures: Pictures, batch_size: int) -> FeatureTable:
         """Features of a split, float32 on the CPU."""
         seen = encode_all(self.encoder, pictures.images, batch_size, **self.knobs)
-        return FeatureTable(pooled=seen.pooled, grid=seen.grid)
+        return FeatureTable(pooled=seen.pooled, grid=seen.grid, tokens=seen.tokens)
 
     @torch.no_grad()
     def shapes(self) -> FeatureTable:

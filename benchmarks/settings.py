@@ -11,7 +11,8 @@ class EvaluateConfig:
 
     Attributes:
         scale: Share of the people benchmark's identities; 1 is the benchmark, less is for trying things out.
-        readout: "auto" chooses on validation; or one of the encoder's readouts.
+        readout: "auto" chooses on validation among cls, mean and cls+stripes; or one of these. Also pose and cls+pose,
+            with the token [POSE] of encoders that have one (genpoccl); others are skipped.
         replicates: Bootstrap replicates of every metric.
         epochs: Factor on the length of head training.
         batch_size: Images per forward pass of feature extraction.

@@ -54,9 +54,9 @@ def presets() -> dict[str, BackboneFacts]:
 
 @functools.cache
 def readouts() -> tuple[str, ...]:
-    """Names of the readouts that an encoder offers."""
-    value = _assigned(ast.parse(_text("hcbench.methods.parts.encoder")), "READOUTS")
-    return tuple(ast.literal_eval(value))
+    """Names of the readouts that encoders offer, those that only some have last."""
+    tree = ast.parse(_text("hcbench.methods.parts.encoder"))
+    return tuple(name for table in ("READOUTS", "TOKEN_READOUTS") for name in ast.literal_eval(_assigned(tree, table)))
 
 
 @functools.cache

@@ -31,6 +31,7 @@ from hcbench.benchmarks.few_shot import few
 from hcbench.data.budget import name_seed
 from hcbench.data.samples import ImageArray, Int, Samples
 from hcbench.data.task_splits import NAMES
+from hcbench.errors import UnfitError
 from hcbench.harness.benchmark_data import benchmark_splits
 from hcbench.harness.files import read_json, replacing, write_json, write_table
 from hcbench.harness.folder import PER_SAMPLE, RECORD, REPLICATES, SUMMARY
@@ -83,6 +84,8 @@ def evaluate(
             if isinstance(outcome, Scores):
                 rule = split_rule(tables.samples(evaluation))
                 outcome = replace(outcome, record={**outcome.record, "split_rule": rule})
+        except UnfitError as error:
+            outcome = Ended(evaluation=evaluation, status="skipped", reason=error.message)
         except Exception as error:  # one that fails must not stop the others
             logger.exception("evaluation %s (%s) failed", evaluation.title, evaluation.fingerprint)
             status, reason = classify(error)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hcbench.data.samples import Samples
+from hcbench.data.samples import Int, Samples
 from hcbench.methods.parts.backbones import VitEncoder
 from hcbench.methods.parts.encoder import Encoder
 
@@ -29,8 +29,8 @@ class Ledger:
         images_seen: Source images drawn, one per draw.
         groups: Groups in the view, 0 where the method uses none; identities, poses and captions likewise.
         identities: Distinct persons whose labels the method was given.
-        poses: Distinct poses it was given.
-        captions: Distinct captions it was given.
+        poses: Distinct poses it was given, as keypoints, as joints or by groups of one pose.
+        captions: Distinct captions it was given, as texts or by groups that were made of them.
         attributes: Attributes that it was told of every image.
         steps: Batches.
         optimiser_steps: Steps of all its optimisers.
@@ -76,21 +76,45 @@ class Ledger:
     workers: int = 1
 
 
-def facts_of_view(view: Samples, needs: frozenset[str]) -> dict[str, int]:
-    """Stored images, and the distinct labels of each kind that a method with these needs is given."""
+def facts_of_view(view: Samples, needs: frozenset[str], layout: str | None = None) -> dict[str, int]:
+    """Stored images, and the distinct labels of each kind that a method with these needs is given.
 
-    def distinct(name: str, values: Any) -> int:
-        return len(np.unique(values[values >= 0])) if name in needs and values is not None else 0
+    Groups give what they were made of as well: those of the layout poses a pose and a caption, of captions a caption.
 
-    captions = {caption for several in view.captions or () for caption in several} if "captions" in needs else ()
+    Args:
+        view: The images that it may draw from.
+        needs: Of its card.
+        layout: What makes a group of the view.
+    """
+    given = needs & view.known()
+    made_of = layout if "group" in given else None
+    posed = bool(given & {"pose_id", "keypoints", "joints"}) or made_of == "poses"
+    told = "captions" in given or made_of in ("captions", "poses")
     return {
         "images_stored": len(view),
-        "groups": distinct("group", view.group),
-        "identities": distinct("identity", view.identity),
-        "poses": distinct("pose_id", view.pose_id),
-        "captions": len(captions),
+        "groups": _distinct(view.group) if "group" in given else 0,
+        "identities": _distinct(view.identity) if "identity" in given else 0,
+        "poses": _poses(view) if posed else 0,
+        "captions": len({caption for several in view.captions or () for caption in several}) if told else 0,
         "attributes": view.attributes.shape[1] if "attributes" in needs and view.attributes is not None else 0,
     }
+
+
+def _distinct(values: Int | None) -> int:
+    """Distinct numbers from 0 on."""
+    return 0 if values is None else len(np.unique(values[values >= 0]))
+
+
+def _poses(view: Samples) -> int:
+    """Distinct poses; where nobody tells which are the same, images with a joint that is known."""
+    if view.pose_id is not None:
+        return _distinct(view.pose_id)
+    known = np.zeros(len(view), bool)
+    if view.keypoints is not None:
+        known |= np.any(view.keypoints[..., 2] > 0, axis=1)
+    if view.joints is not None:
+        known |= np.any(np.isfinite(view.joints[..., 0]), axis=1)
+    return int(known.sum())
 
 
 @dataclass(slots=True)

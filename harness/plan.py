@@ -250,7 +250,7 @@ class _Planner:
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
             facts=trained_on(facts.sources) if card.trains else {},
         )
-        cell = self._precise(given_to(cell, roots))
+        cell = self._precise(given_to(cell, card.rules, roots))
         if self.effort is not None and cell.images_seen:
             cell = self.effort(cell)
         return self._finished(cell, card, facts.data if card.trains else ())

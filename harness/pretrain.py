@@ -83,7 +83,7 @@ def build_method(cell: Cell, view: Samples | None) -> Method:
     cls = implementation(card)
     kinds = get_type_hints(card.config)
     config = card.config(
-        **{name: parse_value(name, value, kinds[name], cell.title) for name, value in cell.method_config.items()}
+        **{name: parse_value(name, value, kinds[name], cell.title) for name, value in cell.settings.items()}
     )
     size = (cell.pretrain.height, cell.pretrain.width)
     single = card.sampling == "images" or view is None or view.group is None

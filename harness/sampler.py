@@ -81,7 +81,7 @@ class Sampler:
         return len(self._queue) < units
 
     def begin_pass(self, allowed: Int) -> None:
-        """Begin a pass over the images `allowed`, int64 (M,) with M > 0."""
+        """Begin a pass over the images `allowed`, int64 (M,), at least as many units as a batch."""
         self._allow(allowed)
         names = np.fromiter(self._members, np.int64)
         order = np.random.default_rng(name_seed("order", self.seed, self.passes)).permutation(np.sort(names))

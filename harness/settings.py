@@ -130,10 +130,10 @@ class Cell:
         backbone: Backbone name.
         corpus: Corpus, with the layout resolved.
         pretrain: Training settings, with precision resolved.
-        method_config: The method's resolved Config as plain data.
+        method_config: The method's resolved Config as plain data, with hashes in the place of files (see `settings`).
         fingerprint: Hash of the above, of the versions that matter and of the code that is used.
         skip: Why the cell cannot run; empty where it can.
-        roots: Roots of real data, and files of weights, by name; not part of the fingerprint.
+        roots: Roots of real data, files of weights, and settings that name files, by name; not part of the fingerprint.
         profile: Profile that the settings come from; not part of the fingerprint, since the settings are.
         effort: The rule that gave `images_seen`: "images" or "compute"; not part of the fingerprint, since that is.
         facts: What tables say of the cell in the place of its method's card: `name` for progress and logs, `title`,
@@ -165,6 +165,11 @@ class Cell:
         """How progress and logs call the cell."""
         name = self.facts.get("name", self.method)
         return " ".join(filter(None, (f"{name} {self.budget} seed {self.seed}", self.tuning)))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """`method_config` as it was written: with the names of files in the place of their hashes."""
+        return {name: self.roots.get(f"{self.method}.{name}", value) for name, value in self.method_config.items()}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -276,7 +276,7 @@ def trial_cell(card: MethodCard, registry: Registry, sets: Iterable[str] = (), b
             corpus_facts(corpus, resolved.pretrains[0], {}),
         ),
     )
-    return given_to(cell, {})
+    return given_to(cell, card.rules, {})
 
 
 def _stir(seed: int) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from hcbench.data.budget import name_seed
-from hcbench.data.samples import Samples
+from hcbench.data.samples import Int, Samples
 from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.batches import make_batch
 from hcbench.harness.files import remove, replacing
@@ -158,17 +158,28 @@ class Loop:
         self.end_step(step, len(batch.images))
 
     def begin_passes(self, units: int, step: Step) -> Step:
-        """Begin new passes over the view until they hold the batch; the method may look at the view first."""
-        while self.sampler.short_of(units):
+        """Begin a pass over the view where the last one holds no batch; the method may look at the view first."""
+        if self.sampler.short_of(units):
             step = dataclasses.replace(step, epoch=self.sampler.passes)
             torch.manual_seed(name_seed("epoch", self.cell.seed, step.epoch))
             self.method.start_epoch(self.encode, step)
             allowed = self.method.select(torch.arange(len(self.view)))
             if not len(allowed):
                 raise MethodError(f"{self.method.card.name} selected no image for pass {step.epoch}.", "See `select`.")
-            self.sampler.begin_pass(allowed.cpu().numpy())
+            self.sampler.begin_pass(self._enough(allowed.cpu().numpy(), units, step))
             self.method.train()
         return step
+
+    def _enough(self, allowed: Int, units: int, step: Step) -> Int:
+        """The images of a pass: those selected, or all where these would have to come twice into the batch."""
+        found = len(np.unique(self.sampler.units[allowed]))
+        if found >= units:
+            return allowed
+        logger.warning(
+            "pass %d: %s selected %d of %d images, too few for a batch; all are drawn",
+            step.epoch, self.method.card.name, len(allowed), len(self.view),
+        )  # fmt: skip
+        return np.arange(len(self.view))
 
     def batch(self, units: int, step: Step) -> Batch:
         """The images of a step, on the device."""
@@ -236,7 +247,7 @@ class Loop:
         totals = self.meter.now()
         self.meter.close()
         ledger = Ledger(
-            **facts_of_view(self.view, self.method.card.needs),
+            **facts_of_view(self.view, self.method.card.needs, self.cell.corpus.layout),
             images_seen=self.images,
             steps=self.done,
             optimiser_steps=self.optimisers.steps,

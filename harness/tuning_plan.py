@@ -209,7 +209,7 @@ def _assemble(
     for method, several in settings.items():
         trials = []
         for number, (values, config) in enumerate(zip(several, configs[method], strict=True)):
-            cell = next(one for one in matrix.cells if (one.method, one.method_config) == (method, config))
+            cell = next(one for one in matrix.cells if (one.method, one.settings) == (method, config))
             trials.append(Trial(number=number, settings=values, cell=replace(cell, tuning=f"trial {number}")))
         first = [one.fingerprint for one in matrix.evaluations[trials[0].cell.fingerprint]]
         zero = [one.fingerprint for one in matrix.evaluations[reference.fingerprint]]

@@ -43,6 +43,10 @@ class TaskError(HcbenchError):
     """A benchmark cannot score what it was given."""
 
 
+class UnfitError(HcbenchError):
+    """Something cannot be scored as asked, by what it is: it is skipped with the message as its reason."""
+
+
 class DivergedError(HcbenchError):
     """A loss or gradient is no longer finite."""
 

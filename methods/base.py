@@ -236,7 +236,10 @@ class Method(nn.Module, ABC):
         """Called before the first batch of each pass: memory fill, clustering."""
 
     def select(self, indices: Tensor) -> Tensor:
-        """The indices (int64, CPU) of the view that this pass may draw; all of them by default."""
+        """The indices (int64, CPU) of the view that this pass may draw; all of them by default.
+
+        Where they are too few to fill a batch once, the loop draws from all, with a warning.
+        """
         return indices
 
     def pseudo_labels(self) -> Tensor | None:

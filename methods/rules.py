@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +62,12 @@ class Source:
     Attributes:
         names: Names that stand alone.
         files: Kinds whose file or folder must be there.
-        named: Other kinds; what is behind them is looked for by whoever reads it.
+        named: Other kinds, with the entry-point group that a name behind them is of; whoever reads it looks for it.
     """
 
     names: tuple[str, ...]
     files: tuple[str, ...] = ()
-    named: tuple[str, ...] = ()
+    named: Mapping[str, str] = field(default_factory=dict)
 
     def fits(self, value: Any) -> bool:
         """Whether a setting may be `value`."""

@@ -201,7 +201,9 @@ DEVIATIONS = (
 )
 
 RULES: Rules = {
-    "structure": Source(("capsule", "capsule-gray", "none"), files=("rendered", "params"), named=("entrypoint",)),
+    "structure": Source(
+        ("capsule", "capsule-gray", "none"), files=("rendered", "params"), named={"entrypoint": "hcbench.structure"}
+    ),
     "rotations": OneOf(("paper", "released")),
     "slices": OneOf(("stripe", "released")),
     "l3_negatives": OneOf(("f", "released")),

@@ -20,9 +20,12 @@ from hcbench.errors import MethodError
 if TYPE_CHECKING:
     from hcbench.methods.parts.text import ImageProjection, TextTower
 
-__all__ = ["READOUTS", "Encoder", "Features", "encode_all", "normalise"]
+__all__ = ["READOUTS", "TOKEN_READOUTS", "Encoder", "Features", "encode_all", "normalise"]
 
 READOUTS = ("cls", "mean", "cls+stripes")
+"""What every encoder offers, and validation chooses from."""
+TOKEN_READOUTS = ("pose", "cls+pose")
+"""What encoders with a token [POSE] offer besides; never chosen, only named."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hcbench.benchmarks.base import FeatureTable
 from hcbench.benchmarks.readout import candidates, joined, readout_parts
-from hcbench.errors import ConfigError
+from hcbench.errors import ConfigError, UnfitError
 
 
 def table(rows: int, columns: int = 4) -> FeatureTable:
@@ -43,3 +45,14 @@ def test_auto_means_all_and_unknown_names_are_refused():
         candidates("men")
     with pytest.raises(ConfigError, match="'men'"):
         readout_parts(table(8), "men")
+
+
+@pytest.mark.parametrize("name", ["pose", "cls+pose"])
+def test_the_pose_token_is_read_where_it_is_named_and_there_is_one(name):
+    plain = table(8)
+    features = replace(plain, tokens={"pose": plain.pooled + 1})
+    assert candidates(name) == (name,)
+    expected = [features.pooled, features.tokens["pose"]][-len(name.split("+")) :]
+    assert [part.tolist() for part in readout_parts(features, name)] == [part.tolist() for part in expected]
+    with pytest.raises(UnfitError, match=r"takes a token \[POSE\], which the encoder does not have"):
+        joined(plain, name)

@@ -314,3 +314,24 @@ def test_boxes_that_nobody_found_are_a_reason_to_skip(checkpoint, tmp_path):
     (ended,) = run(checkpoint, [tiny("pose", boxes="detected")], tmp_path)
     assert ended.status == "skipped"
     assert ended.reason.endswith("has no boxes of a detector (evaluate.boxes=detected)")
+
+
+def test_a_readout_of_a_token_is_scored_where_the_encoder_has_it(checkpoint, tmp_path):
+    save_encoder(build_encoder(EncoderSpec("timm:test_vit", 32, 16, ("pose",)), seed=0), tmp_path / "posed")
+    asked = [
+        replace(one, config={**one.config, "readout": readout}, fingerprint=f"{one.fingerprint}-{number}")
+        for one in (
+            tiny("reid"), tiny("reid", protocol="zero-shot"), tiny("attributes"), tiny("text-reid"),
+            tiny("attributes", protocol="finetune"),
+        )
+        for number, readout in enumerate(("cls", "pose", "cls+pose"))
+    ]  # fmt: skip
+    posed = run(tmp_path / "posed", asked, tmp_path / "a")
+    assert {(one.status, one.reason) for one in posed} == {("done", "")}
+    reid = [one.summary["mAP"] for one in posed[:3]]
+    assert len(set(reid)) == 3
+    ended = run(checkpoint, asked, tmp_path / "b")
+    reason = "the readout {} takes a token [POSE], which the encoder does not have"
+    assert [(one.status, one.reason) for one in ended] == [
+        ("done", ""), ("skipped", reason.format("pose")), ("skipped", reason.format("cls+pose")),
+    ] * 5  # fmt: skip

@@ -146,6 +146,12 @@ def test_changing_an_evaluation_keeps_the_cells() -> None:
     )
 
 
+def test_readouts_of_a_token_are_scored_where_they_are_named() -> None:
+    matrix = plan("evaluate.readout=cls,pose,cls+pose", controls=False)
+    for found in matrix.evaluations.values():
+        assert {one.config["readout"] for one in found} == {"cls", "pose", "cls+pose"}
+
+
 def knobs_of(matrix: Matrix, method: str) -> dict[str, list[float | None]]:
     """Values of lambda by benchmark."""
     found: dict[str, list[float | None]] = {}

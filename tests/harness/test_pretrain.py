@@ -17,6 +17,7 @@ from hcbench.harness.diagnose import diagnose
 from hcbench.harness.ledger import facts_of_view
 from hcbench.harness.losslog import LossLog
 from hcbench.harness.pretrain import build_method, pretrain
+from hcbench.harness.registry import load_registry
 from hcbench.harness.settings import CorpusConfig
 from hcbench.methods.base import Step
 from hcbench.methods.parts.checkpoint import load_encoder
@@ -120,6 +121,29 @@ def test_the_ledger_counts_labels_that_are_given(view):
     assert (found["groups"], found["identities"], found["captions"]) == (11, 10, 12)
     told = replace(view, attributes=np.zeros((32, 3), np.int8))
     assert facts_of_view(told, frozenset({"attributes"}))["attributes"] == 3
+
+
+def test_the_ledger_counts_poses_and_captions_that_groups_are_made_of(view):
+    keypoints = np.ones((32, 17, 3), np.float32)
+    keypoints[0, :, 2] = 0  # nothing is known of the first image
+    generated = replace(
+        view, pose_id=view.group, captions=tuple((f"c{g % 6}",) for g in view.group), keypoints=keypoints
+    )
+
+    def counts(samples, needs, layout):
+        found = facts_of_view(samples, frozenset(needs), layout)
+        return found["poses"], found["captions"]
+
+    needs = load_registry(()).method("genpoccl").needs
+    assert counts(generated, needs, "poses") == (11, 6), "a pose and its prompt make a group"
+    assert counts(generated, needs, "identities") == (11, 0), "keypoints tell poses, persons tell no captions"
+    assert counts(replace(generated, keypoints=None), needs, "poses") == (11, 6)
+    assert counts(generated, {"group", "captions"}, "captions") == (0, 6)
+    assert counts(generated, {"images"}, "poses") == (0, 0)
+    assert counts(replace(generated, pose_id=None), {"keypoints"}, "identities") == (31, 0)
+    joints = np.full((32, 17, 3), np.nan, np.float32)
+    joints[:4] = 1.0
+    assert counts(replace(view, joints=joints), {"joints"}, "identities") == (4, 0)
 
 
 def step(index, total=20):

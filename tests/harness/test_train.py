@@ -68,6 +68,21 @@ def test_resuming_gives_exactly_the_numbers_of_an_undisturbed_run(build, view, m
         assert getattr(outcome.ledger, name) == getattr(expected.ledger, name)
 
 
+def test_a_selection_smaller_than_a_batch_gives_way_to_all_images(
+    build, view, make_cell, tmp_path, monkeypatch, caplog
+):
+    method = build("dummy-plain")
+    begun, drawn = [], []
+    monkeypatch.setattr(method, "start_epoch", lambda encode, step: begun.append(step.index))
+    monkeypatch.setattr(method, "select", lambda indices: indices[:6])  # two groups, and a batch holds four
+    views = method.views
+    monkeypatch.setattr(method, "views", lambda batch, rng: drawn.append(batch.indices.tolist()) or views(batch, rng))
+    train(method, view, make_cell("dummy-plain"), folder=tmp_path, device=CPU)
+    assert len(begun) == len(set(begun)), "one pass begins in a step"
+    assert all(len(set(batch)) == len(batch) for batch in drawn)
+    assert "dummy-plain selected 6 of 32 images, too few for a batch; all are drawn" in caplog.text
+
+
 def test_the_state_of_another_cell_is_not_taken(build, view, make_cell, tmp_path, caplog):
     with pytest.raises(Interrupted):
         train(build(), view, make_cell(), folder=tmp_path, device=CPU, stop=lambda: True)

@@ -63,7 +63,7 @@ def test_a_plan_refuses_what_breaks_a_rule(text):
 
 
 def test_a_source_is_a_name_or_something_that_is_there(tmp_path):
-    rule = Source(("capsule", "none"), files=("rendered",), named=("entrypoint",))
+    rule = Source(("capsule", "none"), files=("rendered",), named={"entrypoint": "group"})
     (tmp_path / "maps").mkdir()
     assert all(map(rule.fits, ("none", f"rendered:{tmp_path}/maps", "entrypoint:mine")))
     assert not any(map(rule.fits, ("capsul", "rendered:", f"rendered:{tmp_path}/gone", "entrypoint:", "other:x")))

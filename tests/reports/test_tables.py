@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
@@ -122,6 +123,27 @@ def test_unequal_rows_are_marked_with_what_differs(workspace, change, config, no
     assert noted == {"PIXELS": [], "MAE": [], "SIMCLR": [], "DINO": [f"not equal: {note}"]}
 
 
+@pytest.mark.parametrize(
+    ("odd", "note"),
+    [
+        ({"structure": "none"}, "structure none, others capsule"),
+        ({"structure": "params:0a1b"}, "structure params:0a1b, others capsule"),
+        ({"generation": "False"}, "structure unused, others capsule"),  # as the store keeps it
+        ({"generation": False, "structure": "none"}, "structure unused, others capsule"),
+        ({"mixup": "False"}, None),
+    ],
+)
+def test_rows_with_other_sources_of_structure_are_marked(workspace, odd, note) -> None:
+    usual = {"structure": "capsule", "generation": True, "mixup": True, "rho": 0.2}
+    for number, settings in enumerate((usual, usual | {"rho": 0.1}, usual | odd)):
+        config = json.dumps({"gcl": settings, "pretrain": {"height": 128, "width": 64}})
+        workspace.score(workspace.cell("gcl", "structure", config=config), "reid", 0.3 + 0.01 * number)
+    workspace.score(workspace.cell("hap", "structure"), "reid", 0.2)
+    table = main_table(analyse(workspace.results()), "1pct")
+    noted = [table.footnotes[mark] for row in table.rows for mark in row.notes]
+    assert noted == ([f"not equal: {note}"] if note else [])
+
+
 def test_settings_of_the_embedded_corpus_stay_out_of_other_tables(workspace) -> None:
     workspace.score(workspace.cell("mae", corpus="coco"), "reid", 0.3)
     assert not [line for line in main_table(analyse(workspace.results()), "1pct").header if "Pre-training" in line]
@@ -180,6 +202,18 @@ def test_any_sweep_can_be_laid_side_by_side(workspace) -> None:
     assert [column.title for column in table.columns] == ["0.5", "9", "10"]
     assert [text.split(" ")[0] for text in cells(table)["SOLIDER"]] == ["30.0"] * 3
     assert [text.split(" ")[0] for text in cells(table)["PIXELS"]] == ["20.0"] * 3
+
+
+def test_a_readout_that_an_encoder_lacks_is_skipped_in_its_column(workspace) -> None:
+    for method in ("genpoccl", "stablerep"):
+        cell = workspace.cell(method, "generated")
+        workspace.score(cell, "reid", 0.4, config={"readout": "cls"})
+        value, facts = (0.3, {}) if method == "genpoccl" else (None, {"status": "skipped", "reason": "no token"})
+        workspace.score(cell, "reid", value, config={"readout": "pose"}, **facts)
+    (table,) = comparison_tables(analyse(workspace.results()), "readout")
+    assert [column.title for column in table.columns] == ["cls", "pose"]
+    assert [text.split(" ")[0] for text in cells(table)["GENPOCCL"]] == ["40.0", "30.0"]
+    assert cells(table)["STABLEREP"][1] == "skipped (no token)"
 
 
 def test_a_dimension_without_values_is_an_error(workspace) -> None:

@@ -76,6 +76,13 @@ def test_a_method_that_the_corpus_cannot_serve_is_named(plan, method, lacks):
         plan(f"tunable,{method}")
 
 
+def test_a_method_that_reads_a_file_is_tuned_like_any_other(plan, tmp_path):
+    (tmp_path / "joints.npz").write_bytes(b"any")
+    text = f"params:{tmp_path / 'joints.npz'}"
+    (search,) = plan("gan-invariance", f"gan-invariance.structure={text}").searches
+    assert {trial.cell.settings["structure"] for trial in search.trials} == {text}
+
+
 def test_trials_on_mpii_are_ordered_by_what_its_held_out_images_define(tmp_path, machine):
     """They have no heads, so PCKh, the main metric of its test split, is not defined on them."""
     registry, root = load_registry(()), MpiiTree(tmp_path / "mpii").write().root
