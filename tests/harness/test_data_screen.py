@@ -147,10 +147,10 @@ def test_every_split_that_a_loader_has_is_prepared(tmp_path: Path) -> None:
     answer = call("data", "prepare", "market1501", root, "--out", "m.parquet", "--split", "train,query")
     assert answer.exit_code == 0, answer.output
     assert "19 images of train, query" in answer.output  # every tenth person is for validation
-    refused = call("data", "prepare", "market1501", root, "--out", "n.parquet", "--split", "trian")
+    refused = call("data", "prepare", "market1501", root, "--out", "n.parquet", "--split", "trainn")
     assert refused.exit_code == 2
-    assert "market1501 has no split 'trian'" in refused.output
-    assert "train" in refused.output.replace("trian", "")
+    assert "market1501 has no split 'trainn'" in refused.output
+    assert "train" in refused.output.replace("trainn", "")
 
 
 def test_a_trusted_pickle_gives_the_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
