@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -134,6 +135,12 @@ def read_weights(path: Path) -> Tree:
         raise WeightsError(
             f"{path} holds more than tensors, or is no weight file: {_refusal(error)}",
             "Nothing of it was executed. Ask for a file of tensors (safetensors), or convert it where you trust it.",
+        ) from error
+    except (KeyError, IndexError, TypeError, AttributeError, AssertionError, struct.error) as error:
+        # What torch's reader of pickles meets in bytes that are none, or that end too soon.
+        raise WeightsError(
+            f"{path} is no weight file, or is damaged: reading it ended in a {type(error).__name__}.",
+            "Look at what it is: a page of text may have been saved in its place. Or fetch it again.",
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
         raise WeightsError(

@@ -227,6 +227,18 @@ def test_renders_of_8_bits_and_less_are_taken(mode, tmp_path):
     np.testing.assert_allclose(read_grey(tmp_path / "r.png", FRAME, FRAME), picture / 127.5 - 1, atol=1e-6)
 
 
+def test_damaged_files_of_joints_are_told_of(tmp_path):
+    np.savez(tmp_path / "p.npz", ids=["a"], joints=walker().numpy())
+    content = (tmp_path / "p.npz").read_bytes()
+    for length in (0, 3, len(content) // 2, len(content) - 10):
+        (tmp_path / "cut.npz").write_bytes(content[:length])
+        with pytest.raises(DataError, match=r"cut\.npz cannot be read"):
+            ParamsProvider(tmp_path / "cut.npz", ["a"])
+    np.save(tmp_path / "p.npy", walker().numpy())
+    with pytest.raises(DataError, match="holds one array without a name"):
+        ParamsProvider(tmp_path / "p.npy", ["a"])
+
+
 def test_joints_from_a_file(tmp_path):
     joints = torch.cat([walker(), walker() + 1.0]).float()
     np.savez(tmp_path / "p.npz", ids=["b", "unused", "a"], joints=joints[[1, 0, 0]].numpy())

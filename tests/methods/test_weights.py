@@ -191,7 +191,19 @@ def test_damaged_and_missing_files_are_told_of(tmp_path):
     (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00")
     torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "page.pth").write_text("hello world\n" * 100)
     for name, words in (("cut.pth", "cannot be read"), ("cut.safetensors", "cannot be read"),
+                        ("page.pth", r"page\.pth is no weight file, or is damaged"),
                         ("list.pth", "not tensors by name"), ("none.pth", "There is no weight file")):  # fmt: skip
         with pytest.raises(WeightsError, match=words):
             read_weights(tmp_path / name)
+
+
+def test_files_in_torchs_old_format_are_refused_wherever_they_end(tmp_path):
+    torch.save({"a": torch.zeros(40), "epoch": 1}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "old.pth").read_bytes()
+    assert read_weights(tmp_path / "old.pth")["epoch"] == 1
+    for length in range(len(content)):
+        (tmp_path / "cut.pth").write_bytes(content[:length])
+        with pytest.raises(WeightsError, match=r"cut\.pth"):
+            read_weights(tmp_path / "cut.pth")
