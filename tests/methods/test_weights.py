@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -133,6 +134,52 @@ def test_a_file_that_fits_too_badly_is_refused(tmp_path):
     assert 0.4 < report.share < 0.6
     assert len(report.missing) == 6 * 12
     assert torch.equal(encoder.weights()["blocks.7.norm1.weight"], state["blocks.7.norm1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("lacking", "refused"),
+    [
+        (r".*bias", True),
+        (r".*norm\d?\..*", True),
+        (r"blocks\.\d+\.attn\.qkv\.bias", True),
+        (r"blocks\.11\.attn\..*", False),
+        (r"norm\..*", False),
+    ],
+)
+def test_a_file_without_some_small_tensors_is_refused_or_partial(lacking, refused, tmp_path):
+    """All of them leave more than 95 % of the numbers."""
+    state = {name: w for name, w in vit_state(128).items() if not re.fullmatch(lacking, name)}
+    torch.save({"model": state}, tmp_path / "file.pth")
+    if refused:
+        with pytest.raises(WeightsError, match="does not fit"):
+            load_foreign(tmp_path / "file.pth", adapt_mae, SIZE)
+    _, report = load_foreign(tmp_path / "file.pth", adapt_mae, SIZE, allow_partial=refused)
+    assert report.share > 0.95
+    assert report.refused == refused
+    assert not report.complete
+    assert f"{len(state)} of 150 tensors matched" in report.text()
+
+
+def test_unknown_tensors_are_named_and_make_a_file_incomplete(tmp_path):
+    scales = {f"blocks.{i}.ls1.gamma": torch.full((DIM,), 1e-5) for i in range(DEPTH)}
+    torch.save({"model": vit_state(128) | scales}, tmp_path / "file.pth")
+    _, report = load_foreign(tmp_path / "file.pth", adapt_mae, SIZE)
+    assert report.unexpected == tuple(scales)
+    assert not report.complete
+    assert not report.refused
+    assert "unexpected (12): blocks.0.ls1.gamma" in report.text()
+
+
+def test_an_mae_that_was_fine_tuned_on_the_mean_is_told_of(tmp_path):
+    state = vit_state(128)
+    state |= {f"fc_norm.{name}": state.pop(f"norm.{name}") for name in ("weight", "bias")}
+    torch.save({"model": state | {"head.weight": torch.zeros(7, DIM)}}, tmp_path / "file.pth")
+    encoder, report = load_foreign(tmp_path / "file.pth", adapt_mae, SIZE)
+    assert "its fc_norm, which follows that mean, has no place here" in report.note
+    assert report.missing == ("norm.weight", "norm.bias")
+    assert report.unexpected == ("fc_norm.weight", "fc_norm.bias")
+    assert report.dropped == ("head.weight",)
+    assert torch.equal(encoder.weights()["norm.weight"], torch.ones(DIM))
 
 
 def test_another_architecture_is_named(tmp_path):
