@@ -92,7 +92,8 @@ def draw(console: Console, request: Request, given: Given, size: str | None, wor
         raise ConfigError("A file is scored at one input size.", "Give one --size, and no lists under pretrain.*.")
     pretrain = resolved.pretrains[0]
     machine = look_at_machine()
-    plan_given(resolved, registry, machine, ())  # wrong settings are told of before a large file is read
+    # Wrong settings are told of before a large file is read; whether it has knobs, the file is to say.
+    plan_given(replace(resolved, knobs={}), registry, machine, ())
     fit = look(
         Question(
             path=str(given.path),
@@ -180,7 +181,7 @@ def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
         files[VOCABULARY] = str(given.vocabulary)
     hashes = {name: sha256(Path(path)) for name, path in files.items()}
     words = hashes.get(VOCABULARY, "")
-    same = Config(layout=fit.layout, vocabulary=words, normalise=given.normalise)
+    same = Config(layout=fit.layout, vocabulary=words, normalise=given.normalise, knobs=fit.knobs)
     config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.refused)
     cell = Cell(
         method=CARD.name,
