@@ -204,7 +204,9 @@ def evaluate(
                           " any model of timm. May be left out where the file makes it plain."),
     ] = "",
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Score a file that brings less than 95 % of the network, too.")
+        bool, typer.Option("--allow-partial",
+                           help="Score a file that is refused for less than 95 % of the network's numbers or tensors,"
+                           " for other shapes, or (SOLIDER) for unknown names. Its row is marked as partial."),
     ] = False,
     size: Annotated[
         str | None, typer.Option("--size", metavar="HxW", help="Input size, such as 256x128. Default: the profile's.")

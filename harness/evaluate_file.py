@@ -92,7 +92,8 @@ def draw(console: Console, request: Request, given: Given, size: str | None, wor
         raise ConfigError("A file is scored at one input size.", "Give one --size, and no lists under pretrain.*.")
     pretrain = resolved.pretrains[0]
     machine = look_at_machine()
-    plan_given(resolved, registry, machine, ())  # wrong settings are told of before a large file is read
+    # Wrong settings are told of before a large file is read; whether it has knobs, the file is to say.
+    plan_given(replace(resolved, knobs={}), registry, machine, ())
     fit = look(
         Question(
             path=str(given.path),
@@ -157,14 +158,15 @@ def _tell(console: Console, given: Given, fit: Fit) -> None:
     console.print(Text(fit.text), soft_wrap=True)
     if not given.layout:
         console.print(f"Read as {fit.layout}, as its names say; --as names another.", soft_wrap=True)
-    if fit.partial:
-        words = f"Only {fit.share:.1%} of the network comes from the file: the row is marked as partial."
-        console.print(words, style="yellow", soft_wrap=True)
+    told = []
+    if missing := fit.expected - fit.matched:
+        told.append(
+            f"Tensors of the network that are not the file's and keep their start: {missing} of {fit.expected}."
+        )
     if fit.unknown:
-        words = "The file holds tensors that this network has no place for; it may have computed something else."
-        console.print(words, style="yellow", soft_wrap=True)
-    if fit.missing and not fit.partial:
-        console.print("What is missing keeps random values.", style="yellow", soft_wrap=True)
+        told.append(f"Tensors that this network has no place for: {fit.unknown}; the file may be of something else.")
+    if told:
+        console.print(" ".join([*told, "The row is marked as partial."]), style="yellow", soft_wrap=True)
     if not given.trained_on:
         published = PUBLISHED_ON.get(fit.layout)
         own = f" The files of {LAYOUTS[fit.layout]}'s authors: {published}." if published else ""
@@ -179,8 +181,8 @@ def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
         files[VOCABULARY] = str(given.vocabulary)
     hashes = {name: sha256(Path(path)) for name, path in files.items()}
     words = hashes.get(VOCABULARY, "")
-    same = Config(layout=fit.layout, vocabulary=words, normalise=given.normalise)
-    config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.partial)
+    same = Config(layout=fit.layout, vocabulary=words, normalise=given.normalise, knobs=fit.knobs)
+    config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.refused)
     cell = Cell(
         method=CARD.name,
         budget=NO_BUDGET,
@@ -218,7 +220,8 @@ def _facts(given: Given, fit: Fit) -> dict[str, str]:
     """What tables say of the cell."""
     name = given.name or _name(given.path, fit.layout)
     kind = fit.layout if fit.layout.startswith(TIMM) else LAYOUTS[fit.layout]
-    part = f" [partial: {fit.share:.0%} of the network]" if fit.partial else ""
+    unknown = f", {fit.unknown} unknown" if fit.unknown else ""
+    part = f" [partial: {fit.matched} of {fit.expected} tensors{unknown}]" if fit.partial else ""
     pixels = f" [{NORMALISATIONS[given.normalise]}]" if given.normalise else ""
     sources = trained_on(given.trained_on) if given.trained_on else {}
     return {"name": name, "title": f"{kind}: {name}{part}{pixels}", "weights": fit.text, **sources}

@@ -53,10 +53,11 @@ class Fit:
         height: Of the input, pixels: as asked, but hcbench's own checkpoints have theirs.
         width: See height.
         text: The report, a few lines.
-        share: Share of the network's numbers that come from the file.
-        partial: Whether it was taken by `allow_partial` alone.
+        matched: How many tensors of the network come from the file.
+        expected: How many should.
         unknown: How many tensors of the file nobody knows.
-        missing: How many tensors of the network the file does not hold.
+        refused: Whether it was taken by `allow_partial` alone.
+        knobs: Whether the file brings what the network's knobs drive.
     """
 
     layout: str
@@ -64,10 +65,16 @@ class Fit:
     height: int
     width: int
     text: str
-    share: float = 1.0
-    partial: bool = False
+    matched: int = 0
+    expected: int = 0
     unknown: int = 0
-    missing: int = 0
+    refused: bool = False
+    knobs: bool = True
+
+    @property
+    def partial(self) -> bool:
+        """Whether a part of the network or of the file has no counterpart in the other."""
+        return self.matched < self.expected or self.unknown > 0
 
 
 def look(question: Question) -> Fit:
@@ -141,10 +148,11 @@ def answer(question: Question) -> Fit:
     return replace(
         facts,
         text=report.text(),
-        share=report.share,
-        partial=report.partial,
+        matched=len(report.matched),
+        expected=report.expected,
         unknown=len(report.unexpected),
-        missing=len(report.missing),
+        refused=report.refused,
+        knobs=not report.absent,
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from hcbench.errors import ConfigError
@@ -76,4 +76,7 @@ def encoder_card(cell: Cell, registry: Registry) -> tuple[MethodCard, Mapping[st
     """The method whose kind of encoder a cell has, and its settings: of given weights, the method of their layout."""
     card = registry.methods[cell.method]
     layout = registry.methods.get(cell.method_config["layout"]) if card.name == CHECKPOINT.name else None
-    return (card, cell.method_config) if layout is None else (layout, asdict(layout.config(**layout.defaults)))
+    if layout is None:
+        return card, cell.method_config
+    own = layout if cell.method_config["knobs"] else replace(layout, knobs={})
+    return own, asdict(layout.config(**layout.defaults))

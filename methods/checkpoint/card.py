@@ -48,8 +48,9 @@ class Config:
         layout: A name of `LAYOUTS`, or `timm:NAME`.
         sha256: Of the file, its first 16 digits; empty for the random control of its architecture.
         vocabulary: The same of a word list for the text tower; empty where there is none.
-        allow_partial: Whether a file that brings too little of the encoder is taken.
+        allow_partial: Whether a file that fits too badly is taken.
         normalise: A name of `NORMALISATIONS`; empty where the layout is to say.
+        knobs: Whether the encoder has the knobs of its layout's method; a SOLIDER file may lack the controller.
         random: The control: the same architecture with random weights.
     """
 
@@ -58,6 +59,7 @@ class Config:
     vocabulary: str = ""
     allow_partial: bool = False
     normalise: str = ""
+    knobs: bool = True
     random: bool = False
 
 

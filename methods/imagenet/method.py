@@ -26,10 +26,20 @@ class ImageNet(Control):
 
     @classmethod
     def own_encoder(cls, config: Any, context: Context) -> Encoder:
-        """The backbone with the weights of the file; see `load_foreign`."""
+        """The backbone with the weights of the file, see `load_foreign`; one that lacks some is refused.
+
+        Raises:
+            WeightsError: There is no file, or it is not all of the backbone.
+        """
         if WEIGHTS not in context.files:
             raise WeightsError("The method imagenet was given no file.", "See `hcbench run --methods imagenet`.")
         adapt = timm_model(context.backbone.removeprefix(TIMM))
-        encoder, report = load_foreign(Path(context.files[WEIGHTS]), adapt, context.input_size)
+        path = Path(context.files[WEIGHTS])
+        encoder, report = load_foreign(path, adapt, context.input_size)
+        if report.missing:
+            raise WeightsError(
+                f"{path.name} is not all of {context.backbone}, and this row would not say so.\n{report.text()}",
+                f"`hcbench evaluate {path} --as {TIMM}{context.backbone.removeprefix(TIMM)}` scores and marks it.",
+            )
         logger.info("%s", report.text())
         return encoder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hcbench.methods.card import Deviation, MethodCard
-from hcbench.methods.genpoccl.card import RULES, Config
+from hcbench.methods.genpoccl.card import HEADS, RULES, Config
 
 CARD = MethodCard(
     name="mae",
@@ -30,6 +30,7 @@ CARD = MethodCard(
     backbones=("vit",),
     licence="CC-BY-NC-4.0",
     deviations=(
+        HEADS,
         Deviation(
             point="crop ratio",
             official="3/4..4/3 of a square output",

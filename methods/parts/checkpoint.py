@@ -22,6 +22,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -73,18 +74,46 @@ def load_encoder(folder: Path) -> Encoder:
     """Read an encoder back, in evaluation mode on the CPU.
 
     Raises:
-        WeightsError: A file is missing, or the files do not fit each other.
+        WeightsError: A file is missing or damaged, or the files do not fit each other.
     """
     _require(folder, _WEIGHTS, _FACTS)
-    facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
-    encoder = _encoder_class(facts["implementation"]).from_arguments(facts["arguments"])
+    facts = _read_facts(folder / _FACTS)
+    kind = _encoder_class(str(facts["implementation"]))
     try:
-        encoder.load_weights(load_file(folder / _WEIGHTS))
+        encoder = kind.from_arguments(facts["arguments"])
+    except (KeyError, TypeError) as error:
+        raise _damaged(folder / _FACTS, f"its arguments build no {kind.__name__} ({error})") from error
+    weights = _read_tensors(folder / _WEIGHTS)
+    try:
+        encoder.load_weights(weights)
     except RuntimeError as error:
         raise _unfit(folder / _WEIGHTS, "encoder", error) from error
     if "text" in facts:
-        _load_text(encoder, folder, facts["text"])
+        try:
+            _load_text(encoder, folder, facts["text"])
+        except (KeyError, TypeError) as error:
+            raise _damaged(folder / _FACTS, f"its entry text builds no text tower ({error})") from error
     return encoder.eval()
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """What `encoder.json` holds, with the entries that every one has."""
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _damaged(path, str(error)) from error
+    lacking = [name for name in ("implementation", "arguments") if not isinstance(facts, dict) or name not in facts]
+    if lacking:
+        raise _damaged(path, f"it has no entry {' and no entry '.join(lacking)}")
+    return dict(facts)
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise _damaged(path, str(error)) from error
+    return tensors
 
 
 def _load_text(encoder: Encoder, folder: Path, facts: dict[str, Any]) -> None:
@@ -99,8 +128,9 @@ def _load_text(encoder: Encoder, folder: Path, facts: dict[str, Any]) -> None:
         )
     tower = side.TextTower(side.TextSpec(**facts["spec"]), tokenizer)
     encoder.join_text(tower, side.ImageProjection(**facts["image_projection"]))
+    weights = _read_tensors(folder / _TEXT)
     try:
-        _text_side(encoder).load_state_dict(load_file(folder / _TEXT))
+        _text_side(encoder).load_state_dict(weights)
     except RuntimeError as error:
         raise _unfit(folder / _TEXT, "text tower", error) from error
 
@@ -119,6 +149,12 @@ def _require(folder: Path, *names: str) -> None:
     for name in names:
         if not (folder / name).is_file():
             raise WeightsError(f"There is no {name} in {folder}.", "Name a folder that a finished cell has written.")
+
+
+def _damaged(path: Path, what: str) -> WeightsError:
+    return WeightsError(
+        f"{path} cannot be read: {what}.", "It is damaged or cut short: train the cell again, or restore the file."
+    )
 
 
 def _unfit(path: Path, what: str, error: Exception) -> WeightsError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from dataclasses import replace
 from typing import Any, Final
 
 import timm
@@ -31,7 +32,9 @@ _RESNETS: Final = {
     ((3, 4, 23, 3), True, (256, 8)): "resnext101_32x8d",
 }
 """Blocks of the four layers, whether they are bottlenecks, the first 3x3 convolution's channels out and per group."""
-_CONSTANT: Final = re.compile("relative_position_index$")
+_CONSTANT: Final = re.compile("(relative_position_index|attn_mask)$")
+_MOCO: Final = ("encoder_k.", "queue")
+"""What MoCo's training files hold beside the encoder of queries."""
 _WRAPPERS: Final = ("state_dict", "model", "teacher", "student")
 _PREFIXES: Final = ("module.", "encoder_q.", "backbone.", "base.", "model.", "visual.")
 
@@ -59,6 +62,8 @@ def vit(state: State, size: tuple[int, int], *, note: str, dropped: tuple[str, .
     encoder = build_encoder(EncoderSpec(f"timm:vit_{_VITS[width, depth]}_patch{patch}_224", *size), seed=0)
     state, heads = without(state, "head.", "head_dist.", "fc.")
     state["pos_embed"] = positions(state["pos_embed"], encoder)
+    if "fc_norm.weight" in state and "norm.weight" not in state:
+        note += "; fine-tuned on the mean of its patches: its fc_norm, which follows that mean, has no place here"
     return Adapted(encoder, state, dropped + heads, note)
 
 
@@ -100,7 +105,7 @@ def resnet(tree: Tree, size: tuple[int, int]) -> Adapted:
     Raises:
         WeightsError: The names are no ResNet's, or its sizes none that timm has a name for.
     """
-    state = tensors(entry(tree, *_WRAPPERS), *_PREFIXES)
+    state, moco = without(tensors(entry(tree, *_WRAPPERS), *_PREFIXES), *_MOCO)
     wanted(state, ("conv1.weight", "layer1.0.conv2.weight", "layer4.0.conv2.weight"), "ResNet")
     middle = state["layer1.0.conv2.weight"].shape
     found = (
@@ -114,7 +119,8 @@ def resnet(tree: Tree, size: tuple[int, int]) -> Adapted:
             "3x3 convolution is none of torchvision's.",
             "If timm has it, name it: --as timm:NAME. `hcbench list backbones` shows some.",
         )
-    return timm_model(_RESNETS[found])(state, size)
+    adapted = timm_model(_RESNETS[found])(state, size)
+    return replace(adapted, dropped=moco + adapted.dropped)
 
 
 def timm_model(name: str) -> Adapter:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hcbench.errors import ConfigError
 from hcbench.methods.parts.encoder import Features
+from hcbench.methods.parts.heads import Projector
 from hcbench.methods.parts.tokenizer import Tokenizer
 
 _PIECE = 25
@@ -35,6 +36,7 @@ class TextSpec:
         max_tokens: Positions; longer texts are cut by the tokenizer.
         pool: "mean" of all tokens but padding, or BERT's "pooler" on [CLS].
         projection: Width of a linear map after pooling, 0 = none.
+        hidden: Widths of hidden layers, which make that map a `Projector`.
         dropout: Of blocks and attention; BERT's 0.1 is for a larger tower that reads longer.
         spread: Standardised vectors' first deviation in each dimension, see `standardiser`; 0 leaves them as they are.
     """
@@ -46,6 +48,7 @@ class TextSpec:
     max_tokens: int = 64
     pool: str = "mean"
     projection: int = 0
+    hidden: tuple[int, ...] = ()
     dropout: float = 0.0
     spread: float = 0.0
 
@@ -84,7 +87,10 @@ class TextTower(nn.Module):
             pad_token_id=0,
         )
         self.bert: nn.Module = BertModel(config, add_pooling_layer=spec.pool == "pooler")
-        self.projection = unbiased(spec.dim, spec.projection) if spec.projection else nn.Identity()
+        self.projection: nn.Module = nn.Identity()
+        if spec.projection:
+            mlp = Projector(spec.dim, (*spec.hidden, spec.projection)) if spec.hidden else None
+            self.projection = unbiased(spec.dim, spec.projection) if mlp is None else mlp
         self.norm = standardiser(self.dim, spec.spread) if spec.spread else nn.Identity()
 
     @property
@@ -150,22 +156,36 @@ class TextTower(nn.Module):
 
 
 class ImageProjection(nn.Module):
-    """The image's way into the shared space: pooling, then a linear map.
+    """The image's way into the shared space: pooling, then a map.
 
     Args:
         dim: Width of the encoder.
         out: Width K of the shared space.
         pool: "cls" takes the encoder's pooled vector ([CLS] where there is one), "mean" and "max" that of the grid.
-        bias: Whether the map has one.
+        bias: Whether the map has one; a `Projector` always does.
+        hidden: Widths of hidden layers, which make the linear map a `Projector`.
         spread: Standardised vectors' first deviation in each dimension, see `standardiser`; 0 leaves them as they are.
     """
 
-    def __init__(self, dim: int, out: int, *, pool: str = "cls", bias: bool = True, spread: float = 0.0) -> None:
+    def __init__(
+        self,
+        dim: int,
+        out: int,
+        *,
+        pool: str = "cls",
+        bias: bool = True,
+        hidden: Sequence[int] = (),
+        spread: float = 0.0,
+    ) -> None:
         super().__init__()
         if pool not in IMAGE_POOLS:
             raise ConfigError(f"An image projection pools by {pool!r}.", f"Use one of: {', '.join(IMAGE_POOLS)}.")
         self.dim, self.out, self.pool, self.spread = dim, out, pool, spread
-        if bias:
+        self.bias, self.hidden = bias, tuple(hidden)
+        self.linear: nn.Module
+        if self.hidden:
+            self.linear = Projector(dim, (*self.hidden, out))
+        elif bias:
             self.linear = nn.Linear(dim, out)
             nn.init.xavier_uniform_(self.linear.weight)
             nn.init.zeros_(self.linear.bias)
@@ -179,7 +199,8 @@ class ImageProjection(nn.Module):
             "dim": self.dim,
             "out": self.out,
             "pool": self.pool,
-            "bias": self.linear.bias is not None,
+            "bias": self.bias,
+            "hidden": list(self.hidden),
             "spread": self.spread,
         }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import pickle
 import re
+import struct
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -30,9 +31,14 @@ Tree = Mapping[str, Any]
 State = dict[str, Tensor]
 
 LEAST_SHARE: Final = 0.95
-"""Share of an encoder's parameters that a file must bring; less is refused unless it is allowed by name."""
+"""Share of an encoder's numbers, and of its tensors, that a file must bring; less is refused unless it is allowed.
+
+Tensors are counted too: all norms, or all biases, are less than a hundredth of the numbers.
+"""
 _SHOWN: Final = 8
 _TOWERS: Final = ("text.", "image_projection.")
+_COUNTER: Final = "num_batches_tracked"
+"""What batch norm's counters end in: they change no output, and older files have none."""
 
 # NumPy's private maker of scalars: what pickles of its numbers call.
 _SCALAR: Final[Any] = np.float64(0).__reduce__()[0]
@@ -56,12 +62,17 @@ class Adapted:
         weights: The file's tensors under the names of `weights_of(encoder)`.
         dropped: Names that the adapter knows and does not need (heads, decoders, optimisers' tensors).
         note: What the file is, for people to read.
+        absent: Names of the encoder that the file was made without: what its knobs drive, begun so that it changes
+            nothing.
+        closed: Whether every name of the layout is known, so that any other refuses the file.
     """
 
     encoder: Encoder
     weights: State
     dropped: tuple[str, ...] = ()
     note: str = "backbone only"
+    absent: tuple[str, ...] = ()
+    closed: bool = False
 
 
 Adapter = Callable[[Tree, tuple[int, int]], Adapted]
@@ -76,11 +87,13 @@ class LoadReport:
         file: Its name.
         note: What it is.
         matched: Names that were loaded.
-        missing: Names of the encoder that the file does not hold.
+        missing: Names of the encoder that the file should hold and does not.
         unexpected: Names of the file that nobody knows.
         wrong_shape: Names whose shapes differ.
         dropped: Names of the file that are known and not needed.
         share: Share of the encoder's numbers that come from the file, 0..1.
+        absent: See `Adapted.absent`; neither missing nor a part of `share`.
+        closed: See `Adapted.closed`.
     """
 
     file: str
@@ -91,6 +104,13 @@ class LoadReport:
     wrong_shape: tuple[str, ...]
     dropped: tuple[str, ...]
     share: float
+    absent: tuple[str, ...] = ()
+    closed: bool = False
+
+    @property
+    def expected(self) -> int:
+        """How many tensors the file should bring."""
+        return len(self.matched) + len(self.missing) + len(self.wrong_shape)
 
     @property
     def complete(self) -> bool:
@@ -98,13 +118,19 @@ class LoadReport:
         return not (self.missing or self.unexpected or self.wrong_shape)
 
     @property
-    def partial(self) -> bool:
-        """Whether too little fits for the result to be called the file's: under `LEAST_SHARE`, or other shapes."""
-        return self.share < LEAST_SHARE or bool(self.wrong_shape)
+    def refused(self) -> bool:
+        """Whether the file is taken by leave alone.
+
+        It brings less than `LEAST_SHARE` of the encoder's numbers or of its tensors, or tensors of other shapes, or, of
+        a closed layout, unknown ones.
+        """
+        least = min(self.share, len(self.matched) / max(1, self.expected))
+        return least < LEAST_SHARE or bool(self.wrong_shape) or (self.closed and bool(self.unexpected))
 
     def text(self, most: int = _SHOWN) -> str:
         """The report in a few lines, each with at most so many names."""
-        lines = [f"{self.file}: {self.note}; {len(self.matched)} tensors matched, {self.share:.1%} of the encoder"]
+        matched = f"{len(self.matched)} of {self.expected} tensors matched"
+        lines = [f"{self.file}: {self.note}; {matched}, {self.share:.1%} of the encoder"]
         for title, names in (
             ("missing", self.missing),
             ("wrong shape", self.wrong_shape),
@@ -135,6 +161,12 @@ def read_weights(path: Path) -> Tree:
             f"{path} holds more than tensors, or is no weight file: {_refusal(error)}",
             "Nothing of it was executed. Ask for a file of tensors (safetensors), or convert it where you trust it.",
         ) from error
+    except (KeyError, IndexError, TypeError, AttributeError, AssertionError, struct.error) as error:
+        # What torch's reader of pickles meets in bytes that are none, or that end too soon.
+        raise WeightsError(
+            f"{path} is no weight file, or is damaged: reading it ended in a {type(error).__name__}.",
+            "Look at what it is: a page of text may have been saved in its place. Or fetch it again.",
+        ) from error
     except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
         raise WeightsError(
             f"{path} cannot be read as weights: {_first_line(error)}", "It may be cut short; fetch it again."
@@ -155,7 +187,7 @@ def load_foreign(
         path: The file.
         adapter: Knows the file's layout.
         size: Input height and width, pixels.
-        allow_partial: Take a file that brings less than `LEAST_SHARE` of the encoder, or tensors of other shapes.
+        allow_partial: Take a file that `LoadReport.refused` speaks of, too.
 
     Raises:
         WeightsError: The file cannot be read, is of another layout, or fits too badly.
@@ -169,7 +201,7 @@ def fitted(
     """As `load_foreign`, of the content of a file that was read before; `file` is its name."""
     adapted = adapter(tree, size)
     report = compare(adapted, file)
-    if not allow_partial and report.partial:
+    if not allow_partial and report.refused:
         raise WeightsError(
             f"{file} does not fit what it was named as.\n{report.text()}",
             "Name another architecture with --as, or add --allow-partial to score what there is.",
@@ -193,7 +225,8 @@ def weights_of(encoder: Encoder) -> State:
 
 def compare(adapted: Adapted, file: str) -> LoadReport:
     """How the adapted weights fit their encoder, without loading them."""
-    own, given = weights_of(adapted.encoder), adapted.weights
+    given = adapted.weights
+    own = {name: w for name, w in weights_of(adapted.encoder).items() if name in given or not _spared(name, adapted)}
     common = [name for name in own if name in given]
     matched = tuple(name for name in common if own[name].shape == given[name].shape)
     total = sum(tensor.numel() for tensor in own.values())
@@ -206,7 +239,14 @@ def compare(adapted: Adapted, file: str) -> LoadReport:
         wrong_shape=tuple(name for name in common if own[name].shape != given[name].shape),
         dropped=adapted.dropped,
         share=sum(own[name].numel() for name in matched) / max(1, total),
+        absent=adapted.absent,
+        closed=adapted.closed,
     )
+
+
+def _spared(name: str, adapted: Adapted) -> bool:
+    """Whether a file is whole without this name of the encoder."""
+    return name in adapted.absent or name.endswith(_COUNTER)
 
 
 def entry(tree: Tree, *names: str) -> Tree:

@@ -105,6 +105,18 @@ DEVIATIONS = (
         why="no download, one cost for all methods, one vocabulary for every budget",
     ),
     Deviation(
+        point="size of text tower and colour decoder (cpu recipe only)",
+        official="width 768, 12 blocks, 64 tokens; a decoder of width 1024",
+        ours="text_dim=192, text_layers=2, text_tokens=48, tic_dim=128",
+        why="texts are read twice, and would cost as much as the images; one description in a thousand is longer",
+    ),
+    Deviation(
+        point="weights of the pretext losses (cpu recipe only)",
+        official=".02 for colours, .1 for phrases",
+        ours="lambda_tic=0.00476, lambda_iap=0.0527",
+        why="the search's choice on validation",
+    ),
+    Deviation(
         point="pixels",
         official="normalised by their own mean (.357, .323, .328) and deviation (.252, .242, .239)",
         ours="by ImageNet's (released weights: by their own)",

@@ -112,9 +112,18 @@ class Plip(Method):
         }
 
     def objectives(self, views: Views, step: Step) -> Iterator[Objective]:
-        """The weighted sum of the losses."""
+        """The weighted sum of the losses.
+
+        Raises:
+            MethodError: The batch holds one image, and batch norm would take its statistics.
+        """
         images, tokens, labels = views["images"], views["tokens"], views["labels"]
         tower, projection = self.encoder.towers()
+        if self.training and self.config.spread and len(images) == 1:
+            raise MethodError(
+                "Standardised vectors need at least two images in a batch, but there is one.",
+                f"Raise the batch size, or set {self.card.name}.spread=0.",
+            )
         features = self.encoder(images)
         image = projection(features)
         _, text = tower(tokens.ids, tokens.mask)

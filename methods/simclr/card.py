@@ -35,5 +35,11 @@ CARD = MethodCard(
             ours="the recipe's optimiser and batch; no norm after the last layer",
             why="one batch rule, optimiser and head for every contrastive method",
         ),
+        Deviation(
+            point="size of the head (cpu recipe only)",
+            official="2048-128",
+            ours="projector=512,128",
+            why="in proportion to a backbone of 2 M parameters",
+        ),
     ),
 )

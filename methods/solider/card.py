@@ -110,11 +110,19 @@ DINO_DEVIATIONS = (
     ),
     Deviation(
         point="short runs (cpu recipe only)",
-        official="a moving mean is taken off the teacher's outputs; no batch norm in the head; temperatures .1 and .04",
-        ours="prototypes share every batch alike (SwAV, DINOv2); batch norm in the head (DINO's own option), of each "
-        "size of crop apart; KoLeo (DINOv2); lower temperatures",
+        official="a moving mean is taken off the teacher's outputs; no batch norm in the head; temperatures .1 and "
+        ".04; a momentum of .996",
+        ours="prototypes share every batch alike (centering=sinkhorn, as SwAV and DINOv2); batch norm in the head, of "
+        "each size of crop apart (head_norm=true, DINO's own option); koleo=0.5 (DINOv2); student_temp=0.05, "
+        "teacher_temp=0.03; teacher_momentum=0.9",
         why="a moving mean lets a teacher that moves fast collapse, and one that moves slowly says nothing in a few "
-        "hundred steps (docs/default-recipe.md)",
+        "hundred steps (docs/default-recipe.md); in 360 steps .996 would leave the teacher half of its random start",
+    ),
+    Deviation(
+        point="size of the head, number of crops (cpu recipe only)",
+        official="2048-2048-256 with 65,536 prototypes; 8 local crops",
+        ours="head_hidden=512, head_bottleneck=128, head_outputs=2048; local_crops=2",
+        why="in proportion to a backbone of 2 M parameters",
     ),
     Deviation(
         point="last layer of the head",
@@ -182,6 +190,13 @@ CARD = MethodCard(
             why="both stages count against images seen",
         ),
         Deviation(
+            point="start and weight of the semantic loss (cpu recipe only)",
+            official="after 100 of 110 epochs, in a run of its own; weight 1",
+            ours="dino_fraction=0.496 with restart=true; semantic_loss=0.238",
+            why="after 10/11 of one cosine the rate moves nothing, and half of the steps leave room for a second "
+            "warm-up; the search's choice around two thirds and 1",
+        ),
+        Deviation(
             point="masked views of lambda = 0",
             official="run through the student, then multiplied by 0",
             ours="left out; the mean still counts them",
@@ -202,13 +217,13 @@ CARD = MethodCard(
         Deviation(
             point="part head's temperature (cpu recipe only)",
             official="1: logits are bare cosines",
-            ours="0.1",
+            ours="part_temperature=0.1",
             why="at 1 the semantic gradient in the blocks is a ninth of DINO's or less, and the knob moves nothing",
         ),
         Deviation(
             point="controller's learning rate (cpu recipe only)",
             official="that of all weights",
-            ours="20 times that",
+            ours="20 times that (controller_lr=20)",
             why="its maps have two inputs, not hundreds, so that the same rate moves what they give a hundredth as far",
         ),
         Deviation(
@@ -236,6 +251,18 @@ CARD = MethodCard(
             ours="timm's Swin; on a ViT the controller stands at the entries of blocks L/4, L/2 and 3L/4, on all "
             "tokens, and starts as the identity",
             why="one backbone for every method",
+        ),
+        Deviation(
+            point="start from ImageNet weights",
+            official="an option of the fine-tuning code, for converted Swin files",
+            ours="not built: pre-training begins at random, and a file cannot be its start",
+            why="every method starts from the same untrained backbone",
+        ),
+        Deviation(
+            point="export to ONNX",
+            official="fails; asked for by users",
+            ours="not built: a checkpoint is timm's weights and the controller's",
+            why="nothing here would run it or check what it computes",
         ),
     ),
 )

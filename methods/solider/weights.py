@@ -1,7 +1,8 @@
 """SOLIDER's published weights (tinyvision/SOLIDER: Swin-T, -S, -B; also fine-tuned SOLIDER-REID files).
 
 Layouts: a training checkpoint (`student`, `teacher`, ...), the teacher's dict alone, or a ReID file (`base.*`). The
-table of names and the order of merged tokens are facts of the two implementations; every other name is an error.
+table of names and the order of merged tokens are facts of the two implementations; any other name refuses the file
+(`--allow-partial` takes it, and marks its row).
 """
 
 from __future__ import annotations
@@ -49,9 +50,15 @@ def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
     built = build_encoder(spec, seed=0)
     if not isinstance(built, TimmEncoder):
         raise WeightsError(f"timm's {spec.backbone} is no Swin.", "Use a tested version of timm.")
-    encoder = ReleasedSwin(spec, built.backbone)
-    note = f"SOLIDER Swin-{name[0].upper()}, backbone {'with' if _controlled(state) else 'without'} semantic controller"
-    return Adapted(encoder, renamed(state), dropped, note)
+    note = f"SOLIDER Swin-{name[0].upper()}, backbone"
+    if any(name.startswith("semantic_embed_") for name in state):
+        encoder = ReleasedSwin(spec, built.backbone)
+        return Adapted(encoder, renamed(state), dropped, f"{note} with semantic controller", closed=True)
+    # The file's network has none (official: a negative semantic_weight), so ours is to change nothing.
+    encoder = ReleasedSwin(spec, built.backbone, start="identity")
+    absent = tuple(name for name in encoder.weights() if name.startswith("controller."))
+    note += " without semantic controller: lambda changes nothing"
+    return Adapted(encoder, renamed(state), dropped, note, absent, closed=True)
 
 
 def renamed(state: State) -> State:
@@ -79,10 +86,6 @@ def merged_order(tensor: Tensor) -> Tensor:
     tokens = tensor.unflatten(-1, (-1, 4))[..., [0, 2, 1, 3]]
     reordered: Tensor = tokens.transpose(-1, -2).flatten(-2)
     return reordered.contiguous()
-
-
-def _controlled(state: State) -> bool:
-    return any(name.startswith("semantic_embed_w.") for name in state)
 
 
 def _size(state: State) -> str:

@@ -20,12 +20,13 @@ class Config:
         labels: "caption" makes equal captions positives, "position" reproduces the official batch positions.
         num_crop: Augmented views per drawn image.
         language: StableRep+: a text tower, and the image-text loss beside the multi-positive one.
-        text_weight: Weight of the image-text loss; it counts only with `language`, as do the next five.
+        text_weight: Weight of the image-text loss; it counts only with `language`, as do the next six.
         text_dim: Width of the text tower.
         text_layers: Blocks of the text tower.
         text_heads: Attention heads of the text tower.
         text_tokens: Tokens of a caption, the rest is cut.
-        shared_dim: Width of the space of images and texts.
+        shared_dim: Width of the space of images and texts, where `text_proj` is linear.
+        text_proj: What leads there from images and texts: "linear" maps, or an "mlp" each with widths `projector`.
         augmentation: Name of a preset of `hcbench.data.augment`.
         lr: Learning rate; None takes the recipe's.
         weight_decay: None takes the recipe's.
@@ -43,6 +44,7 @@ class Config:
     text_heads: int = 4  # official: 8
     text_tokens: int = 64  # official: 77
     shared_dim: int = 512  # official
+    text_proj: str = "linear"  # --vl_projection
     augmentation: str = "people"  # the recipe's; paper: "strong" (dataset/data.py)
     lr: float | None = None  # paper: see `paper_lr`
     weight_decay: float | None = None  # paper: 0.1
@@ -91,8 +93,15 @@ DEVIATIONS = (
     Deviation(
         point="text tower (StableRep+)",
         official="CLIP's: causal, 12 layers, 49 thousand byte pairs, the vector at the end of the text",
-        ours="BERT's, small, with the corpus's word list, the mean over tokens; linear projections as there",
+        ours="BERT's, small, with the corpus's word list, the mean over tokens; linear projections as there, "
+        "or text_proj=mlp",
         why="one text tower for every method that has texts",
+    ),
+    Deviation(
+        point="size of heads and text tower (cpu recipe only)",
+        official="projector 4096-4096-256; tower of width 512, 77 tokens, shared space of 512",
+        ours="projector=512,128; text_dim=192, text_tokens=48, shared_dim=128",
+        why="in proportion to a backbone of 2 M parameters; one description in a thousand is longer",
     ),
     Deviation(
         point="drawn images",
@@ -115,6 +124,7 @@ RULES: Rules = {
     "num_crop": Within(1),
     "temperature": POSITIVE,
     "text_weight": WEIGHT,
+    "text_proj": OneOf(("linear", "mlp")),
 }
 
 CARD = MethodCard(

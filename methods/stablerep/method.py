@@ -53,8 +53,9 @@ class StableRep(Method):
             self._join_text()
 
     def _join_text(self) -> None:
-        """StableRep+: a text tower beside the backbone, both with a linear map into one space."""
+        """StableRep+: a text tower beside the backbone, both with a map into one space."""
         config, encoder = self.config, self.encoder
+        *hidden, out = config.projector if config.text_proj == "mlp" else (config.shared_dim,)
         tokenizer = Tokenizer.from_words(self.context.vocabulary, max_tokens=config.text_tokens)
         spec = TextSpec(
             dim=config.text_dim,
@@ -62,9 +63,11 @@ class StableRep(Method):
             heads=config.text_heads,
             mlp_dim=4 * config.text_dim,
             max_tokens=config.text_tokens,
-            projection=config.shared_dim,
+            projection=out,
+            hidden=tuple(hidden),
         )
-        encoder.join_text(TextTower(spec, tokenizer), ImageProjection(encoder.dim, config.shared_dim, bias=False))
+        projection = ImageProjection(encoder.dim, out, bias=False, hidden=hidden)
+        encoder.join_text(TextTower(spec, tokenizer), projection)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
     def views(self, batch: Batch, generator: torch.Generator) -> Views:
@@ -121,7 +124,7 @@ class StableRep(Method):
             "feature_variance": diagnostics.feature_variance(features.pooled),
         }
         if self.config.language:
-            terms = self._image_text(features, views["tokens"], labels)
+            terms = self._image_text(features, views["tokens"], labels, number)
             loss = loss + self.config.text_weight * terms.mean()
             parts |= {
                 "image_to_text_loss": terms[0].detach(),
@@ -130,12 +133,18 @@ class StableRep(Method):
             }
         yield Objective("main", loss, parts)
 
-    def _image_text(self, features: Features, tokens: Tokens, labels: Tensor) -> Tensor:
+    def _image_text(self, features: Features, tokens: Tokens, labels: Tensor, views: int) -> Tensor:
         """Both terms (2,) of StableRep+; view-major labels begin with one of each group, as the captions do."""
         tower, projection = self.encoder.towers()
+        if projection.hidden and self.training and len(tokens.ids) == 1:
+            raise MethodError(
+                "Batch norm of the texts' projection needs at least two groups in a batch, but there is one.",
+                "Raise the batch size, or set text_proj=linear.",
+            )
         _, text = tower(tokens.ids, tokens.mask)
+        image = self.project(features.pooled, views, projection.linear) if projection.hidden else projection(features)
         scale = self.logit_scale.exp()
-        return image_text_terms(projection(features), text, labels, labels[: len(text)], logit_scale=scale)
+        return image_text_terms(image, text, labels, labels[: len(text)], logit_scale=scale)
 
     @torch.no_grad()
     def after_step(self, step: Step) -> None:
@@ -143,11 +152,12 @@ class StableRep(Method):
         if self.config.language:
             self.logit_scale.clamp_(0, MOST_LOGIT_SCALE)
 
-    def project(self, pooled: Tensor, views: int) -> Tensor:
-        """Projected features; batch statistics per view or over all."""
+    def project(self, pooled: Tensor, views: int, projector: nn.Module | None = None) -> Tensor:
+        """Projected features, by default by the head of the contrast; batch statistics per view or over all."""
+        projector = self.projector if projector is None else projector
         if self.config.bn == "per_view":
-            return project_per_view(self.projector, pooled, views)
-        return projected(self.projector, pooled)
+            return project_per_view(projector, pooled, views)
+        return projected(projector, pooled)
 
 
 def projected(projector: nn.Module, features: Tensor) -> Tensor:

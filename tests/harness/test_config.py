@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -68,6 +69,28 @@ def test_the_paper_recipe_has_the_papers_rates_and_views() -> None:
     (dino,), (solider,), (plip,) = (found.methods[name] for name in ("dino", "solider", "plip"))
     assert dino["lr"] == solider["lr"] == pytest.approx(paper_lr(images), rel=1e-3)
     assert augmentation(plip["augmentation"]) == Augmentation(name="flip", flip=0.5)
+
+
+def test_what_the_cpu_recipe_changes_stands_in_the_cards() -> None:
+    """Rates, views and decay of every method are the recipe's; all else that differs from a card has a row there."""
+    registry = load_registry(())
+    lacking: list[str] = []
+    for name, (found,) in resolve(registry).methods.items():
+        card = registry.methods[name]
+        usual = asdict(card.config(**card.defaults))
+        rows = " ".join(row.ours for row in card.deviations)
+        own = sorted(set(found) - {"lr", "weight_decay", "augmentation"})
+        changed = [f"{key}={_written(found[key])}" for key in own if found[key] != usual[key]]
+        lacking += [f"{name}.{one}" for one in changed if not re.search(rf"\b{re.escape(one)}(?![\d.])", rows)]
+    assert lacking == []
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return ",".join(map(_written, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def test_later_layers_win_and_origins_tell(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -146,7 +147,43 @@ def test_a_partial_file_is_refused_then_marked(folder, model, nothing_runs):
     taken = call("half.safetensors", "--as", "timm:test_vit", "--allow-partial")
     assert taken.exit_code == 0
     assert "marked as partial" in taken.output
-    assert "[partial: " in nothing_runs[0].cells[0].facts["title"]
+    assert (
+        f"[partial: {len(state) - 2} of {len(model.state_dict()) - 2} tensors]"
+        in (nothing_runs[0].cells[0].facts["title"])
+    ), "without the classifier's two"
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_that_is_not_complete_is_marked_without_leave(folder, model, nothing_runs):
+    state = {name: w for name, w in model.state_dict().items() if name != "norm.bias"}
+    save_file(state | {"ls.gamma": torch.ones(3)}, folder / "most.safetensors")
+    answer = call("most.safetensors", "--as", "timm:test_vit")
+    assert answer.exit_code == 0
+    assert "not the file's and keep their start: 1 of " in answer.output
+    assert "has no place for: 1;" in answer.output
+    assert "marked as partial" in answer.output
+    cell = nothing_runs[0].cells[0]
+    assert cell.facts["title"].endswith("tensors, 1 unknown]")
+    assert not cell.method_config["allow_partial"]
+    assert call("good.pth", "--as", "timm:test_vit").output.count("partial") == 0
+
+
+@pytest.mark.usefixtures("here")
+def test_lambda_is_offered_where_a_file_has_a_controller(folder, nothing_runs, monkeypatch):
+    whole = fit.Fit(
+        layout="solider", backbone="swin_tiny_patch4_window7_224", height=32, width=16, text="", matched=3, expected=3
+    )
+    asked = ("good.pth", "--as", "solider", "--benchmarks", "reid", "--set", "evaluate.lambda=0,0.5")
+    for knobs in (True, False):
+        monkeypatch.setattr(evaluate_file, "look", lambda question, knobs=knobs: replace(whole, knobs=knobs))
+        answer = call(*asked)
+        assert answer.exit_code == (0 if knobs else 2), answer.output
+    assert "none of the methods has this knob" in answer.output
+    assert [[one.knobs.get("lambda") for one in some] for some in nothing_runs[0].evaluations.values()] == [
+        [0, 0.5]
+    ] * 2
+    assert call(*asked[:-2]).exit_code == 0
+    assert [[dict(one.knobs) for one in some] for some in nothing_runs[1].evaluations.values()] == [[{}]] * 2
 
 
 @pytest.mark.usefixtures("here")

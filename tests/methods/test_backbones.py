@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 
 import numpy as np
 import pytest
@@ -176,6 +177,27 @@ def test_checkpoint_errors(tmp_path):
     (tmp_path / "encoder.json").write_text(text.replace("VitEncoder", "Missing"))
     with pytest.raises(WeightsError, match="cannot be imported"):
         load_encoder(tmp_path)
+
+
+def test_damaged_checkpoints_are_told_of(tmp_path):
+    save_encoder(build(), tmp_path)
+    for name in ("encoder.safetensors", "encoder.json"):
+        content = (tmp_path / name).read_bytes()
+        for length in (0, 5, len(content) // 2, len(content) - 3):
+            (tmp_path / name).write_bytes(content[:length])
+            with pytest.raises(WeightsError, match=rf"{re.escape(name)} cannot be read"):
+                load_encoder(tmp_path)
+        (tmp_path / name).write_bytes(content)
+    facts = json.loads((tmp_path / "encoder.json").read_text())
+    for wrong, words in (
+        ({name: facts[name] for name in facts if name != "arguments"}, "has no entry arguments"),
+        ([], "has no entry implementation and no entry arguments"),
+        (facts | {"arguments": {}}, "build no VitEncoder"),
+        (facts | {"arguments": facts["arguments"] | {"spec": {"breadth": 3}}}, "build no VitEncoder"),
+    ):
+        (tmp_path / "encoder.json").write_text(json.dumps(wrong))
+        with pytest.raises(WeightsError, match=words):
+            load_encoder(tmp_path)
 
 
 @pytest.mark.parametrize(

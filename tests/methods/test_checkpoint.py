@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import timm
 import torch
@@ -13,6 +15,7 @@ from hcbench.methods.base import Context
 from hcbench.methods.checkpoint.card import LAYOUTS, OWN, Config, check_layout
 from hcbench.methods.checkpoint.layouts import ADAPTERS, adapter, recognise
 from hcbench.methods.checkpoint.method import Checkpoint, load
+from hcbench.methods.imagenet.method import ImageNet
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
 from hcbench.methods.parts.foreign import resnet, timm_model
@@ -136,6 +139,29 @@ def test_a_resnet_computes_what_torchvisions_does(blocks, deep, prefix, tmp_path
         expected = resnet_map(state, x, blocks, deep)
         torch.testing.assert_close(encoder(x).grid, expected, atol=1e-4, rtol=1e-4)
     assert expected.abs().mean() > 0.1, "the reference's map says something"
+
+
+def test_counters_may_lack_and_moco_may_hold_its_keys(tmp_path):
+    """Files of before torch .4.1 count no batches; MoCo's hold a second encoder and a queue."""
+    state = resnet_state((2, 2, 2, 2), False, torch.Generator().manual_seed(0))
+    state = {name: w for name, w in state.items() if not name.endswith("num_batches_tracked")}
+    keys = {"module.encoder_k.conv1.weight": torch.zeros(1), "module.queue": torch.zeros(2, 3), "module.queue_ptr": W}
+    torch.save({"state_dict": {f"module.encoder_q.{n}": w for n, w in state.items()} | keys}, tmp_path / "moco.pth")
+    _, report = load_foreign(tmp_path / "moco.pth", resnet, SIZE)
+    assert report.complete
+    assert report.dropped == ("encoder_k.conv1.weight", "queue", "queue_ptr", "fc.weight", "fc.bias")
+
+
+def test_the_imagenet_control_takes_whole_files_alone(vit, tmp_path):
+    state = {name: w for name, w in vit.state_dict().items() if name != "norm.weight"}
+    for name, given in (("whole", vit.state_dict()), ("part", state)):
+        torch.save(given, tmp_path / f"{name}.pth")
+    context = Context(input_size=SIZE, backbone="timm:test_vit", files={"weights": str(tmp_path / "whole.pth")})
+    encoder = ImageNet.own_encoder(None, context)
+    assert torch.equal(encoder.weights()["cls_token"], vit.state_dict()["cls_token"])
+    with pytest.raises(WeightsError, match=r"part\.pth is not all of timm:test_vit") as refusal:
+        ImageNet.own_encoder(None, replace(context, files={"weights": str(tmp_path / "part.pth")}))
+    assert "--as timm:test_vit" in refusal.value.hint
 
 
 def test_a_resnet_of_no_known_depth_is_told_of(tmp_path):

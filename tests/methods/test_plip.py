@@ -405,6 +405,21 @@ def test_odd_batches_and_single_persons_work():
         assert torch.isfinite(objective.loss)
 
 
+def test_one_image_has_no_statistics():
+    """Vectors that are not standardised, and evaluation, take a single image."""
+    whole = batch(1)
+    one = dataclasses.replace(
+        whole,
+        **{name: getattr(whole, name)[:1] for name in ("images", "indices", "identity", "captions", "phrases")},
+    )
+    method = make()
+    views = method.views(one, generator())
+    with pytest.raises(MethodError, match=r"at least two images.*\n.*plip\.spread=0"):
+        only(method, views, at(1))
+    for other in (make().eval(), make(spread=0.0)):
+        assert torch.isfinite(only(other, views, at(1)).loss)
+
+
 def test_config_errors():
     for setting in (
         {"label_norm": "l3"}, {"pool": "attention"}, {"tic_dist": "lab"}, {"mse_pool": "sum"}, {"mse_gate": "relu"},

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -155,6 +157,40 @@ def test_names_of_another_kind_are_told_of(state, tmp_path):
         {n: w for n, w in state.items() if "stages.2." not in n or "blocks.0" in n or "5" in n}, tmp_path / "x"
     )
     with pytest.raises(WeightsError):
+        load_foreign(path, adapt, (64, 32))
+
+
+def test_a_file_without_a_controller_gets_one_that_changes_nothing(state, tmp_path):
+    plain = {name: w for name, w in state.items() if not name.startswith("semantic_embed")}
+    encoder, report = load_foreign(teacher_file(plain, tmp_path / "t.pth"), adapt, (64, 32))
+    assert report.complete
+    assert report.share == 1.0
+    assert len(report.absent) == 16
+    assert "without semantic controller: lambda changes nothing" in report.note
+    x = torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+    identity = dict(plain)
+    for i in range(4):
+        for kind, bias in (("w", math.log(math.e - 1)), ("b", 0.0)):
+            like = state[f"semantic_embed_{kind}.{i}.bias"]
+            identity[f"semantic_embed_{kind}.{i}.weight"] = torch.zeros(len(like), 2)
+            identity[f"semantic_embed_{kind}.{i}.bias"] = torch.full_like(like, bias)
+    with torch.no_grad():
+        expected = official_maps(identity, x, 0.0)[3]
+        for lam in (0.0, 1.0):
+            torch.testing.assert_close(encoder(x, **{"lambda": lam}).grid, expected, atol=1e-4, rtol=0)
+
+
+def test_a_name_outside_the_table_refuses_a_file(state, tmp_path):
+    path = teacher_file(state | {"mystery.weight": torch.ones(3)}, tmp_path / "t.pth")
+    with pytest.raises(WeightsError, match=r"unexpected \(1\): mystery\.weight"):
+        load_foreign(path, adapt, (64, 32))
+    _, report = load_foreign(path, adapt, (64, 32), allow_partial=True)
+    assert not report.complete
+
+
+def test_a_file_without_bias_tables_is_refused(state, tmp_path):
+    path = teacher_file({n: w for n, w in state.items() if not n.endswith("bias_table")}, tmp_path / "t.pth")
+    with pytest.raises(WeightsError, match=r"181 of 193 tensors matched, 99\.9% of the encoder"):
         load_foreign(path, adapt, (64, 32))
 
 

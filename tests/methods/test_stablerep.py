@@ -11,6 +11,7 @@ from hcbench.data.augment import normalise
 from hcbench.errors import ConfigError, MethodError
 from hcbench.methods.base import Batch, Context, Step
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
+from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
 from hcbench.methods.parts.heads import Projector, project_per_view
 from hcbench.methods.parts.losses import image_text_terms, multi_positive_contrastive, multi_positive_image_text
 from hcbench.methods.simclr.card import CARD as SIMCLR_CARD
@@ -198,6 +199,35 @@ def test_language_adds_the_image_text_loss_of_one_caption_per_group():
     assert float(objective.parts["logit_scale"]) == pytest.approx(1 / 0.07, rel=1e-5)
     (halved,) = make(**TEXT, augmentation="none", text_weight=0.5).objectives(views, STEP)
     torch.testing.assert_close(halved.loss.detach(), (first + both / 2).detach(), atol=1e-5, rtol=1e-5)
+
+
+def test_texts_and_images_meet_behind_mlps_on_request(tmp_path):
+    """Official `--vl_projection mlp`: the head's widths, and batch statistics of each view alone."""
+    method = make(**TEXT, augmentation="none", text_proj="mlp")
+    views = method.views(batch(captions=COATS), generator())
+    (objective,) = method.objectives(views, STEP)
+    tower, projection = method.encoder.towers()
+    pooled = method.encoder(views["images"]).pooled
+    image = torch.cat([projection.linear(view) for view in pooled.split(4)])
+    text = tower(views["tokens"].ids, views["tokens"].mask)[1]
+    both = multi_positive_image_text(image, text, views["labels"], views["labels"][:4], logit_scale=1 / 0.07)
+    total = objective.parts["mp_loss"] + both
+    torch.testing.assert_close(objective.loss.detach(), total.detach(), atol=1e-5, rtol=1e-5)
+    assert [tuple(layer.weight.shape) for layer in projection.linear if isinstance(layer, nn.Linear)] == [
+        (16, method.encoder.dim),
+        (8, 16),
+    ]
+    save_encoder(method.encoder.eval(), tmp_path)
+    loaded = load_encoder(tmp_path)
+    images = views["images"][:2]
+    torch.testing.assert_close(loaded.embed_image(images), method.encoder.embed_image(images))
+    torch.testing.assert_close(loaded.embed_text(COATS[:1]), method.encoder.embed_text(COATS[:1]))
+
+    alone = make(**TEXT, augmentation="none", text_proj="mlp", bn="global")
+    with pytest.raises(MethodError, match="text_proj=linear"):
+        next(alone.objectives(alone.views(batch(groups=1, captions=COATS[:3]), generator()), STEP))
+    with pytest.raises(ConfigError, match="text_proj"):
+        make(**TEXT, text_proj="cubic")
 
 
 def test_image_text_targets_are_uniform_over_matches():

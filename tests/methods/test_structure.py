@@ -208,6 +208,37 @@ def test_renders_that_do_not_fit_are_refused(tmp_path):
         read_grey(tmp_path / "text.png", FRAME, FRAME)
 
 
+def test_renders_of_16_bits_keep_their_greys(tmp_path):
+    levels = np.linspace(0, 65535, FRAME[0]).round().astype(np.uint16)
+    Image.fromarray(np.repeat(levels[:, None], FRAME[1], axis=1)).save(tmp_path / "r.png")
+    found = read_grey(tmp_path / "r.png", FRAME, FRAME)
+    np.testing.assert_allclose(found[:, 0], np.linspace(-1, 1, FRAME[0]), atol=1 / 255)
+    for mode in ("I", "F"):
+        Image.new(mode, (32, 64), 300).save(tmp_path / "r.tif")
+        with pytest.raises(DataError, match=r"holds numbers of 32 bits.*\n.*8 or 16 bits"):
+            read_grey(tmp_path / "r.tif", FRAME, FRAME)
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_renders_of_8_bits_and_less_are_taken(mode, tmp_path):
+    picture = np.zeros(FRAME, np.uint8)
+    picture[16:48] = 255
+    Image.fromarray(picture).convert(mode).save(tmp_path / "r.png")
+    np.testing.assert_allclose(read_grey(tmp_path / "r.png", FRAME, FRAME), picture / 127.5 - 1, atol=1e-6)
+
+
+def test_damaged_files_of_joints_are_told_of(tmp_path):
+    np.savez(tmp_path / "p.npz", ids=["a"], joints=walker().numpy())
+    content = (tmp_path / "p.npz").read_bytes()
+    for length in (0, 3, len(content) // 2, len(content) - 10):
+        (tmp_path / "cut.npz").write_bytes(content[:length])
+        with pytest.raises(DataError, match=r"cut\.npz cannot be read"):
+            ParamsProvider(tmp_path / "cut.npz", ["a"])
+    np.save(tmp_path / "p.npy", walker().numpy())
+    with pytest.raises(DataError, match="holds one array without a name"):
+        ParamsProvider(tmp_path / "p.npy", ["a"])
+
+
 def test_joints_from_a_file(tmp_path):
     joints = torch.cat([walker(), walker() + 1.0]).float()
     np.savez(tmp_path / "p.npz", ids=["b", "unused", "a"], joints=joints[[1, 0, 0]].numpy())

@@ -225,6 +225,14 @@ def test_text_files_that_do_not_fit_are_refused(tmp_path):
     save_file({**weights, name: weights[name][:-1].clone()}, tmp_path / "text.safetensors")
     with pytest.raises(WeightsError, match="does not fit the text tower"):
         load_encoder(tmp_path)
+    (tmp_path / "text.safetensors").write_bytes(b"cut")
+    with pytest.raises(WeightsError, match=r"text\.safetensors cannot be read"):
+        load_encoder(tmp_path)
+    facts = json.loads((tmp_path / "encoder.json").read_text())
+    del facts["text"]["image_projection"]
+    (tmp_path / "encoder.json").write_text(json.dumps(facts))
+    with pytest.raises(WeightsError, match="builds no text tower"):
+        load_encoder(tmp_path)
     (tmp_path / "text.safetensors").unlink()
     with pytest.raises(WeightsError, match=r"no text\.safetensors"):
         load_encoder(tmp_path)

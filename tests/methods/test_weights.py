@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -135,6 +136,52 @@ def test_a_file_that_fits_too_badly_is_refused(tmp_path):
     assert torch.equal(encoder.weights()["blocks.7.norm1.weight"], state["blocks.7.norm1.weight"])
 
 
+@pytest.mark.parametrize(
+    ("lacking", "refused"),
+    [
+        (r".*bias", True),
+        (r".*norm\d?\..*", True),
+        (r"blocks\.\d+\.attn\.qkv\.bias", True),
+        (r"blocks\.11\.attn\..*", False),
+        (r"norm\..*", False),
+    ],
+)
+def test_a_file_without_some_small_tensors_is_refused_or_partial(lacking, refused, tmp_path):
+    """All of them leave more than 95 % of the numbers."""
+    state = {name: w for name, w in vit_state(128).items() if not re.fullmatch(lacking, name)}
+    torch.save({"model": state}, tmp_path / "file.pth")
+    if refused:
+        with pytest.raises(WeightsError, match="does not fit"):
+            load_foreign(tmp_path / "file.pth", adapt_mae, SIZE)
+    _, report = load_foreign(tmp_path / "file.pth", adapt_mae, SIZE, allow_partial=refused)
+    assert report.share > 0.95
+    assert report.refused == refused
+    assert not report.complete
+    assert f"{len(state)} of 150 tensors matched" in report.text()
+
+
+def test_unknown_tensors_are_named_and_make_a_file_incomplete(tmp_path):
+    scales = {f"blocks.{i}.ls1.gamma": torch.full((DIM,), 1e-5) for i in range(DEPTH)}
+    torch.save({"model": vit_state(128) | scales}, tmp_path / "file.pth")
+    _, report = load_foreign(tmp_path / "file.pth", adapt_mae, SIZE)
+    assert report.unexpected == tuple(scales)
+    assert not report.complete
+    assert not report.refused
+    assert "unexpected (12): blocks.0.ls1.gamma" in report.text()
+
+
+def test_an_mae_that_was_fine_tuned_on_the_mean_is_told_of(tmp_path):
+    state = vit_state(128)
+    state |= {f"fc_norm.{name}": state.pop(f"norm.{name}") for name in ("weight", "bias")}
+    torch.save({"model": state | {"head.weight": torch.zeros(7, DIM)}}, tmp_path / "file.pth")
+    encoder, report = load_foreign(tmp_path / "file.pth", adapt_mae, SIZE)
+    assert "its fc_norm, which follows that mean, has no place here" in report.note
+    assert report.missing == ("norm.weight", "norm.bias")
+    assert report.unexpected == ("fc_norm.weight", "fc_norm.bias")
+    assert report.dropped == ("head.weight",)
+    assert torch.equal(encoder.weights()["norm.weight"], torch.ones(DIM))
+
+
 def test_another_architecture_is_named(tmp_path):
     torch.save({"model": {"conv1.weight": torch.zeros(2)}}, tmp_path / "resnet.pth")
     with pytest.raises(WeightsError, match=r"no ViT: it has no patch_embed\.proj\.weight.*conv1\.weight"):
@@ -191,7 +238,19 @@ def test_damaged_and_missing_files_are_told_of(tmp_path):
     (tmp_path / "cut.pth").write_bytes(content[: len(content) // 2])
     (tmp_path / "cut.safetensors").write_bytes(b"\x08\x00\x00")
     torch.save([1, 2], tmp_path / "list.pth")
+    (tmp_path / "page.pth").write_text("hello world\n" * 100)
     for name, words in (("cut.pth", "cannot be read"), ("cut.safetensors", "cannot be read"),
+                        ("page.pth", r"page\.pth is no weight file, or is damaged"),
                         ("list.pth", "not tensors by name"), ("none.pth", "There is no weight file")):  # fmt: skip
         with pytest.raises(WeightsError, match=words):
             read_weights(tmp_path / name)
+
+
+def test_files_in_torchs_old_format_are_refused_wherever_they_end(tmp_path):
+    torch.save({"a": torch.zeros(40), "epoch": 1}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "old.pth").read_bytes()
+    assert read_weights(tmp_path / "old.pth")["epoch"] == 1
+    for length in range(len(content)):
+        (tmp_path / "cut.pth").write_bytes(content[:length])
+        with pytest.raises(WeightsError, match=r"cut\.pth"):
+            read_weights(tmp_path / "cut.pth")

@@ -6,6 +6,8 @@ or away from the camera. Which of the two is unknown; limbs are taken to bend th
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -72,9 +74,12 @@ def _read(path: Path) -> tuple[list[str], Array, bool]:
     if not path.is_file():
         raise DataError(f"There is no file {path}.", "params: needs an npz file with ids and joints or keypoints.")
     try:
-        with np.load(path) as archive:
+        loaded = np.load(path)
+        if isinstance(loaded, np.ndarray):
+            raise DataError(f"{path} holds one array without a name.", "Write it with numpy.savez, not numpy.save.")
+        with loaded as archive:
             arrays = {name: archive[name] for name in archive.files if name in ("ids", "joints", "keypoints")}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read: {error}.", "Write it with numpy.savez.") from error
     points = arrays.get("joints", arrays.get("keypoints"))
     flat = "joints" not in arrays
