@@ -26,17 +26,18 @@ def card_facts(cell: Cell, evaluations: Sequence[Evaluation], registry: Registry
         if (one.data, one.protocol, one.knobs) == usual:
             default.setdefault(one.benchmark, one.fingerprint)
     return {
-        "method": {**method_facts(registry, cell.method), **of_card(cell, registry), **cell.facts},
+        "method": {**method_facts(registry, cell), **of_card(cell, registry), **cell.facts},
         "benchmarks": {one.benchmark: benchmark_facts(registry, one.benchmark) for one in evaluations},
         "default_evaluations": sorted(default.values()),
     }
 
 
-def method_facts(registry: Registry, name: str) -> dict[str, str]:
-    """Title and supervision of a method, and which labels it is given."""
-    card = registry.method(name)
+def method_facts(registry: Registry, cell: Cell) -> dict[str, str]:
+    """Title and supervision of a cell's method, and which labels it is given."""
+    card = registry.method(cell.method)
+    named = [title for switch, title in card.titles.items() if cell.method_config.get(switch) is True]
     return {
-        "title": card.title,
+        "title": named[0] if named else card.title,
         "supervision": card.supervision,
         "supervision_title": SUPERVISION[card.supervision],
         "needs": ", ".join(sorted(card.needs)),

@@ -210,7 +210,7 @@ class _Run:
             self.evaluations[one.fingerprint] = Outcome(status="skipped", reason=cell.skip)
         stored = self.tracker.records(CELL, cell.fingerprint)
         if not any(record.tags.get("reason") == cell.skip for record in stored):
-            self.tracker.write(skipped_record(cell, method_facts(self.registry, cell.method)))
+            self.tracker.write(skipped_record(cell, method_facts(self.registry, cell)))
 
     def _started(self, workers: int, threads: int) -> RunStarted:
         return RunStarted(

@@ -39,6 +39,7 @@ class MethodCard:
     Attributes:
         name: Registry and CLI name (hyphens, lower case).
         title: Name as the field writes it.
+        titles: Other names that it has where a switch of its Config is on: setting to name.
         summary: One sentence for `hcbench list methods`.
         paper: Reference, with arXiv number where there is one; empty for controls.
         year: Year of publication; 0 for controls.
@@ -75,6 +76,7 @@ class MethodCard:
     implementation: str
     paper: str = ""
     year: int = 0
+    titles: Mapping[str, str] = field(default_factory=dict)
     defaults: Mapping[str, object] = field(default_factory=dict)
     optional: Mapping[str, Mapping[str, tuple[bool | str, ...]]] = field(default_factory=dict)
     sampling: str = "groups"

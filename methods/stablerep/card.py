@@ -130,6 +130,7 @@ RULES: Rules = {
 CARD = MethodCard(
     name="stablerep",
     title="StableRep",
+    titles={"language": "StableRep+"},
     summary="Contrastive learning in which all images generated from one caption are positives of each other.",
     paper="Tian et al., StableRep: Synthetic Images from Text-to-Image Models Make Strong Visual Representation "
     "Learners, NeurIPS 2023, arXiv 2306.00984",

@@ -1,0 +1,21 @@
+"""What reports are told of a cell's method."""
+
+from __future__ import annotations
+
+import pytest
+
+from hcbench.harness.config import Override, resolve
+from hcbench.harness.facts import method_facts
+from hcbench.harness.machine import Machine
+from hcbench.harness.plan import make_plan
+from hcbench.harness.registry import load_registry
+
+
+@pytest.mark.parametrize(("sets", "title"), [((), "StableRep"), (("stablerep.language=true",), "StableRep+")])
+def test_a_setting_may_change_the_title(sets: tuple[str, ...], title: str) -> None:
+    registry = load_registry()
+    named = [Override("run.methods", ("stablerep",), "test")]
+    matrix = make_plan(resolve(registry, named, sets=sets), registry, Machine(cuda=False, bf16=False, cores=2))
+    facts = {cell.method: method_facts(registry, cell) for cell in matrix.cells}
+    assert facts["stablerep"]["title"] == title
+    assert facts["random"]["title"] == registry.method("random").title
