@@ -13,12 +13,18 @@ from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
 from hcbench.methods.parts.weights import load_foreign
 from hcbench.methods.solider.weights import adapt, merged_order
 
-DEPTHS, HEADS, WIDTH, WINDOW = (2, 2, 6, 2), (3, 6, 12, 24), 96, 7
+WINDOW, HEAD = 7, 32
+"""Tokens of a window's side, width of an attention head."""
 
 
 @pytest.fixture(scope="module")
 def state():
-    """Swin-T with controller in official names, random numbers."""
+    """Swin-T."""
+    return official(96, 6)
+
+
+def official(width, third):
+    """A Swin of so many blocks in its third stage, with controller, in official names; random numbers."""
     g = torch.Generator().manual_seed(0)
 
     def draw(*shape, std=0.05):
@@ -27,10 +33,10 @@ def state():
     def norm(name, width):
         return {f"{name}.weight": 1 + draw(width), f"{name}.bias": draw(width)}
 
-    out = {"patch_embed.projection.weight": draw(WIDTH, 3, 4, 4, std=0.2), "patch_embed.projection.bias": draw(WIDTH)}
-    out |= norm("patch_embed.norm", WIDTH)
-    for i, depth in enumerate(DEPTHS):
-        c = WIDTH * 2**i
+    out = {"patch_embed.projection.weight": draw(width, 3, 4, 4, std=0.2), "patch_embed.projection.bias": draw(width)}
+    out |= norm("patch_embed.norm", width)
+    for i, depth in enumerate((2, 2, third, 2)):
+        c = width * 2**i
         for j in range(depth):
             b = f"stages.{i}.blocks.{j}"
             out |= norm(f"{b}.norm1", c) | norm(f"{b}.norm2", c)
@@ -39,13 +45,13 @@ def state():
                 ("ffn.layers.0.0", 4 * c, c), ("ffn.layers.1", c, 4 * c),
             ):  # fmt: skip
                 out[f"{b}.{name}.weight"], out[f"{b}.{name}.bias"] = draw(rows, columns), draw(rows)
-            out[f"{b}.attn.w_msa.relative_position_bias_table"] = draw((2 * WINDOW - 1) ** 2, HEADS[i], std=0.5)
+            out[f"{b}.attn.w_msa.relative_position_bias_table"] = draw((2 * WINDOW - 1) ** 2, c // HEAD, std=0.5)
             out[f"{b}.attn.w_msa.relative_position_index"] = torch.zeros(49, 49, dtype=torch.int64)
         out |= norm(f"norm{i}", c)
         if i < 3:
             out |= norm(f"stages.{i}.downsample.norm", 4 * c)
             out[f"stages.{i}.downsample.reduction.weight"] = draw(2 * c, 4 * c)
-        last = WIDTH * 2 ** min(i + 1, 3)
+        last = width * 2 ** min(i + 1, 3)
         for kind in "wb":
             out[f"semantic_embed_{kind}.{i}.weight"] = draw(last, 2, std=0.5)
             out[f"semantic_embed_{kind}.{i}.bias"] = draw(last, std=0.5)
@@ -65,10 +71,10 @@ def official_maps(state, x, lam):
     x = F.conv2d(x, state["patch_embed.projection.weight"], state["patch_embed.projection.bias"], stride=4)
     x = norm(x.permute(0, 2, 3, 1), "patch_embed.norm")
     maps = []
-    for i, depth in enumerate(DEPTHS):
-        for j in range(depth):
+    for i in range(4):
+        for j in range(sum(f"stages.{i}.blocks.{k}.norm1.weight" in state for k in range(99))):
             b = f"stages.{i}.blocks.{j}"
-            x = x + attend(state, norm(x, f"{b}.norm1"), b, HEADS[i], 3 * (j % 2), linear)
+            x = x + attend(state, norm(x, f"{b}.norm1"), b, x.shape[-1] // HEAD, 3 * (j % 2), linear)
             x = x + linear(F.gelu(linear(norm(x, f"{b}.norm2"), f"{b}.ffn.layers.0.0")), f"{b}.ffn.layers.1")
         maps.append(norm(x, f"norm{i}").permute(0, 3, 1, 2))
         if i < 3:
@@ -128,6 +134,18 @@ def test_maps_equal_the_official_ones(state, size, tmp_path):
             for ours, theirs in zip(found.maps, expected, strict=True):
                 torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=0)
             torch.testing.assert_close(found.pooled, expected[3].mean(dim=(2, 3)), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("letter", "width", "third"), [("S", 96, 18), ("B", 128, 18)])
+def test_the_larger_ones_are_told_by_their_numbers(letter, width, third, tmp_path):
+    larger = official(width, third)
+    encoder, report = load_foreign(teacher_file(larger, tmp_path / "t.pth"), adapt, (128, 64))
+    assert report.complete
+    assert f"Swin-{letter}" in report.note
+    x = torch.randn(1, 3, 128, 64, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        found, expected = encoder(x, **{"lambda": 0.4}), official_maps(larger, x, 0.4)
+    torch.testing.assert_close(found.grid, expected[3], atol=1e-4, rtol=0)
 
 
 def test_a_training_checkpoint_gives_its_teacher(state, tmp_path):
