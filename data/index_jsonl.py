@@ -5,6 +5,7 @@ GenCOCO is such a set: several images of every pose and prompt, which are a meth
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from collections.abc import Iterator
@@ -104,11 +105,17 @@ def _mark_coco(row: dict[str, Any], generator: Any) -> None:
     A name that no data set has is the generated set's own; it goes to `generator`.
     """
     name = row.get("source")
-    if name is not None and plain(name.replace("/", ":").partition(":")[0]) in map(plain, dataset_modules()):
+    if name is not None and _is_known(name.replace("/", ":").partition(":")[0]):
         return
     row["source"] = "coco"
     if name is not None:
         row["generator"] = json.dumps({"dataset": name, "generator": generator}, sort_keys=True)
+
+
+@functools.cache
+def _is_known(name: str) -> bool:
+    """Whether a data set is called so, in whatever spelling."""
+    return plain(name) in map(plain, dataset_modules())
 
 
 def _value(name: str, value: Any, where: str) -> Any:

@@ -276,7 +276,7 @@ def _coco(split: str) -> str:
 
 
 def _named_split(source: Path, split: str | None) -> str:
-    """The split that was asked for, else the one that a json's name tells; empty where neither does.
+    """The split that was asked for, else train2017 of a folder, and of a json what its name tells, which may be "".
 
     Raises:
         DataError: COCO has no such split.
@@ -284,6 +284,8 @@ def _named_split(source: Path, split: str | None) -> str:
     """
     if split is not None and split not in SPLITS:
         raise DataError(f"COCO has no split {split!r}.", did_you_mean(split, SPLITS))
+    if source.is_dir():
+        return split or SPLITS[0]  # it holds both, whatever it is called
     told = next((one for one in SPLITS if one in source.name), "")
     if split is not None and told not in ("", split):
         raise ConfigError(f"{source.name} is of {told}, by its name, and --split is {split}.", "Leave --split out.")
@@ -294,7 +296,7 @@ def _layout(source: Path, split: str | None) -> tuple[Layout, str]:
     """Where a split of COCO lies, and which it is; empty where nobody tells."""
     named = _named_split(source, split)
     if source.is_dir():
-        return find_layout(source, named or SPLITS[0]), named or SPLITS[0]
+        return find_layout(source, named), named
     if not source.is_file():
         raise DataError(
             f"--poses {source}: there is no such file.", "Give COCO's person_keypoints json, or its folder."

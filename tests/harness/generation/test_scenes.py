@@ -120,10 +120,11 @@ def test_keypoints_outside_the_photograph_are_an_error(keypoint_json):
         read_poses(keypoint_json([one]), "train2017", CANVAS)
 
 
-@pytest.mark.parametrize("layout", ["official", "merged"])
-def test_a_coco_folder_gives_the_poses_of_one_split(tmp_path, layout):
-    Tree(tmp_path, layout).write()
-    scenes, _ = read_poses(tmp_path, "train2017", CANVAS)
+@pytest.mark.parametrize(("layout", "split"), [("official", "train2017"), ("merged", "train2017"), ("official", None)])
+def test_a_coco_folder_gives_the_poses_of_one_split(tmp_path, layout, split):
+    folder = tmp_path / "coco_val2017"  # a folder's name tells nothing
+    Tree(folder, layout).write()
+    scenes, _ = read_poses(folder, split, CANVAS)
     assert scenes
     assert all(scene.dataset == "coco/train2017" for scene in scenes)
     assert {scene.prompt for scene in scenes} == {NO_CAPTION}  # "photograph 0" mentions nobody
