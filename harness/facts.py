@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -33,7 +34,7 @@ def card_facts(cell: Cell, evaluations: Sequence[Evaluation], registry: Registry
 
 
 def method_facts(registry: Registry, cell: Cell) -> dict[str, str]:
-    """Title and supervision of a cell's method, and which labels it is given."""
+    """Title and supervision of a cell's method, which labels it is given, and from which sources (json)."""
     card = registry.method(cell.method)
     named = [title for switch, title in card.titles.items() if cell.method_config.get(switch) is True]
     return {
@@ -41,6 +42,7 @@ def method_facts(registry: Registry, cell: Cell) -> dict[str, str]:
         "supervision": card.supervision,
         "supervision_title": SUPERVISION[card.supervision],
         "needs": ", ".join(sorted(card.needs)),
+        "sources": json.dumps(card.sources(cell.method_config)),
     }
 
 

@@ -121,6 +121,7 @@ def _cell_row(record: Record) -> dict[str, Any]:
         "title": tags.get("title", params["method"]),
         "supervision": tags.get("supervision", ""),
         "supervision_title": tags.get("supervision_title", ""),
+        "sources": tags.get("sources", ""),
         "budget": params["budget"],
         "budget_images": int(params["budget_images"]),
         "seed": int(params["seed"]),

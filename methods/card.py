@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from hcbench.methods.rules import Rules
+from hcbench.methods.rules import Rules, Source
 from hcbench.methods.space import LEARNING_RATE, Space
 
 SUPERVISION = {
@@ -94,12 +94,25 @@ class MethodCard:
 
     def required(self, config: Mapping[str, Any]) -> frozenset[str]:
         """Fields of `Samples` without which the method cannot run with these settings."""
-        spared = {
-            what
-            for what, ways in self.optional.items()
-            if any(_stands_for(form, config[setting]) for setting, forms in ways.items() for form in forms)
-        }
-        return self.needs - spared
+        return self.needs - {what for what in self.optional if self._sparing(what, config)}
+
+    def sources(self, config: Mapping[str, Any]) -> dict[str, str]:
+        """What each setting names as the source of something (`rules.Source`).
+
+        "unused" where another setting does without what the source is made of.
+        """
+        named = {}
+        for setting, rule in self.rules.items():
+            if isinstance(rule, Source):
+                kinds = [what for what, ways in self.optional.items() if setting in ways]
+                unused = any(self._sparing(what, config) - {setting} for what in kinds)
+                named[setting] = "unused" if unused else str(config[setting])
+        return named
+
+    def _sparing(self, what: str, config: Mapping[str, Any]) -> set[str]:
+        """The settings with which a field of `needs` need not be known, as they are."""
+        ways = self.optional.get(what, {})
+        return {name for name, forms in ways.items() if any(_stands_for(form, config[name]) for form in forms)}
 
     def knobs_of(self, config: Mapping[str, Any]) -> tuple[str, ...]:
         """Names of the knobs that an encoder trained with these settings has."""

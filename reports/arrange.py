@@ -102,7 +102,7 @@ def _prepared(cell: Record) -> Record:
         size = ("pretrain.height", "pretrain.width")
         settings = {k: v for k, v in settings.items() if k in size or not k.startswith(training)}
         cell |= {"budget": "", "budget_images": 0}
-    return {**cell, "settings": settings}
+    return {**cell, "settings": settings, "sources": _flat(cell.get("sources"))}
 
 
 def _text(value: Any) -> str:

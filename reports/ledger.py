@@ -92,7 +92,7 @@ def inequalities(arranged: Arranged, rows: Sequence[Row]) -> dict[Row, tuple[str
     """What each row did not have in equal measure with most rows of its column; rows without difference left out.
 
     Checked: images stored, images seen, backbone, input size, precision, tuning trials, readout rule and head budget,
-    and among rows that are given structure maps their source.
+    and among rows that are given the same thing (structure maps) its source.
     Controls are not trained: images and trials say nothing about them. Rows of equal compute (`--effort compute`) are
     checked for FLOPs, to `EQUAL_FLOPS`, instead of images seen, and these are told.
     """
@@ -123,10 +123,7 @@ def _means(arranged: Arranged, row: Row) -> dict[str, str]:
             means["images seen"] = f"{ledger['images_seen']:,.0f}"
         if "tuning_trials" in ledger:
             means["tuning trials"] = f"{ledger['tuning_trials']:,.0f}"
-        if structure := settings.get(f"{row.method}.structure"):
-            # Without generation no map is drawn, whatever the source is called.
-            drawn = str(settings.get(f"{row.method}.generation", True)).lower() != "false"
-            means["structure"] = str(structure) if drawn else "unused"
+        means |= cells[0]["sources"]
     if row.backbone:
         means["backbone"] = row.backbone
     if {"pretrain.height", "pretrain.width"} <= set(settings):
