@@ -13,15 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hcbench.methods.parts.convolution import Conv2d
+
 SLOPE = 0.2
 _DILATIONS = (3, 6, 9)
 _SCALES = 3
 
 
-def _conv(cin: int, cout: int, kernel: int, stride: int = 1, *, dilation: int = 1, reflect: bool = True) -> nn.Conv2d:
+def _conv(cin: int, cout: int, kernel: int, stride: int = 1, *, dilation: int = 1, reflect: bool = True) -> Conv2d:
     padding = (kernel // 2) * dilation
     mirrored = reflect and padding > 0 and dilation == 1
-    return nn.Conv2d(
+    return Conv2d(
         cin, cout, kernel, stride, padding, dilation=dilation, padding_mode="reflect" if mirrored else "zeros"
     )
 

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import ConfigError, did_you_mean
+from hcbench.methods.parts.convolution import guard_narrow_maps
 from hcbench.methods.parts.encoder import Encoder, Features
 from hcbench.methods.parts.stems import ConvStem, PatchStem, initialise_stem
 
@@ -149,7 +150,7 @@ def _create(spec: EncoderSpec) -> nn.Module:
             "Choose a ViT for methods with extra tokens.",
         )
     # timm's creators hand unknown sizes on to the model, whose own message would not name the setting.
-    model: nn.Module = timm.create_model(name, **arguments)
+    model = guard_narrow_maps(timm.create_model(name, **arguments))
     if isinstance(model, VisionTransformer) and "reg_tokens" in arguments:
         patch = _pixels_per_token(model)
         if spec.height % patch[0] or spec.width % patch[1]:

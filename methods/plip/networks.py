@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from hcbench.errors import ConfigError
 from hcbench.methods.parts.backbones import MapEncoder
+from hcbench.methods.parts.convolution import ConvTranspose2d
 from hcbench.methods.parts.encoder import Encoder, Features
 
 SCALES = (4, 8, 16, 32)
@@ -145,8 +146,8 @@ class ColourDecoder(nn.Module):
         return colours
 
 
-def _doubling(channels: int, out: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)
+def _doubling(channels: int, out: int) -> ConvTranspose2d:
+    return ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=1)
 
 
 class PhraseDecoder(nn.Module):
