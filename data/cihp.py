@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.listing import find_base, list_files
-from hcbench.data.parsing_files import Pairs, ParsingSet, read_stems
+from hcbench.data.formats.listing import find_base, list_files
+from hcbench.data.formats.parsing_files import Pairs, ParsingSet, read_stems
 from hcbench.data.part_names import CIHP
 from hcbench.data.task_splits import TaskSplits
 from hcbench.errors import DataError

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.coco_detections import detection_file, detection_path, read_detections
-from hcbench.data.coco_files import SPLITS, TREE, find_layout, read_captions, read_truth
-from hcbench.data.coco_persons import (
+from hcbench.data.crops import crop_windows
+from hcbench.data.formats.coco_detections import detection_file, detection_path, read_detections
+from hcbench.data.formats.coco_files import SPLITS, TREE, find_layout, read_captions, read_truth
+from hcbench.data.formats.coco_persons import (
     Keep,
     Person,
     PersonSet,
@@ -21,7 +22,6 @@ from hcbench.data.coco_persons import (
     open_split,
     persons_of,
 )
-from hcbench.data.crops import crop_windows
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import TaskSplits
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.coco_files import BOX_AREA, Format, Layout, layout_of_files
-from hcbench.data.coco_persons import PersonSet
-from hcbench.data.loading import digest
+from hcbench.data.formats.coco_files import BOX_AREA, Format, Layout, layout_of_files
+from hcbench.data.formats.coco_persons import PersonSet
+from hcbench.data.formats.loading import digest
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import CROWDPOSE
 from hcbench.data.task_splits import TaskSplits

@@ -12,14 +12,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data import reid_splits
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.cuhk03_raw import RawImages, extract
-from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, found_splits, image_problems, make_report, some
-from hcbench.data.market_files import ANY_MARKET, CUHK03, FOLDERS, PersonFiles, parse_names, read_folder
-from hcbench.data.mat_files import read_mat, text_cells
-from hcbench.data.reid_splits import ReidSet, contradictions, counts, load_split
+from hcbench.data.formats import reid_splits
+from hcbench.data.formats.cuhk03_raw import RawImages, extract
+from hcbench.data.formats.listing import find_base
+from hcbench.data.formats.loading import check_cache, check_split, found_splits, image_problems, make_report, some
+from hcbench.data.formats.market_files import ANY_MARKET, CUHK03, FOLDERS, PersonFiles, parse_names, read_folder
+from hcbench.data.formats.mat_files import read_mat, text_cells
+from hcbench.data.formats.reid_splits import ReidSet, contradictions, counts, load_split
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 

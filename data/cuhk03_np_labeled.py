@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hcbench.data import cuhk03_np
 from hcbench.data.card import Report
-from hcbench.data.loading import check_split
+from hcbench.data.formats.loading import check_split
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import TaskSplits
 

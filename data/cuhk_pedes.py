@@ -5,9 +5,9 @@ Ids count from 1. A few images have more than two captions.
 
 from __future__ import annotations
 
-from hcbench.data import text_reid_files
 from hcbench.data.card import DatasetCard
-from hcbench.data.text_reid_files import TextReidSet
+from hcbench.data.formats import text_reid_files
+from hcbench.data.formats.text_reid_files import TextReidSet
 
 CARD = DatasetCard(
     name="cuhk-pedes",

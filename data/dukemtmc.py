@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hcbench.data import duke_files, reid_splits
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.reid_splits import load_split, verify_set
+from hcbench.data.formats import duke_files, reid_splits
+from hcbench.data.formats.reid_splits import load_split, verify_set
 from hcbench.data.samples import Samples
 
 SPLITS = reid_splits.SPLITS
@@ -29,7 +29,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
     Args:
         root: The folder of `CARD.tree`.
-        split: One of `SPLITS` (see `hcbench.data.reid_splits`).
+        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits`).
         height: Height of the images, pixels.
         width: Width of the images, pixels.
         cache: Folder outside of `root` that keeps the decoded pixels.

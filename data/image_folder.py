@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data import pretraining
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Files
-from hcbench.data.file_index import index_images, list_images
-from hcbench.data.listing import IMAGE_ENDINGS
-from hcbench.data.loading import check_cache, check_split, numbered, skipped_junk, some
-from hcbench.data.pretraining import batched, lazy_samples, path_column, source_problems
+from hcbench.data.formats import pretraining
+from hcbench.data.formats.file_index import index_images, list_images
+from hcbench.data.formats.listing import IMAGE_ENDINGS
+from hcbench.data.formats.loading import check_cache, check_split, numbered, skipped_junk, some
+from hcbench.data.formats.pretraining import batched, lazy_samples, path_column, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError, did_you_mean
 

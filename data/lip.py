@@ -6,8 +6,8 @@ from itertools import product
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.listing import find_base, list_files
-from hcbench.data.parsing_files import Pairs, ParsingSet, read_stems
+from hcbench.data.formats.listing import find_base, list_files
+from hcbench.data.formats.parsing_files import Pairs, ParsingSet, read_stems
 from hcbench.data.part_names import LIP
 from hcbench.data.task_splits import TaskSplits
 from hcbench.errors import DataError

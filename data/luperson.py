@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data import pretraining
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Files, Lmdb, Source
-from hcbench.data.file_index import index_images, list_images
-from hcbench.data.listing import IMAGE_ENDINGS, find_base
-from hcbench.data.loading import check_cache, check_split, make_report, skipped_junk
-from hcbench.data.luperson_files import KEYS_FILE, index_lmdb, list_lmdb, lmdb_file
-from hcbench.data.pretraining import batched, encoded_column, lazy_samples, path_column, source_problems
+from hcbench.data.formats import pretraining
+from hcbench.data.formats.file_index import index_images, list_images
+from hcbench.data.formats.listing import IMAGE_ENDINGS, find_base
+from hcbench.data.formats.loading import check_cache, check_split, make_report, skipped_junk
+from hcbench.data.formats.luperson_files import KEYS_FILE, index_lmdb, list_lmdb, lmdb_file
+from hcbench.data.formats.pretraining import batched, encoded_column, lazy_samples, path_column, source_problems
 from hcbench.data.samples import Samples
 
 SPLITS = pretraining.SPLITS

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data import pretraining
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Lmdb
-from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, make_report
-from hcbench.data.luperson_files import (
+from hcbench.data.formats import pretraining
+from hcbench.data.formats.listing import find_base
+from hcbench.data.formats.loading import check_cache, check_split, make_report
+from hcbench.data.formats.luperson_files import (
     KEYS_FILE,
     TRUST,
     index_lmdb,
@@ -25,7 +25,7 @@ from hcbench.data.luperson_files import (
     persons_of_numbers,
     read_keys,
 )
-from hcbench.data.pretraining import batched, encoded_column, lazy_samples, source_problems
+from hcbench.data.formats.pretraining import batched, encoded_column, lazy_samples, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hcbench.data import reid_splits
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.market_attributes import FILE, find_attributes
-from hcbench.data.market_files import MARKET
-from hcbench.data.reid_splits import ReidSet, load_split, read_market_like, verify_set
+from hcbench.data.formats import reid_splits
+from hcbench.data.formats.market_attributes import FILE, find_attributes
+from hcbench.data.formats.market_files import MARKET
+from hcbench.data.formats.reid_splits import ReidSet, load_split, read_market_like, verify_set
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
@@ -54,7 +54,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
     Args:
         root: The folder of `CARD.tree`.
-        split: One of `SPLITS` (see `hcbench.data.reid_splits`).
+        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits`).
         height: Height of the images, pixels.
         width: Width of the images, pixels.
         cache: Folder outside of `root` that keeps the decoded pixels.

@@ -16,8 +16,8 @@ from PIL import Image
 
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, to_crop
-from hcbench.data.listing import find_annotated, list_files
-from hcbench.data.loading import (
+from hcbench.data.formats.listing import find_annotated, list_files
+from hcbench.data.formats.loading import (
     check_cache,
     check_split,
     digest,
@@ -29,7 +29,7 @@ from hcbench.data.loading import (
     skipped_junk,
     some,
 )
-from hcbench.data.mpii_files import Persons, Scored, read_persons, read_scored
+from hcbench.data.formats.mpii_files import Persons, Scored, read_persons, read_scored
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import MPII
 from hcbench.data.task_splits import TaskSplits

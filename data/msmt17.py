@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data import reid_splits
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.listing import find_base, list_files
-from hcbench.data.loading import skipped_junk, some
-from hcbench.data.market_files import ANY_MARKET, FOLDERS, MSMT, PersonFiles, parse_names, read_folder
-from hcbench.data.person_splits import report
-from hcbench.data.reid_splits import ReidSet, load_split, verify_set
+from hcbench.data.formats import reid_splits
+from hcbench.data.formats.listing import find_base, list_files
+from hcbench.data.formats.loading import skipped_junk, some
+from hcbench.data.formats.market_files import ANY_MARKET, FOLDERS, MSMT, PersonFiles, parse_names, read_folder
+from hcbench.data.formats.person_splits import report
+from hcbench.data.formats.reid_splits import ReidSet, load_split, verify_set
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 
@@ -71,7 +71,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
     Args:
         root: The folder of `CARD.tree`.
-        split: One of `SPLITS` (see `hcbench.data.reid_splits`).
+        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits`).
         height: Height of the images, pixels.
         width: Width of the images, pixels.
         cache: Folder outside of `root` that keeps the decoded pixels.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hcbench.data import duke_files, reid_splits
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.reid_splits import load_split, verify_set
+from hcbench.data.formats import duke_files, reid_splits
+from hcbench.data.formats.reid_splits import load_split, verify_set
 from hcbench.data.samples import Samples
 
 SPLITS = reid_splits.SPLITS

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.coco_files import BOX_AREA, Format, Layout, layout_of_files
-from hcbench.data.coco_persons import PersonSet
+from hcbench.data.formats.coco_files import BOX_AREA, Format, Layout, layout_of_files
+from hcbench.data.formats.coco_persons import PersonSet
 from hcbench.data.task_splits import TaskSplits
 
 CARD = DatasetCard(

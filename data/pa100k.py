@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data import attribute_files as files
-from hcbench.data import attribute_tables as tables
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import PARTS
+from hcbench.data.formats import attribute_files as files
+from hcbench.data.formats import attribute_tables as tables
+from hcbench.data.formats.person_splits import PARTS
 from hcbench.data.samples import Samples
 
 CARD = DatasetCard(

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data import attribute_tables as tables
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.loading import numbered
+from hcbench.data.formats import attribute_tables as tables
+from hcbench.data.formats.loading import numbered
 from hcbench.data.samples import Int, Samples
 
 CARD = DatasetCard(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hcbench.data import attribute_files as files
-from hcbench.data import attribute_tables as tables
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, Report
+from hcbench.data.formats import attribute_files as files
+from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.samples import Samples
 
 CARD = DatasetCard(

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from hcbench.data import attribute_files as files
-from hcbench.data import attribute_tables as tables
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.loading import every_tenth
+from hcbench.data.formats import attribute_files as files
+from hcbench.data.formats import attribute_tables as tables
+from hcbench.data.formats.loading import every_tenth
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 

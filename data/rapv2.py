@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from hcbench.data import attribute_files as files
-from hcbench.data import attribute_tables as tables
 from hcbench.data import rapv1
 from hcbench.data.card import DatasetCard, Report
-from hcbench.data.person_splits import PARTS
+from hcbench.data.formats import attribute_files as files
+from hcbench.data.formats import attribute_tables as tables
+from hcbench.data.formats.person_splits import PARTS
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 

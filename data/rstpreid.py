@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
-from hcbench.data import text_reid_files
 from hcbench.data.card import DatasetCard
-from hcbench.data.text_reid_files import TextReidSet
+from hcbench.data.formats import text_reid_files
+from hcbench.data.formats.text_reid_files import TextReidSet
 
 CARD = DatasetCard(
     name="rstpreid",

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from hcbench.data import pretraining
 from hcbench.data.card import DatasetCard, Report
 from hcbench.data.decoded import Files
-from hcbench.data.listing import find_base
-from hcbench.data.loading import check_cache, check_split, make_report, numbered
-from hcbench.data.pretraining import batched, lazy_samples, path_column, source_problems
+from hcbench.data.formats import pretraining
+from hcbench.data.formats.listing import find_base
+from hcbench.data.formats.loading import check_cache, check_split, make_report, numbered
+from hcbench.data.formats.pretraining import batched, lazy_samples, path_column, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 

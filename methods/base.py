@@ -1,7 +1,7 @@
 """`Method`: the method's side of the training loop.
 
 A method never sees loaders, devices, trackers or benchmarks. It names its optimisers and yields
-objectives; the loop (`harness/train.py`) owns everything else.
+objectives; the loop (`harness/training/train.py`) owns everything else.
 """
 
 from __future__ import annotations

@@ -200,7 +200,7 @@ def unknown_words(command: Any, words: list[str]) -> list[str]:
 def test_commands_of_the_pages_exist(page: str) -> None:
     import typer
 
-    from hcbench.harness.cli import app
+    from hcbench.harness.cli.main import app
 
     lines = [line for block in blocks(page, "bash") for line in block.splitlines()]
     assert lines

@@ -35,7 +35,7 @@ from hcbench.benchmarks.pose.head import (
 from hcbench.benchmarks.pose.measures import Measures, criterion, measure
 from hcbench.benchmarks.pose.truth import PoseTruth, input_size, is_detected
 from hcbench.benchmarks.scoring import best_trial, need, sample_columns, selection
-from hcbench.data.person_boxes import DETECTED
+from hcbench.data.formats.person_boxes import DETECTED
 from hcbench.data.samples import Samples
 
 LEARNING_RATES = (3e-3, 1e-2)

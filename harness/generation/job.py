@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.errors import CacheError, ConfigError, DataError
-from hcbench.harness.files import read_json, remove, replacing, write_json
+from hcbench.harness.jobs.atomic_files import read_json, remove, replacing, write_json
 
 MANIFEST, SETTINGS, LEDGER = "manifest.parquet", "settings.json", "ledger.json"
 _PER_FOLDER: Final = 1000
@@ -225,8 +225,8 @@ def _write_manifest(folder: Path, units: int) -> None:
     Raises:
         DataError: Every image was left out.
     """
-    from hcbench.data.manifest_schema import COLUMNS
-    from hcbench.data.manifest_write import ManifestWriter
+    from hcbench.data.manifest.schema import COLUMNS
+    from hcbench.data.manifest.write import ManifestWriter
 
     left_out: Counter[str] = Counter()
     with ManifestWriter(folder / MANIFEST) as writer:

@@ -13,9 +13,9 @@ from PIL import Image
 from hcbench.benchmarks.metrics.pck import pck
 from hcbench.data.crops import read_image
 from hcbench.errors import DataError, WeightsError
-from hcbench.harness.files import read_json, replacing
 from hcbench.harness.generation.conditions import STYLES, draw_skeleton
 from hcbench.harness.generation.job import SETTINGS, read_rows
+from hcbench.harness.jobs.atomic_files import read_json, replacing
 
 SHEET: Final = "contact-sheet.png"
 _MARGIN: Final = 1.25

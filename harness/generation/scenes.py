@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.coco_files import SPLITS, Layout, find_layout, read_captions, read_truth
 from hcbench.data.crops import crop_windows, to_crop
+from hcbench.data.formats.coco_files import SPLITS, Layout, find_layout, read_captions, read_truth
 from hcbench.errors import ConfigError, DataError, did_you_mean
 
 Points = NDArray[np.float64]
@@ -349,7 +349,7 @@ def _manifest_rows(path: Path, needed: Sequence[str], wanted: Sequence[str] = ()
         if absent:
             raise DataError(
                 f"{path} has no column {', '.join(absent)}; it has {', '.join(there)}.",
-                "Expected a manifest of hcbench (hcbench.data.manifest_schema).",
+                "Expected a manifest of hcbench (hcbench.data.manifest.schema).",
             )
         columns = [name for name in (*needed, *wanted) if name in there]
         rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()

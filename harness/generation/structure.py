@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.errors import DataError
-from hcbench.harness.files import replacing
 from hcbench.harness.generation.job import read_rows
+from hcbench.harness.jobs.atomic_files import replacing
 from hcbench.methods.parts.structure.capsules import CHANNELS, draw
 from hcbench.methods.parts.structure.lifting import lift
 from hcbench.methods.parts.structure.rendered import TURNS

@@ -15,8 +15,8 @@ from hcbench.methods.base import Context
 from hcbench.methods.card import MethodCard
 from hcbench.methods.checkpoint.card import CARD, OWN, VOCABULARY, WEIGHTS, Config
 from hcbench.methods.checkpoint.layouts import adapter, normalising
+from hcbench.methods.control import Control
 from hcbench.methods.parts.checkpoint import load_encoder
-from hcbench.methods.parts.control import Control
 from hcbench.methods.parts.encoder import Encoder
 from hcbench.methods.parts.weights import LoadReport, load_foreign, read_weights
 

@@ -12,8 +12,8 @@ from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import ConfigError
 from hcbench.methods.base import Context
 from hcbench.methods.card import MethodCard
+from hcbench.methods.control import Control
 from hcbench.methods.histogram.card import CARD, Config
-from hcbench.methods.parts.control import Control
 from hcbench.methods.parts.encoder import Encoder, Features
 
 

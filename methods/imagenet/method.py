@@ -10,8 +10,8 @@ from hcbench.errors import WeightsError
 from hcbench.methods.base import Context
 from hcbench.methods.card import MethodCard
 from hcbench.methods.checkpoint.card import TIMM, WEIGHTS
+from hcbench.methods.control import Control
 from hcbench.methods.imagenet.card import CARD
-from hcbench.methods.parts.control import Control
 from hcbench.methods.parts.encoder import Encoder
 from hcbench.methods.parts.foreign import timm_model
 from hcbench.methods.parts.weights import load_foreign

@@ -9,8 +9,8 @@ from torch import Tensor
 from hcbench.errors import MethodError
 from hcbench.methods.base import Context
 from hcbench.methods.card import MethodCard
+from hcbench.methods.control import Control
 from hcbench.methods.oracle.card import CARD, Config
-from hcbench.methods.parts.control import Control
 from hcbench.methods.parts.encoder import Encoder, Features
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from hcbench.errors import ConfigError
 from hcbench.methods.base import Context
 from hcbench.methods.card import MethodCard
-from hcbench.methods.parts.control import Control
+from hcbench.methods.control import Control
 from hcbench.methods.parts.encoder import Encoder, Features
 from hcbench.methods.pixels.card import CARD, Config
 

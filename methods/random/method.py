@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from hcbench.methods.card import MethodCard
-from hcbench.methods.parts.control import Control
+from hcbench.methods.control import Control
 from hcbench.methods.random.card import CARD
 
 

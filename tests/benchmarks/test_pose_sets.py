@@ -25,14 +25,15 @@ from hcbench.benchmarks.pose.finetune import FineTunePose, PoseLearner
 from hcbench.benchmarks.pose.measures import PCK, PCKH, criterion
 from hcbench.benchmarks.pose.task import Pose
 from hcbench.benchmarks.recipes import Recipe
-from hcbench.data import aic, coco, crowdpose, mpii, ochuman, person_boxes
-from hcbench.data.coco_detections import detection_path
+from hcbench.data import aic, coco, crowdpose, mpii, ochuman
 from hcbench.data.crops import to_crop
+from hcbench.data.formats import person_boxes
+from hcbench.data.formats.coco_detections import detection_path
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import COCO
 from hcbench.errors import TaskError
-from hcbench.harness.facts import benchmark_facts
-from hcbench.harness.registry import load_registry
+from hcbench.harness.planning.card_facts import benchmark_facts
+from hcbench.harness.planning.registry import load_registry
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.encoder import encode_all
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 from image_tree import write_images, write_junk
 
-from hcbench.data import duke_files, dukemtmc, occluded_duke
+from hcbench.data import dukemtmc, occluded_duke
+from hcbench.data.formats import duke_files
 from hcbench.errors import DataError
 
 NAMES = [

@@ -63,7 +63,7 @@ def test_verify_counts(root):
 
 
 def test_rows_of_a_manifest(root, monkeypatch):
-    monkeypatch.setattr("hcbench.data.pretraining.BATCH", 3)
+    monkeypatch.setattr("hcbench.data.formats.pretraining.BATCH", 3)
     assert [batch["image_path"] for batch in image_folder.index(root, "train")] == [
         sorted(NAMES)[:3],
         sorted(NAMES)[3:],

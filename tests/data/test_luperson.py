@@ -14,7 +14,8 @@ import stand_in_lmdb
 from image_tree import colour, colours, expected_colours, write_images, write_junk
 from PIL import Image
 
-from hcbench.data import luperson, luperson_nl, pretraining
+from hcbench.data import luperson, luperson_nl
+from hcbench.data.formats import pretraining
 from hcbench.errors import DataError
 
 NAMES = ["b_2.jpg", "a_10.jpg", "a_9.jpg"]

@@ -13,9 +13,9 @@ from scipy.io import savemat
 
 from hcbench.benchmarks.metrics.reid import rank_metrics
 from hcbench.data import market1501
-from hcbench.data.market_attributes import BINARY, NAMES
-from hcbench.data.market_files import FOLDERS
-from hcbench.data.reid_splits import SPLITS
+from hcbench.data.formats.market_attributes import BINARY, NAMES
+from hcbench.data.formats.market_files import FOLDERS
+from hcbench.data.formats.reid_splits import SPLITS
 from hcbench.errors import DataError
 
 # Twelve persons of training with two images each; written in an order that is not sorted.

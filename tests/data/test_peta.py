@@ -16,8 +16,9 @@ import pytest
 from mats import cells, column, write_mat
 from pictures import write_pictures
 
-from hcbench.data import attribute_files, peta, peta_persons, peta_zs
-from hcbench.data.indexing import index_splits
+from hcbench.data import peta, peta_persons, peta_zs
+from hcbench.data.formats import attribute_files
+from hcbench.data.manifest.indexing import index_splits
 from hcbench.errors import DataError
 
 ROWS = 20

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from hcbench.data.manifest_write import ManifestWriter
+from hcbench.data.manifest.write import ManifestWriter
 
 WIDTH, HEIGHT = 20, 40
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from scipy import io
 
-from hcbench.data.mpii_files import _MAT_JOINTS
+from hcbench.data.formats.mpii_files import _MAT_JOINTS
 
 LAYOUTS = {
     "mmpose": ("annotations/mpii_{}.json", "annotations/mpii_gt_val.mat", {"train": "train", "val": "val"}),

@@ -1,4 +1,4 @@
-"""What every method promises the loop (`hcbench.harness.contract`), over every folder that has a card."""
+"""What every method promises the loop (`hcbench.harness.contract.contract`), over every folder that has a card."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from hcbench.harness.contract import CHECKS, examine
-from hcbench.harness.registry import load_registry
-from hcbench.harness.subject import Subject, trial_cell
+from hcbench.harness.contract.contract import CHECKS, examine
+from hcbench.harness.contract.method_under_test import Subject, trial_cell
+from hcbench.harness.planning.registry import load_registry
 
 REGISTRY = load_registry(())
 SMALL = {

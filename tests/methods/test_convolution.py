@@ -15,7 +15,7 @@ from torch import nn
 from hcbench.benchmarks.pose.finetune import DeconvHead
 from hcbench.benchmarks.pose.head import HeatmapHead, grid_for
 from hcbench.errors import MethodError
-from hcbench.harness.machine import look
+from hcbench.harness.planning.machine import look
 from hcbench.methods.gan_invariance.losses import gradient_penalty
 from hcbench.methods.gan_invariance.networks import Decoder as Painter
 from hcbench.methods.gan_invariance.networks import Discriminator, StructureEncoder

@@ -5,8 +5,8 @@ from dataclasses import dataclass, fields, replace
 import pytest
 
 from hcbench.errors import ConfigError
-from hcbench.harness.config import resolve
-from hcbench.harness.registry import load_registry
+from hcbench.harness.planning.config import resolve
+from hcbench.harness.planning.registry import load_registry
 from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Source, Within, check_config
 
 REGISTRY = load_registry(())

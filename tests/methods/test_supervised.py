@@ -9,7 +9,7 @@ import torch
 
 from hcbench.data.samples import Samples
 from hcbench.errors import ConfigError, MethodError
-from hcbench.harness.pretrain import label_facts
+from hcbench.harness.training.pretrain import label_facts
 from hcbench.methods.base import Batch, Context, Step
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.losses import attribute_bce, attribute_weights, positive_shares

@@ -15,7 +15,7 @@ from hcbench.reports.table import Cell, Column, shown
 
 def test_every_ledger_entry_of_the_harness_has_a_title() -> None:
     # Read, not imported: it would load torch.
-    source = ast.parse(Path(hcbench.harness.__path__[0], "ledger.py").read_text())
+    source = ast.parse(Path(hcbench.harness.__path__[0], "training", "ledger.py").read_text())
     (ledger,) = [node for node in source.body if isinstance(node, ast.ClassDef) and node.name == "Ledger"]
     names = {node.target.id for node in ledger.body if isinstance(node, ast.AnnAssign)}
     assert "images_seen" in names

@@ -19,11 +19,11 @@ from PIL import Image
 from rich.console import Console
 from typer.testing import CliRunner
 
-from hcbench.data.manifest_check import verify_manifest
+from hcbench.data.manifest.check import verify_manifest
 from hcbench.errors import ConfigError, HcbenchError
-from hcbench.harness.cli import app
-from hcbench.harness.generation.options import Asked
-from hcbench.harness.generation.screen import run_generate
+from hcbench.harness.cli.generate import run_generate
+from hcbench.harness.cli.generate_options import Asked
+from hcbench.harness.cli.main import app
 
 SMALL = {"canvas": "64x32", "size": "32x16", "steps": 1, "variants": 2, "groups": 2}
 

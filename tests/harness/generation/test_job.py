@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from hcbench.data.manifest_schema import schema
+from hcbench.data.manifest.schema import schema
 from hcbench.errors import CacheError, ConfigError, DataError
 from hcbench.harness.generation.job import LEDGER, MANIFEST, Made, Picture, image_path, read_rows, run_job
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from hcbench.harness.cli.generate import run_generate
+from hcbench.harness.cli.generate_options import Asked
 from hcbench.harness.generation.job import read_rows
-from hcbench.harness.generation.options import Asked
 from hcbench.harness.generation.quality import condition_pck
-from hcbench.harness.generation.screen import run_generate
 
 
 @pytest.mark.parametrize(("error", "found"), [(0, (1, 1, 1)), (3, (0, 1, 1)), (6, (0, 0, 1)), (11, (0, 0, 0))])

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from coco_tree import Tree
 
-from hcbench.data.manifest_schema import COLUMNS, schema
+from hcbench.data.manifest.schema import COLUMNS, schema
 from hcbench.errors import ConfigError, DataError
 from hcbench.harness.generation.scenes import (
     CROWD,

@@ -8,9 +8,9 @@ import shutil
 import pytest
 
 from hcbench.errors import ConfigError, WeightsError
+from hcbench.harness.cli.options import parse_size
 from hcbench.harness.generation import recipe
 from hcbench.harness.generation.weights import look_at
-from hcbench.harness.options import parse_size
 
 
 def change(path, **changes):

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from hcbench.harness import events, run, worker
-from hcbench.harness.config import Override, resolve
-from hcbench.harness.executors import finished
-from hcbench.harness.machine import Machine
-from hcbench.harness.registry import PLUGINS_VARIABLE, load_registry
-from hcbench.harness.tuning import tune
-from hcbench.harness.tuning_plan import plan_tuning
+from hcbench.harness.jobs import events
+from hcbench.harness.jobs.executors.local import finished
+from hcbench.harness.planning.config import Override, resolve
+from hcbench.harness.planning.machine import Machine
+from hcbench.harness.planning.registry import PLUGINS_VARIABLE, load_registry
+from hcbench.harness.running import run, worker
+from hcbench.harness.tuning.plan import plan_tuning
+from hcbench.harness.tuning.search_run import tune
 
 PLUGIN = Path(__file__).with_name("tunables.py")
 

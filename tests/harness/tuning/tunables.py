@@ -10,7 +10,7 @@ from hcbench.benchmarks.base import Scores, Task
 from hcbench.benchmarks.card import MetricInfo, TaskCard
 from hcbench.data.augment import normalise
 from hcbench.data.samples import Samples
-from hcbench.harness.corpora import CorpusFacts
+from hcbench.harness.planning.corpora import CorpusFacts
 from hcbench.methods.base import Method, Objective
 from hcbench.methods.card import MethodCard
 from hcbench.methods.space import Around, Choice

@@ -1,0 +1,1 @@
+"""File formats and readers that several data sets share."""

@@ -1,0 +1,1 @@
+"""Corpora on disk: one Parquet schema, its reader, writer and checks."""

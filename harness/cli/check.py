@@ -1,0 +1,116 @@
+"""`hcbench check`: the contract's checks on methods, one line each."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from hcbench.harness.cli.plan import counted
+from hcbench.harness.jobs.executors.local import worker_environment
+from hcbench.harness.planning.registry import Registry
+from hcbench.methods.card import MethodCard
+
+if TYPE_CHECKING:
+    from hcbench.harness.contract.contract import Outcome
+
+logger = logging.getLogger(__name__)
+
+ALL = "all"
+_STYLES = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
+
+
+def chosen(registry: Registry, words: Sequence[str], plugins: Sequence[Path]) -> list[MethodCard]:
+    """The methods that are to be checked: those named, else those of the plugins, else all.
+
+    Raises:
+        ConfigError: No such method.
+    """
+    if words and ALL not in words:
+        return list({card.name: card for card in map(registry.method, words)}.values())
+    files = {str(path.expanduser().resolve()) for path in plugins}
+    own = [card for name, card in registry.methods.items() if registry.origins.get(f"methods:{name}") in files]
+    return own if own and not words else list(registry.methods.values())
+
+
+def check_methods(
+    console: Console, registry: Registry, cards: Sequence[MethodCard], sets: Sequence[str], backbone: str | None
+) -> bool:
+    """Run every check on every method, printing as they end; gives whether none failed.
+
+    Raises:
+        ConfigError: A setting or backbone does not exist.
+    """
+    # Before torch is imported: threads that spin cost more than these small networks.
+    os.environ.update({name: value for name, value in worker_environment(1).items() if name not in os.environ})
+    from hcbench.harness.contract.contract import card_problem, examine
+    from hcbench.harness.contract.method_under_test import Subject, trial_cell
+
+    # A card that is broken would break the settings of all.
+    problems = {name: problem for name, card in registry.methods.items() if (problem := card_problem(card))}
+    sound = replace(registry, methods={name: card for name, card in registry.methods.items() if name not in problems})
+    cells = {card.name: trial_cell(card, sound, sets, backbone) for card in cards if card.name not in problems}
+    outcomes: dict[str, list[Outcome]] = {}
+    for card in cards:
+        several = outcomes.setdefault(card.name, [])
+        console.print(Text(card.name, style="bold"), end="" if card.name in cells else "\n")
+        if card.name in problems:
+            several.append(problems[card.name])
+            _show(console, problems[card.name])
+            continue
+        with tempfile.TemporaryDirectory(prefix="hcbench-check-") as folder:
+            subject = Subject(card, cells[card.name], Path(folder))
+            console.print(Text(f"  {subject.setting}", style="dim"), soft_wrap=True)
+            with _quiet_methods():
+                for outcome in examine(subject):
+                    several.append(outcome)
+                    _show(console, outcome)
+    return _conclude(console, outcomes)
+
+
+@contextmanager
+def _quiet_methods() -> Iterator[None]:
+    """Without the methods' warnings, for which so few pictures give cause; `--debug` shows them."""
+    methods = logging.getLogger("hcbench.methods")
+    level = methods.level
+    if not logger.isEnabledFor(logging.DEBUG):
+        methods.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        methods.setLevel(level)
+
+
+def _show(console: Console, outcome: Outcome) -> None:
+    seconds = "" if outcome.status == "skipped" else f"{outcome.seconds:.1f} s"
+    note = "" if outcome.status == "failed" else outcome.note
+    line = Text(f"  {outcome.status:8}", style=_STYLES[outcome.status])
+    line.append(f"{outcome.check.promise:42}{seconds:>7}  ", style="default").append(note, style="dim")
+    console.print(line, soft_wrap=True)
+    if outcome.status == "failed":
+        _explain(console, outcome.note, outcome.hint)
+
+
+def _explain(console: Console, message: str, hint: str) -> None:
+    for text in filter(None, (message, hint)):
+        console.print(Text(f"          {text}"), soft_wrap=True)
+
+
+def _conclude(console: Console, outcomes: Mapping[str, Sequence[Outcome]]) -> bool:
+    """How many checks ended how, and the methods with a broken promise."""
+    told = Counter(outcome.status for several in outcomes.values() for outcome in several)
+    seconds = sum(outcome.seconds for several in outcomes.values() for outcome in several)
+    failed = [name for name, several in outcomes.items() if any(outcome.status == "failed" for outcome in several)]
+    console.print(f"Checks: {counted(told)}, in {seconds:.1f} s.")
+    if failed:
+        console.print(Text(f"The contract is broken by {', '.join(failed)}.", style=_STYLES["failed"]))
+    return not failed

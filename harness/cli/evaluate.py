@@ -1,0 +1,269 @@
+"""`hcbench evaluate CHECKPOINT`: weights of a file on the benchmarks, by the same road as every other cell.
+
+A file becomes a cell of the method `checkpoint`, beside one of the same network with random weights; plan, worker,
+store and report treat both as they treat all cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.text import Text
+
+from hcbench.data.overlaps import NOTHING
+from hcbench.errors import ConfigError, WeightsError
+from hcbench.harness.cli.options import WORKSPACE, Request, parse_size
+from hcbench.harness.planning.checks import check_choice
+from hcbench.harness.planning.config import Resolved
+from hcbench.harness.planning.imagenet_weights import sha256
+from hcbench.harness.planning.leaks import trained_on
+from hcbench.harness.planning.machine import look as look_at_machine
+from hcbench.harness.planning.plan import NO_BUDGET, plan_given
+from hcbench.harness.planning.settings import Cell, CorpusConfig, Matrix, PretrainConfig
+from hcbench.harness.scoring.weight_fit import Fit, Question, look
+from hcbench.methods.card import SUPERVISION
+from hcbench.methods.checkpoint.card import (
+    CARD,
+    LAYOUTS,
+    NORMALISATIONS,
+    OWN,
+    PUBLISHED_ON,
+    TIMM,
+    VOCABULARY,
+    WEIGHTS,
+    Config,
+    check_layout,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_FACTS, _INSIDE = "encoder.json", "checkpoint"
+_WORDS = "vocab.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the user gave.
+
+    Attributes:
+        path: A file, a checkpoint folder of hcbench, or the cell's folder around one.
+        layout: As `Question.layout`.
+        vocabulary: Word list; None looks for a `vocab.txt` beside the file.
+        name: How tables call it; None takes the file's name.
+        allow_partial: Take a file that fits badly.
+        normalise: How pixels are normalised, where not as the layout says.
+        trained_on: Data sets that the weights have seen, as `name` or `name:split`; empty where nobody says.
+    """
+
+    path: Path
+    layout: str = ""
+    vocabulary: Path | None = None
+    name: str | None = None
+    allow_partial: bool = False
+    normalise: str = ""
+    trained_on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A matrix of a file: its cell, its control's where there is one, and what was found of the file."""
+
+    matrix: Matrix
+    cell: Cell
+    control: Cell | None
+    fit: Fit
+
+
+def draw(console: Console, request: Request, given: Given, size: str | None, workspace: Path = WORKSPACE) -> Drawn:
+    """Look at a file, say what it is, and draw up its cells.
+
+    Raises:
+        HcbenchError: The file cannot be scored, or a setting is wrong.
+    """
+    request = replace(request, sets=[*(request.sets or ()), *_size(size)])
+    resolved, registry = request.resolve(workspace=workspace)
+    given = located(given)
+    if len(resolved.pretrains) > 1:
+        raise ConfigError("A file is scored at one input size.", "Give one --size, and no lists under pretrain.*.")
+    pretrain = resolved.pretrains[0]
+    machine = look_at_machine()
+    # Wrong settings are told of before a large file is read; whether it has knobs, the file is to say.
+    plan_given(replace(resolved, knobs={}), registry, machine, ())
+    fit = look(
+        Question(
+            path=str(given.path),
+            layout=given.layout,
+            vocabulary=str(given.vocabulary or ""),
+            height=pretrain.height,
+            width=pretrain.width,
+            allow_partial=given.allow_partial,
+        )
+    )
+    if size and (fit.height, fit.width) != (pretrain.height, pretrain.width):
+        raise ConfigError(
+            f"{given.path} was trained at {fit.height}x{fit.width} and is scored at that.", "Leave out --size."
+        )
+    _tell(console, given, fit)
+    cells = list(_cells(given, fit, resolved))
+    matrix = plan_given(resolved, registry, machine, cells)
+    return Drawn(matrix, matrix.cells[0], matrix.cells[1] if len(cells) > 1 else None, fit)
+
+
+def _size(size: str | None) -> tuple[str, ...]:
+    if size is None:
+        return ()
+    height, width = parse_size(size)
+    return f"pretrain.height={height}", f"pretrain.width={width}"
+
+
+def located(given: Given) -> Given:
+    """With the path made absolute, hcbench's own folders found, and the word list beside the file.
+
+    Raises:
+        WeightsError: There is no such file, or it is not what `layout` says.
+    """
+    path = given.path.expanduser().absolute()
+    if given.normalise:
+        check_choice("--normalise", given.normalise, NORMALISATIONS)
+    if not path.exists():
+        raise WeightsError(f"There is no {given.path}.", "Name a weight file, or a checkpoint folder of hcbench.")
+    folders = [path, path / _INSIDE, *([path.parent] if path.name == "encoder.safetensors" else [])]
+    own = next((folder for folder in folders if (folder / _FACTS).is_file()), None)
+    if own is not None:
+        if given.layout not in ("", OWN):
+            raise WeightsError(f"{given.path} is a checkpoint of hcbench, no {given.layout}.", "Leave out --as.")
+        if given.normalise:
+            message = f"{given.path} is a checkpoint of hcbench: pixels are normalised as in its training."
+            raise WeightsError(message, "Leave out --normalise.")
+        return replace(given, path=own, layout=OWN)
+    if path.is_dir() or given.layout == OWN:
+        raise WeightsError(
+            f"{given.path} holds no {_FACTS}, so it is no checkpoint of hcbench.",
+            "Name the weight file itself, or the folder of a cell (hcbench-runs/work/...).",
+        )
+    if given.layout:
+        check_layout(given.layout)
+    beside = path.with_name(_WORDS)
+    words = given.vocabulary or (beside if beside.is_file() else None)
+    return replace(given, path=path, vocabulary=None if words is None else words.expanduser().absolute())
+
+
+def _tell(console: Console, given: Given, fit: Fit) -> None:
+    """The load report, and what in it asks for attention."""
+    console.print(Text(fit.text), soft_wrap=True)
+    if not given.layout:
+        console.print(f"Read as {fit.layout}, as its names say; --as names another.", soft_wrap=True)
+    told = []
+    if missing := fit.expected - fit.matched:
+        told.append(
+            f"Tensors of the network that are not the file's and keep their start: {missing} of {fit.expected}."
+        )
+    if fit.unknown:
+        told.append(f"Tensors that this network has no place for: {fit.unknown}; the file may be of something else.")
+    if told:
+        console.print(" ".join([*told, "The row is marked as partial."]), style="yellow", soft_wrap=True)
+    if not given.trained_on:
+        published = PUBLISHED_ON.get(fit.layout)
+        own = f" The files of {LAYOUTS[fit.layout]}'s authors: {published}." if published else ""
+        words = f"Nobody says what the weights were trained on; --trained-on does, for the column leaks.{own}"
+        console.print(words, soft_wrap=True)
+
+
+def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
+    """The file's cell, and that of the same network with random weights unless controls are left out."""
+    files = {WEIGHTS: str(given.path)}
+    if given.vocabulary is not None and fit.layout == "plip":
+        files[VOCABULARY] = str(given.vocabulary)
+    hashes = {name: sha256(Path(path)) for name, path in files.items()}
+    words = hashes.get(VOCABULARY, "")
+    same = Config(layout=fit.layout, vocabulary=words, normalise=given.normalise, knobs=fit.knobs)
+    config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.refused)
+    cell = Cell(
+        method=CARD.name,
+        budget=NO_BUDGET,
+        budget_images=0,
+        images_seen=0,
+        seed=0,
+        backbone=fit.backbone,
+        corpus=CorpusConfig(layout=CARD.layout),
+        pretrain=PretrainConfig(
+            height=fit.height,
+            width=fit.width,
+            precision=resolved.pretrains[0].precision,
+            deterministic=resolved.pretrains[0].deterministic,
+        ),
+        method_config=asdict(config),
+        roots=files,
+        profile=resolved.run.profile,
+        facts=_facts(given, fit),
+    )
+    yield cell
+    if resolved.run.controls:
+        # hcbench's own networks are described by their folder alone; any other follows from layout and name.
+        of = sha256(given.path / _FACTS) if fit.layout == OWN else ""
+        facts = {
+            "name": f"random {fit.backbone}",
+            "title": f"Random init ({fit.backbone})",
+            "supervision": "control",
+            "supervision_title": SUPERVISION["control"],
+            **trained_on([NOTHING]),
+        }
+        yield replace(cell, method_config=asdict(replace(same, sha256=of, random=True)), facts=facts)
+
+
+def _facts(given: Given, fit: Fit) -> dict[str, str]:
+    """What tables say of the cell."""
+    name = given.name or _name(given.path, fit.layout)
+    kind = fit.layout if fit.layout.startswith(TIMM) else LAYOUTS[fit.layout]
+    unknown = f", {fit.unknown} unknown" if fit.unknown else ""
+    part = f" [partial: {fit.matched} of {fit.expected} tensors{unknown}]" if fit.partial else ""
+    pixels = f" [{NORMALISATIONS[given.normalise]}]" if given.normalise else ""
+    sources = trained_on(given.trained_on) if given.trained_on else {}
+    return {"name": name, "title": f"{kind}: {name}{part}{pixels}", "weights": fit.text, **sources}
+
+
+def _name(path: Path, layout: str) -> str:
+    if layout != OWN:
+        return path.name.removesuffix(".tar").rpartition(".")[0] or path.name
+    return path.parent.name[:8] if path.name == _INSIDE else path.name
+
+
+def warn(console: Console, drawn: Drawn, workspace: Path, tracking_uri: str | None) -> None:
+    """Say where the file's weights are not better than random ones: those of its control, else the stored ones."""
+    from hcbench.harness.cli.report import read_results
+
+    results = read_results(workspace, tracking_uri)
+    known = results.cells.loc[results.cells["cell"] == drawn.cell.fingerprint, "title"]
+    if not known.empty and known.iloc[0] != drawn.cell.facts["title"]:
+        text = f"Tables call it {known.iloc[0]!r}, as when it was first scored; --fresh scores it under its new name."
+        console.print(text, soft_wrap=True)
+    scores = results.scores[results.scores["main"].astype(bool) & results.scores["value"].notna()]
+    own = scores[scores["cell"] == drawn.cell.fingerprint]
+    asked = {one.fingerprint for one in drawn.matrix.evaluations[drawn.cell.fingerprint]}
+    random = scores[scores["cell"].isin(_random_cells(results.cells, drawn))]
+    arena = ["benchmark", "version", "data", "protocol", "config", "metric"]
+    for _, score in own[own["evaluation"].isin(asked)].iterrows():
+        same = random[(random[arena] == score[arena]).all(axis=1)]
+        if same.empty:
+            continue
+        sign = 1.0 if score["higher_is_better"] else -1.0
+        best = (sign * same["value"]).max() * sign
+        if sign * (score["value"] - best) <= 0:
+            factor = 100.0 if score["percent"] else 1.0
+            text = (
+                f"{score['benchmark_title']}: {score['metric_title']} {factor * score['value']:.1f} does not beat "
+                f"random weights ({factor * best:.1f}). Is the layout right (--as), and the input size (--size)?"
+            )
+            console.print(text, style="yellow", soft_wrap=True)
+
+
+def _random_cells(cells: pd.DataFrame, drawn: Drawn) -> list[str]:
+    """The file's own control where it was run, else every stored cell of the method `random`."""
+    if drawn.control is not None:
+        return [drawn.control.fingerprint]
+    return [str(cell) for cell in cells.loc[cells["method"] == "random", "cell"]]

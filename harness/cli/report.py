@@ -1,0 +1,77 @@
+"""What commands show of a workspace: how a run ended, reports."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from hcbench.harness.cli.plan import counted
+from hcbench.harness.cli.progress import STYLES
+from hcbench.harness.planning.settings import Matrix
+from hcbench.harness.running.run import RunOutcome
+from hcbench.harness.store.results import tables
+from hcbench.harness.store.store_access import open_store
+from hcbench.reports.build import build_report, print_report
+from hcbench.reports.results import Results
+
+
+def read_results(workspace: Path, tracking_uri: str | None, split: str = "test") -> Results:
+    """Everything that was measured on a split, as reports want it."""
+    return Results(**tables(open_store(workspace, tracking_uri), split)._asdict())
+
+
+def show_outcome(
+    console: Console, matrix: Matrix, outcome: RunOutcome, workspace: Path, tracking_uri: str | None
+) -> None:
+    """The comparison of a run that ended, what failed, and where everything is."""
+    results = _of_matrix(read_results(workspace, tracking_uri), matrix)
+    if not results.cells.empty and not results.scores.empty:
+        print_report(results, console)
+    for cell in matrix.cells:
+        ended = outcome.cells.get(cell.fingerprint)
+        if ended is not None and ended.status not in ("done", "skipped"):
+            words = f"{cell.title} ({cell.fingerprint[:8]}) {ended.status}: {ended.reason}"
+            console.print(Text(words, style=STYLES.get(ended.status, "")), soft_wrap=True)
+    told = Counter("cached" if one.cached else one.status for one in outcome.cells.values())
+    console.print(f"Cells: {counted(told)}. Workspace: {workspace}", soft_wrap=True)
+    named = "" if str(workspace) == "hcbench-runs" else f" --workspace {workspace}"
+    uri = f" --tracking-uri {tracking_uri}" if tracking_uri else ""
+    console.print(
+        f"Next: hcbench report{named}{uri} · hcbench ui{named}{uri} · hcbench show CELL{named}{uri}", soft_wrap=True
+    )
+
+
+def show_report(
+    console: Console,
+    workspace: Path,
+    tracking_uri: str | None,
+    formats: Sequence[str],
+    out: Path | None,
+    compare: Sequence[str],
+    *,
+    trials: bool = False,
+) -> None:
+    """Print the report, write its files, or both; of what was scored on test, or of the trials of a search."""
+    results = read_results(workspace, tracking_uri, *(["val"] if trials else []))
+    files = [name for name in formats if name != "terminal"]
+    built = build_report(results, formats=formats, out=out or workspace / "report" if files else None, compare=compare)
+    if "terminal" in formats:
+        print_report(results, console, compare=compare, full=True)
+    for path in built.files:
+        console.print(f"wrote {path}", soft_wrap=True)
+
+
+def _of_matrix(results: Results, matrix: Matrix) -> Results:
+    """The part of the results that a run asked for."""
+    cells = [cell.fingerprint for cell in matrix.cells]
+    evaluations = [one.fingerprint for several in matrix.evaluations.values() for one in several]
+    return Results(
+        cells=results.cells[results.cells["cell"].isin(cells)],
+        scores=results.scores[results.scores["evaluation"].isin(evaluations)],
+        replicates=results.replicates,
+        footer=results.footer,
+    )

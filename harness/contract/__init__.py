@@ -1,0 +1,1 @@
+"""What whoever plugs something in promises, and the checks that hold it to that."""

@@ -1,0 +1,219 @@
+"""What planning must know of a corpus or of a real data set, without torch and without reading a pixel."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from hcbench.data.catalogue import content_hashes, dataset, dataset_modules, direct_corpora
+from hcbench.data.overlaps import plain
+from hcbench.data.samples import Samples
+from hcbench.errors import DataError, did_you_mean
+from hcbench.harness.planning.registry import load_registry
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
+
+if TYPE_CHECKING:
+    from hcbench.data.manifest.manifest import Manifest
+
+PEOPLE = "people"
+PARQUET = ".parquet"
+IMAGES = "images"
+"""Key of a cell's `roots`: folder of the images of its manifest, where the user has named one."""
+
+LAYOUTS = ("captions", "poses", "identities")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CorpusFacts:
+    """The size of a corpus and what it knows.
+
+    Attributes:
+        provides: Fields of `Samples` that are known.
+        reference_groups: What 100pct means.
+        group_size: Images in a group; 1 where there are no groups.
+        data: Fingerprints of the files on disk; empty for the embedded corpus.
+        why: Fields that are not known to why, where there is more to say.
+        sources: Data sets that the images come from, as `data/overlaps.py` writes them; empty where nobody says.
+    """
+
+    provides: frozenset[str]
+    reference_groups: int
+    group_size: int
+    data: tuple[str, ...] = ()
+    why: Mapping[str, str] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()
+
+
+class Corpus(Protocol):
+    """What an entry point of `hcbench.data` gives: a further corpus."""
+
+    name: str
+    title: str
+
+    def facts(self, root: Path, height: int, width: int) -> CorpusFacts:
+        """Size and fields of the copy in `root`, without reading its images."""
+
+    def load(self, root: Path, height: int, width: int, cache: Path) -> Samples:
+        """All images of the copy in `root` at a size; `cache` keeps decoded pixels."""
+
+    def splits(self, root: Path, height: int, width: int, cache: Path) -> dict[str, Samples]:
+        """Train, val and test of a benchmark's data; a corpus that serves no benchmark needs none."""
+
+
+def corpus_names(further: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    """All corpora that can be pre-trained on by name; a manifest is named by its path."""
+    return (PEOPLE, *direct_corpora(), *(further or {}))
+
+
+def is_manifest(name: str) -> bool:
+    """Whether a corpus is named as manifests are: a .parquet file, or a folder of them by its path.
+
+    The name alone of a folder that is there and holds such files will do, where nothing else is called so.
+    """
+    if name.endswith(PARQUET) or "/" in name:
+        return True
+    if not name or next(Path(name).glob(f"*{PARQUET}"), None) is None:
+        return False
+    return plain(name) not in {plain(one) for one in (PEOPLE, *dataset_modules(), *load_registry().data)}
+
+
+def stem(name: str) -> str:
+    """What `--data STEM=ROOT` calls the images of a manifest."""
+    return Path(name).name.removesuffix(PARQUET)
+
+
+def located(corpus: CorpusConfig, roots: Mapping[str, str]) -> tuple[CorpusConfig, dict[str, str]]:
+    """A corpus under the name that tables give it, and where its files lie, as a cell keeps both.
+
+    Raises:
+        DataError: There is no root.
+    """
+    name = corpus.name
+    if name == PEOPLE:
+        return corpus, {}
+    if not is_manifest(name):
+        return corpus, {name: str(data_root(name, roots))}
+    path = Path(name).expanduser().resolve()
+    short = path.name if name.endswith(PARQUET) else f"{path.name}/"
+    images = {IMAGES: str(data_root(stem(name), roots))} if stem(name) in roots else {}
+    return replace(corpus, name=short), {short: str(path), **images}
+
+
+def corpus_facts(
+    corpus: CorpusConfig, pretrain: PretrainConfig, roots: Mapping[str, str], further: Mapping[str, Any] | None = None
+) -> CorpusFacts:
+    """Look at a corpus.
+
+    Args:
+        corpus: Which one; what a manifest knows depends on the layout.
+        pretrain: Gives the input size, on which the number of usable crops may depend.
+        roots: Roots of real data by name.
+        further: Corpora of entry points by name.
+
+    Raises:
+        DataError: The corpus is unknown, has no root, or its files are not as they should be.
+        ConfigError: A setting of the embedded corpus is out of range.
+    """
+    if corpus.name == PEOPLE:
+        return _people(corpus, pretrain)
+    if is_manifest(corpus.name):
+        return _of_manifest(corpus, roots)
+    names = corpus_names(further)
+    if corpus.name not in names:
+        raise _unknown(corpus.name, names)
+    root = data_root(corpus.name, roots)
+    if corpus.name in (further or {}):
+        facts: CorpusFacts = (further or {})[corpus.name].facts(root, pretrain.height, pretrain.width)
+        return facts
+    module = dataset(corpus.name)
+    return CorpusFacts(
+        provides=module.CORPUS_FIELDS,
+        reference_groups=module.corpus_size(root, pretrain.height, pretrain.width),
+        group_size=1,
+        data=data_fingerprints(corpus.name, root),
+        sources=(f"{corpus.name}:{module.CORPUS_SPLIT}",),
+    )
+
+
+def data_root(name: str, roots: Mapping[str, str]) -> Path:
+    """The folder of a real data set.
+
+    Raises:
+        DataError: None was given, or it is no folder.
+    """
+    if name not in roots:
+        raise DataError(f"{name} is real data, and nobody said where it lies.", f"Add --data {name}=ROOT.")
+    root = Path(roots[name]).expanduser()
+    if not root.is_dir():
+        raise DataError(
+            f"--data {name}={roots[name]}: there is no such folder.", "Give the folder that holds the data."
+        )
+    return root.resolve()
+
+
+def data_fingerprints(name: str, root: Path) -> tuple[str, ...]:
+    """What a real data set holds, as hashes; nothing for the embedded one and for others' data sets."""
+    return content_hashes(name, root) if name in dataset_modules() else ()
+
+
+def _unknown(name: str, names: tuple[str, ...]) -> DataError:
+    if name in dataset_modules():
+        return DataError(
+            f"{name} cannot be pre-trained on as it is.",
+            f"Index it once: hcbench data prepare {name} ROOT --out {name}{PARQUET}; then --corpus {name}{PARQUET}.",
+        )
+    hint = did_you_mean(name, names)
+    return DataError(f"No corpus is called {name!r}.", f"{hint} A manifest is named by its file: NAME{PARQUET}.")
+
+
+def _of_manifest(corpus: CorpusConfig, roots: Mapping[str, str]) -> CorpusFacts:
+    path = Path(corpus.name).expanduser().resolve()
+    root = str(data_root(stem(corpus.name), roots)) if stem(corpus.name) in roots else None
+    files = sorted(path.glob(f"*{PARQUET}")) if path.is_dir() else [path]
+    stamp = tuple((str(one), one.stat().st_mtime_ns, one.stat().st_size) for one in files if one.exists())
+    manifest = _opened(path, root, stamp)
+    layout = corpus.layout or LAYOUTS[0]
+    groups, size = manifest.group_sizes(layout)
+    provides = manifest.known(layout)
+    everything = ("group", "identity", "camera", "pose_id", "captions", "keypoints")
+    reasons = {what: manifest.why_unknown(what, layout) for what in everything if what not in provides}
+    return CorpusFacts(
+        provides=provides,
+        reference_groups=groups if size else len(manifest),
+        group_size=size or 1,
+        data=(f"manifest:{manifest.fingerprint}",),
+        why={what: why for what, why in reasons.items() if why},
+        sources=manifest.sources(),
+    )
+
+
+@functools.lru_cache(maxsize=8)
+def _opened(path: Path, root: str | None, stamp: tuple[tuple[str, int, int], ...]) -> Manifest:
+    """An open manifest whose root was looked at; a file that changes is opened again."""
+    from hcbench.data.manifest.manifest import check_images, open_manifest
+
+    manifest = open_manifest(path, None if root is None else Path(root))
+    check_images(manifest)
+    return manifest
+
+
+def _people(corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
+    from hcbench.data.people import spec
+
+    for layout in LAYOUTS if corpus.layout is None else (corpus.layout,):
+        # The specification checks its own values, and says what is wrong with them.
+        spec.PeopleSpec(
+            layout=layout, style=corpus.style, caption_detail=corpus.caption_detail,
+            noise=corpus.noise, height=pretrain.height, width=pretrain.width,
+        )  # fmt: skip
+    known = ("images", "group", "identity", "camera", "pose_id", "keypoints", "joints", "area", "boxes", "captions",
+             "phrases")  # fmt: skip
+    return CorpusFacts(
+        provides=frozenset((*known, "attributes", "parts")),
+        reference_groups=spec.REFERENCE_GROUPS,
+        group_size=spec.GROUP_SIZE,
+        sources=(PEOPLE,),
+    )

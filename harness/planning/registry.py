@@ -1,0 +1,230 @@
+"""What there is to run: methods, benchmarks and data sets by name, read from their cards without torch.
+
+A built-in registers by being a folder with a `card.py`. Others come from installed packages (entry points
+`hcbench.methods`, `hcbench.benchmarks`, `hcbench.data`) or from one plugin file that holds a card and a class.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any, TypeVar
+
+from hcbench.benchmarks.card import TaskCard
+from hcbench.errors import ConfigError, HcbenchError, did_you_mean
+from hcbench.methods.card import MethodCard
+
+logger = logging.getLogger(__name__)
+
+ALIASES = {"gcl": "gan-invariance", "t2i_reid": "text-reid", "par": "attributes"}
+"""Names in published result files, and what they are called here."""
+
+PLUGINS_VARIABLE = "HCBENCH_PLUGINS"
+"""Environment variable with plugin files, separated as in PATH; workers inherit it."""
+
+_PLUGIN_PREFIX = "hcbench_plugin_"
+_KINDS = ("methods", "benchmarks", "data")
+_Card = TypeVar("_Card")
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """Everything that is registered.
+
+    Attributes:
+        methods: Method cards by name.
+        benchmarks: Benchmark cards by name.
+        data: Corpora from entry points and plugins by name: an object with what `harness/planning/corpora.py` asks for.
+        origins: "kind:name" to where it comes from, for people to read.
+        broken: "kind:name" to why an installed package's entry could not be loaded.
+    """
+
+    methods: Mapping[str, MethodCard] = field(default_factory=dict)
+    benchmarks: Mapping[str, TaskCard] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    broken: Mapping[str, str] = field(default_factory=dict)
+
+    def method(self, name: str) -> MethodCard:
+        """The card of a method; aliases and underscores are understood.
+
+        Raises:
+            ConfigError: No method has this name.
+        """
+        return self._find("method", self.methods, name)
+
+    def benchmark(self, name: str) -> TaskCard:
+        """The card of a benchmark; aliases and underscores are understood.
+
+        Raises:
+            ConfigError: No benchmark has this name.
+        """
+        return self._find("benchmark", self.benchmarks, name)
+
+    def controls(self) -> tuple[str, ...]:
+        """Names of the methods that do not train and stand in every table; the oracle stands there when asked for."""
+        return tuple(name for name, card in self.methods.items() if card.supervision == "control")
+
+    def _find(self, kind: str, cards: Mapping[str, _Card], name: str) -> _Card:
+        for candidate in (name, ALIASES.get(name, name), name.replace("_", "-"), name.lower().replace("_", "-")):
+            if candidate in cards:
+                return cards[candidate]
+        if reason := self.broken.get(f"{kind}s:{name}"):
+            raise ConfigError(f"The {kind} {name!r} is installed but cannot be loaded: {reason}", "Mend its package.")
+        raise ConfigError(f"No {kind} is called {name!r}.", did_you_mean(name, cards))
+
+
+def load_registry(plugins: Iterable[Path | str] | None = None) -> Registry:
+    """Read all cards. Without `plugins`, those of the environment variable `HCBENCH_PLUGINS` are taken.
+
+    Raises:
+        ConfigError: Two entries share a name, or a plugin file cannot be used.
+    """
+    if plugins is None:
+        plugins = [part for part in os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep) if part]
+    return _load(tuple(str(Path(plugin).expanduser().resolve()) for plugin in plugins))
+
+
+@functools.lru_cache(maxsize=8)
+def _load(plugins: tuple[str, ...]) -> Registry:
+    found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
+    origins: dict[str, str] = {}
+    broken: dict[str, str] = {}
+
+    def add(kind: str, name: str, card: Any, origin: str) -> None:
+        key = f"{kind}:{name}"
+        if name in found[kind]:
+            raise ConfigError(
+                f"The name {name!r} is taken twice in {kind}: by {origins[key]} and by {origin}.",
+                "Give one of them another name.",
+            )
+        if name in ALIASES:
+            raise ConfigError(
+                f"{origin} calls itself {name!r}, which is another name of {ALIASES[name]!r}.", "Choose a new name."
+            )
+        found[kind][name], origins[key] = card, origin
+
+    for kind, card, origin in _built_in():
+        add(kind, card.name, card, origin)
+    for kind, name, card, origin in _entry_points(broken):
+        add(kind, name, card, origin)
+    stems = [Path(path).stem for path in dict.fromkeys(plugins)]
+    if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
+        raise ConfigError(f"Two plugin files are called {twice[0]}.py.", "Rename one of them.")
+    for path in dict.fromkeys(plugins):
+        for kind, card in _plugin_cards(Path(path)):
+            add(kind, card.name, card, path)
+    ordered = dict(
+        sorted(
+            found["methods"].items(), key=lambda item: (not item[1].trains, item[1].supervision == "control", item[0])
+        )
+    )
+    return Registry(ordered, dict(sorted(found["benchmarks"].items())), found["data"], origins, broken)
+
+
+def implementation(card: MethodCard | TaskCard) -> type[Any]:
+    """Import the class that a card names; only here is anything heavy loaded.
+
+    Raises:
+        HcbenchError: The module or the class is not there.
+    """
+    module_name, _, class_name = card.implementation.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), class_name)  # type: ignore[no-any-return]
+    except (ImportError, AttributeError) as error:
+        raise HcbenchError(
+            f"The card of {card.name!r} names {card.implementation!r}, which cannot be imported: {error}.",
+            'It must read "module:Class".',
+        ) from error
+
+
+def _built_in() -> Iterator[tuple[str, Any, str]]:
+    for kind in ("methods", "benchmarks"):
+        package = importlib.import_module(f"hcbench.{kind}")
+        for folder in sorted(Path(root) for root in package.__path__):
+            for path in sorted(folder.glob("*/card.py")):
+                module = importlib.import_module(f"hcbench.{kind}.{path.parent.name}.card")
+                for card in _cards(module):
+                    yield kind, card, f"hcbench.{kind}.{path.parent.name}"
+
+
+def _entry_points(broken: dict[str, str]) -> Iterator[tuple[str, str, Any, str]]:
+    for kind in _KINDS:
+        for point in importlib.metadata.entry_points(group=f"hcbench.{kind}"):
+            origin = f"{point.dist.name if point.dist else 'a package'} ({point.value})"
+            try:
+                card = point.load()
+            except Exception as error:  # a foreign package may fail in any way; it must not stop the others
+                logger.warning("Cannot load %s from %s: %s", point.name, origin, error)
+                broken[f"{kind}:{point.name}"] = f"{type(error).__name__}: {error}"
+                continue
+            yield kind, str(getattr(card, "name", point.name)), card, origin
+
+
+def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
+    module = _import_plugin(path)
+    cards = _cards(module)
+    if not cards:
+        raise ConfigError(
+            f"The plugin {path} holds no card.",
+            "Give it a module-level CARD: a MethodCard, a TaskCard or a corpus.",
+        )
+
+    def here(implementation: str) -> str:
+        """The class stands in the same file: whatever module name the card gives, it means this one."""
+        return f"{module.__name__}:{implementation.rpartition(':')[2]}"
+
+    for card in cards:
+        if isinstance(card, MethodCard | TaskCard):
+            card = replace(card, implementation=here(card.implementation))
+        if isinstance(card, TaskCard):
+            further = {protocol: here(one) for protocol, one in card.implementations.items()}
+            card = replace(card, implementations=further)
+        yield _kind(card), card
+
+
+def _import_plugin(path: Path) -> ModuleType:
+    if not path.is_file():
+        raise ConfigError(f"There is no plugin file {path}.", "Check the path given with --plugin.")
+    name = _PLUGIN_PREFIX + path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and loaded.__file__ == str(path):
+        return loaded
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"The plugin {path} is no Python file.", "Plugins end in .py.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(
+            f"The plugin {path} cannot be imported: {type(error).__name__}: {error}.",
+            f"Try it alone: python {path}",
+        ) from error
+    return module
+
+
+def _cards(module: ModuleType) -> tuple[Any, ...]:
+    """The module's `CARDS`, or its one `CARD`, or nothing."""
+    cards = getattr(module, "CARDS", None)
+    if cards is not None:
+        return tuple(cards)
+    card = getattr(module, "CARD", None)
+    return () if card is None else (card,)
+
+
+def _kind(card: Any) -> str:
+    if isinstance(card, MethodCard):
+        return "methods"
+    return "benchmarks" if isinstance(card, TaskCard) else "data"

@@ -1,0 +1,128 @@
+"""What a run scores: benchmarks on the data sets at hand, under the protocols that were asked for."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from hcbench.benchmarks.card import TaskCard
+from hcbench.data.catalogue import dataset_modules, is_for_training
+from hcbench.errors import ConfigError, did_you_mean
+from hcbench.harness.planning.corpora import PEOPLE, data_fingerprints, data_root
+from hcbench.harness.planning.registry import Registry
+from hcbench.harness.planning.settings import RunConfig
+
+ON = ":"
+"""Between a benchmark and the one data set on which it was asked for: `reid:market1501`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """A benchmark on the data of its heads and the data that are scored.
+
+    Attributes:
+        card: The benchmark's.
+        data: Data set of train and val.
+        hashes: Of the content of all its data.
+        test_on: Data set that is scored where it is another one.
+    """
+
+    card: TaskCard
+    data: str
+    hashes: tuple[str, ...] = ()
+    test_on: str = ""
+
+
+def arenas(run: RunConfig, registry: Registry) -> list[Arena]:
+    """Every benchmark with each data set that it is run on.
+
+    Raises:
+        ConfigError: A benchmark, protocol or data set that was named is not there, or does not fit.
+        DataError: A data set is not where it should be.
+    """
+    asked = [_asked(text, registry) for text in run.benchmarks] or [(card, "") for card in registry.benchmarks.values()]
+    _check_protocols(run, [card for card, _ in asked])
+    hashes = functools.cache(lambda data: data_fingerprints(data, data_root(data, run.data)))
+    found: dict[tuple[str, str], Arena] = {}
+    for card, only in asked:
+        for data in (only,) if only else card.data:
+            if data == PEOPLE:
+                found[card.name, data] = Arena(card, data)
+            elif data in run.data and (_teaches(data) or data == run.test_on):
+                found[card.name, data] = Arena(card, data, hashes(data))
+            elif only:
+                raise _not_at_hand(card, data, data in run.data)
+    if not run.test_on:
+        return list(found.values())
+    targets = {card.name: hashes(run.test_on) if run.test_on != PEOPLE else ()
+               for card, _ in asked if run.test_on in card.data and run.test_on in (PEOPLE, *run.data)}  # fmt: skip
+    return _across(run, list(found.values()), targets)
+
+
+def _asked(text: str, registry: Registry) -> tuple[TaskCard, str]:
+    """A benchmark, and the one data set on which it is wanted; "" = all that are at hand."""
+    name, _, data = text.partition(ON)
+    card = registry.benchmark(name)
+    if data and data not in card.data:
+        raise ConfigError(f"{card.name} is not scored on {data!r}.", did_you_mean(data, card.data))
+    return card, data
+
+
+def _teaches(data: str) -> bool:
+    """Whether a data set has a split to train heads on; one that has none is only scored on (`run.test_on`)."""
+    return data not in dataset_modules() or is_for_training(data)
+
+
+def _not_at_hand(card: TaskCard, data: str, rooted: bool) -> ConfigError:
+    if rooted:
+        return ConfigError(f"{data} has no split to train heads on.", f"Only score on it: --test-on {data}.")
+    return ConfigError(f"{card.name}{ON}{data}: nobody said where {data} lies.", f"Add --data {data}=ROOT.")
+
+
+def _across(run: RunConfig, own: list[Arena], targets: dict[str, tuple[str, ...]]) -> list[Arena]:
+    """The arenas with what `--test-on` names as the data that are scored; benchmarks that cannot are left out.
+
+    Args:
+        run: What was asked for.
+        own: The arenas without it.
+        targets: Hashes of the data that are scored, by benchmark.
+    """
+    target = run.test_on
+    named = dict.fromkeys(arena.card.name for arena in own) if run.benchmarks else targets
+    missing = [name for name in named if name not in targets]
+    if missing or not targets:
+        known = dict.fromkeys(arena.data for arena in own)
+        who = f"not scored on such data in this run: {', '.join(missing)}" if missing else "nothing is scored on that"
+        raise ConfigError(
+            f"--test-on {target}: {who}.",
+            f"Data in use: {', '.join(known)}. Real data need their root (--data {target}=ROOT), and benchmarks "
+            "that know them (hcbench list benchmarks).",
+        )
+    crossed = [
+        arena
+        if arena.data == target
+        else replace(arena, test_on=target, hashes=arena.hashes + targets[arena.card.name])
+        for arena in own
+        if arena.card.name in targets
+    ]
+    return [arena for arena in crossed if _teaches(arena.data)]
+
+
+def _check_protocols(run: RunConfig, cards: Iterable[TaskCard]) -> None:
+    """Every protocol that was asked for must be some benchmark's, and every benchmark that was named must have one.
+
+    Of benchmarks that nobody named, those without such a protocol are left out.
+    """
+    cards = list({card.name: card for card in cards}.values())
+    known = dict.fromkeys(name for card in cards for name in card.protocols)
+    for protocol in run.protocols:
+        if protocol not in known:
+            names = ", ".join(card.name for card in cards)
+            raise ConfigError(f"{names}: no protocol {protocol!r} here.", did_you_mean(protocol, known))
+    for card in cards if run.benchmarks and run.protocols else ():
+        if not set(run.protocols) & set(card.protocols):
+            raise ConfigError(
+                f"The benchmark {card.name} has no protocol {' or '.join(run.protocols)}.",
+                f"It has {', '.join(card.protocols)}: add that to --protocol, or leave {card.name} out.",
+            )

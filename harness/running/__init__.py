@@ -1,0 +1,1 @@
+"""A matrix brought to its end: the run and its worker processes."""

@@ -1,0 +1,91 @@
+"""The three splits of a benchmark's data: heads are trained on train, chosen on val, scored on test."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hcbench.data.budget import name_seed
+from hcbench.data.catalogue import dataset, dataset_modules, task_splits
+from hcbench.data.formats.person_boxes import GROUND_TRUTH, loader
+from hcbench.data.people.dataset import benchmark_split
+from hcbench.data.samples import Samples
+from hcbench.data.task_splits import NAMES, task_samples
+from hcbench.errors import DataError, did_you_mean
+from hcbench.harness.planning.corpora import PEOPLE
+from hcbench.harness.planning.registry import load_registry
+
+STYLE = "B"
+"""Benchmarks are in another style than the pre-training images, as synthetic pre-training meets a real world."""
+_MILLION = 1_000_000
+
+
+def benchmark_splits(
+    data: str, root: str, *, height: int, width: int, scale: float, cache: Path, splits: Sequence[str] = NAMES,
+    boxes: str = GROUND_TRUTH,
+) -> dict[str, Samples]:  # fmt: skip
+    """Samples by split.
+
+    Args:
+        data: `people`, a data set of the catalogue, or one of a plugin that has `splits`.
+        root: Folder of real data.
+        height: Input height, pixels.
+        width: Input width, pixels.
+        scale: Share of the people benchmark's identities; of real data the share of what is trained and chosen on,
+            persons where they are told apart, else images: a real test split is never cut.
+        cache: Folder of rendered and decoded pixels.
+        splits: What is wanted. No other split is read, rendered or handed out (a plugin's data are cut afterwards).
+        boxes: Which boxes persons of the test split are cut out by, one of `data.person_boxes.BOXES`.
+
+    Raises:
+        DataError: Nothing here can read such data.
+    """
+    if data == PEOPLE:
+        return {
+            split: benchmark_split(split, style=STYLE, height=height, width=width, scale=scale, cache=cache)
+            for split in splits
+        }
+    if data in dataset_modules():
+        module, parts = dataset(data), task_splits(data)
+        calls = {split: loader(module, split, boxes) for split in splits}
+        loads = {call: functools.cache(call) for call in calls.values()}  # train and val are often parts of one split
+        found = {
+            split: task_samples(loads[call], parts, Path(root), split, height=height, width=width, cache=cache)
+            for split, call in calls.items()
+        }
+        return {split: samples if split == "test" else scaled(samples, scale) for split, samples in found.items()}
+    further = load_registry().data
+    if data in further:
+        given: dict[str, Samples] = further[data].splits(Path(root), height, width, cache)
+        return {split: given[split] for split in splits}
+    names = (PEOPLE, *dataset_modules(), *further)
+    raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, names))
+
+
+def scaled(samples: Samples, scale: float) -> Samples:
+    """A share of the persons where they are told apart, else of the images; what a scale keeps, larger ones keep.
+
+    Args:
+        samples: Of a real data set.
+        scale: Above 0; 1 keeps everything.
+
+    Raises:
+        DataError: Nothing is left.
+    """
+    if scale >= 1:
+        return samples
+    named = samples.identity is not None
+    units = samples.identity if named else np.array([str(one).partition("#")[0] for one in samples.ids])
+    values, position = np.unique(np.asarray(units), return_inverse=True)
+    draw = np.array([name_seed("scale", str(value)) % _MILLION for value in values])
+    kept = np.flatnonzero((draw < scale * _MILLION)[position])
+    if not len(kept):
+        raise DataError(
+            f"evaluate.scale={scale} leaves nothing of {len(values)} {'persons' if named else 'images'} in "
+            f"{samples.name}.",
+            "Use a larger scale; 1 is the benchmark.",
+        )
+    return samples.subset(kept, name=f"{samples.name} x {scale:g}")

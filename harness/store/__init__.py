@@ -1,0 +1,1 @@
+"""What is kept: the workspace, and MLflow as the store of results."""

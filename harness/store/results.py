@@ -1,0 +1,185 @@
+"""What the store knows: finished fingerprints for a run, tidy tables for a report."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from hcbench.harness.jobs.cell_folder import REPLICATES
+from hcbench.harness.planning.leaks import verdict
+from hcbench.harness.store.import_cell import versions
+from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Record, Tracker
+
+_INTEGERS = ("budget_images", "seed")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Records of what is finished, by fingerprint; skipped evaluations are those that can never give a number."""
+
+    cells: Mapping[str, Record]
+    evaluations: Mapping[str, Record]
+    skipped: Mapping[str, Record] = field(default_factory=dict)
+
+
+def finished(tracker: Tracker) -> Known:
+    """Cells and evaluations that are done; everything else is to be run (again)."""
+    cells = {record.fingerprint: record for record in tracker.records(CELL) if record.status == "done"}
+    evaluations: dict[str, dict[str, Record]] = {"done": {}, "skipped": {}}
+    for record in tracker.records(EVALUATION):
+        evaluations.setdefault(record.status, {})[record.fingerprint] = record
+    return Known(cells, evaluations["done"], evaluations["skipped"])
+
+
+class Tables(NamedTuple):
+    """The parts of `reports.results.Results`, whose docstring names every column."""
+
+    cells: pd.DataFrame
+    scores: pd.DataFrame
+    replicates: Mapping[tuple[str, str], NDArray[np.float64]]
+    footer: Mapping[str, str]
+
+
+def tables(tracker: Tracker, split: str = "test") -> Tables:
+    """Everything in the store as tidy tables; replicates are read when they are asked for.
+
+    Args:
+        tracker: The store.
+        split: Split that the scores are of. `val` gives the trials of `hcbench tune`; without it they are left out, but
+            for those that a run has scored on test as well.
+    """
+    evaluations = [record for record in tracker.records(EVALUATION) if record.params.get("split", "test") == split]
+    scored = {record.tags.get("cell") for record in evaluations}
+    cells = [
+        record
+        for record in tracker.records(CELL)
+        if ("tuning" in record.tags) == (split != "test") or record.fingerprint in scored
+    ]
+    names = {record.fingerprint for record in cells}
+    evaluations = [record for record in evaluations if record.tags.get("cell") in names]
+    trained = {record.fingerprint: record for record in cells}
+    rows = [row for record in evaluations for row in _score_rows(record, trained[record.tags["cell"]])]
+    return Tables(
+        cells=_frame([_cell_row(record) for record in cells], CELL_COLUMNS),
+        scores=_frame(rows, SCORE_COLUMNS),
+        replicates=Replicates(tracker, [record for record in evaluations if record.status == "done"]),
+        footer=_footer(tracker, cells) | ({} if split == "test" else {"scored on": f"the split {split}"}),
+    )
+
+
+class Replicates(Mapping[tuple[str, str], NDArray[np.float64]]):
+    """Bootstrap replicates by (evaluation, metric); an evaluation's file is read at its first use."""
+
+    def __init__(self, tracker: Tracker, records: list[Record]) -> None:
+        self._tracker = tracker
+        self._records = {record.fingerprint: record for record in records}
+        self._read: dict[str, Mapping[str, NDArray[np.float64]]] = {}
+
+    def __getitem__(self, key: tuple[str, str]) -> NDArray[np.float64]:
+        return self._of(key[0])[key[1]]
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        for evaluation in self._records:
+            for metric in self._of(evaluation):
+                yield evaluation, metric
+
+    def __len__(self) -> int:
+        return sum(len(self._of(evaluation)) for evaluation in self._records)
+
+    def _of(self, evaluation: str) -> Mapping[str, NDArray[np.float64]]:
+        if evaluation not in self._read:
+            path = self._tracker.artifact(self._records[evaluation], REPLICATES)
+            table = pd.DataFrame() if path is None else pd.read_parquet(path)
+            self._read[evaluation] = {str(name): table[name].to_numpy(np.float64) for name in table}
+        return self._read[evaluation]
+
+
+CELL_COLUMNS = (
+    "cell", "method", "title", "supervision", "supervision_title", "budget", "budget_images", "seed", "backbone",
+    "corpus", "layout", "profile", "precision", "effort", "config", "status", "reason", "created",
+)  # fmt: skip
+SCORE_COLUMNS = (
+    "cell", "evaluation", "benchmark", "benchmark_title", "version", "data", "protocol", "config", "readout", "metric",
+    "metric_title", "value", "main", "higher_is_better", "percent", "status", "reason", "leak",
+    "leak_reason",
+)  # fmt: skip
+
+
+def _cell_row(record: Record) -> dict[str, Any]:
+    params, tags = record.params, record.tags
+    row: dict[str, Any] = {
+        "cell": record.fingerprint,
+        "method": params["method"],
+        "title": tags.get("title", params["method"]),
+        "supervision": tags.get("supervision", ""),
+        "supervision_title": tags.get("supervision_title", ""),
+        "sources": tags.get("sources", ""),
+        "budget": params["budget"],
+        "budget_images": int(params["budget_images"]),
+        "seed": int(params["seed"]),
+        "backbone": params["backbone"],
+        "corpus": params["corpus.name"],
+        "layout": params["corpus.layout"],
+        "profile": params["profile"],
+        "precision": params["pretrain.precision"],
+        "effort": params.get("effort", "images"),
+        "config": json.dumps({name: value for name, value in params.items() if "." in name}, sort_keys=True),
+        "status": record.status,
+        "reason": tags.get("reason", ""),
+        "created": datetime.fromtimestamp(record.created),
+    }
+    return row | {name: value for name, value in record.metrics.items() if name.startswith("ledger.")}
+
+
+def _score_rows(record: Record, cell: Record) -> Iterator[dict[str, Any]]:
+    params, tags = record.params, record.tags
+    leak = verdict(cell.tags, cell.params, params["data"])
+    shared = {
+        "cell": tags["cell"],
+        "evaluation": record.fingerprint,
+        "benchmark": params["benchmark"],
+        "benchmark_title": tags["benchmark_title"],
+        "version": params["version"],
+        "data": params["data"],
+        "protocol": params["protocol"],
+        "config": tags["config"],
+        "readout": tags.get("readout", ""),
+        "status": record.status,
+        "reason": tags.get("reason", ""),
+        "leak": leak.status,
+        "leak_reason": leak.why,
+    }
+    if record.status != "done":
+        unknown = {"metric": "", "metric_title": "", "value": np.nan}
+        yield shared | unknown | {"main": False, "higher_is_better": True, "percent": True}
+        return
+    infos = {info["name"]: info for info in json.loads(tags["metrics"])}
+    for name in [*(name for name in infos if name in record.metrics), *(n for n in record.metrics if n not in infos)]:
+        info = infos.get(name, {"title": name, "main": False, "higher_is_better": True, "percent": True})
+        facts = {key: info[key] for key in ("main", "higher_is_better", "percent")}
+        yield shared | {"metric": name, "metric_title": info["title"], "value": record.metrics[name]} | facts
+
+
+def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:
+    table = pd.DataFrame(rows)
+    further = [name for name in table.columns if name not in columns]
+    return table.reindex(columns=[*columns, *further])
+
+
+def _footer(tracker: Tracker, cells: list[Record]) -> dict[str, str]:
+    made = sorted({" ".join(filter(None, (c.tags.get("version", ""), c.tags.get("commit", "")))) for c in cells})
+    return {
+        **versions(),
+        "results made by": ", ".join(made),
+        "python": platform.python_version(),
+        "workspace": str(tracker.workspace.root),
+        **({"tracking": tracker.uri} if tracker.uri else {}),
+    }

@@ -1,0 +1,1 @@
+"""One cell pre-trained: view of the corpus, the loop, optimisers, ledger."""

@@ -1,0 +1,1 @@
+"""The search for settings, equal for all methods, on validation data."""
