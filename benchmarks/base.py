@@ -21,13 +21,13 @@ __all__ = [
     "Embedded",
     "EvaluateConfig",
     "FeatureTable",
+    "FineTunedTask",
     "Inputs",
-    "Pictures",
     "Progress",
     "Scores",
     "Split",
     "Task",
-    "Tuned",
+    "UnlabelledImages",
 ]
 
 Progress = Callable[[str, int, int], None]
@@ -100,8 +100,8 @@ class Inputs:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Pictures:
-    """What `Tuned.predict_images` may see of a split. No labels.
+class UnlabelledImages:
+    """What `FineTunedTask.predict_images` may see of a split. No labels.
 
     Attributes:
         images: uint8 (N, 3, H, W), RGB.
@@ -112,7 +112,7 @@ class Pictures:
     captions: tuple[tuple[str, ...], ...] | None = None
 
     @classmethod
-    def of(cls, samples: Samples) -> Pictures:
+    def of(cls, samples: Samples) -> UnlabelledImages:
         """The samples without their labels."""
         return cls(images=samples.images, captions=samples.captions)
 
@@ -156,16 +156,16 @@ class Task(ABC):
     def __init__(self, config: EvaluateConfig) -> None:
         self.config = config
 
-    def skip(self, samples: Samples) -> str | None:
+    def skip_reason(self, samples: Samples) -> str | None:
         """Why this benchmark cannot be run on such samples, or None."""
         missing = sorted(self.card.needs - samples.known())
         return f"{samples.name} does not know {', '.join(missing)}" if missing else None
 
-    def unscorable(self, samples: Samples) -> str | None:
+    def unscorable_reason(self, samples: Samples) -> str | None:
         """Why such samples cannot be scored by these settings, though heads may be trained on them, or None."""
         return None
 
-    def crosses(self, source: Samples, target: Samples) -> str | None:
+    def crossing_reason(self, source: Samples, target: Samples) -> str | None:
         """Why what was trained on `source` cannot be scored on `target`, another data set; None where it can."""
         return None
 
@@ -192,15 +192,15 @@ class Task(ABC):
         return None
 
 
-class Tuned(Task):
+class FineTunedTask(Task):
     """A benchmark that trains the encoder with its head; `score` takes the predictions of the frozen task."""
 
     @abstractmethod
-    def untunable(self, encoder: Encoder) -> str | None:
+    def why_not_finetunable(self, encoder: Encoder) -> str | None:
         """Why an encoder cannot be trained, or None."""
 
     @abstractmethod
-    def tune(
+    def finetune(
         self,
         encoder: Encoder,
         train: Samples,
@@ -212,5 +212,5 @@ class Tuned(Task):
         """Train a copy of the encoder and choose every setting on validation; returns what was chosen and why."""
 
     @abstractmethod
-    def predict_images(self, pictures: Pictures) -> Mapping[str, NDArray[Any]]:
+    def predict_images(self, unlabelled: UnlabelledImages) -> Mapping[str, NDArray[Any]]:
         """Predictions on the test split."""

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from timm.optim import create_optimizer_v2, param_groups_layer_decay
 from torch import Tensor, nn
 
-from hcbench.benchmarks.base import FeatureTable, Pictures, Progress, Scores, Tuned
+from hcbench.benchmarks.base import FeatureTable, FineTunedTask, Progress, Scores, UnlabelledImages
 from hcbench.benchmarks.heads import cosine_factor, head_generator, minibatches, steps_for
-from hcbench.benchmarks.recipes import Recipe, read_recipe
+from hcbench.benchmarks.recipes import FinetuneRecipe, read_recipe
 from hcbench.benchmarks.scoring import selection
 from hcbench.benchmarks.warp import Warp
 from hcbench.data.augment import augment
@@ -40,7 +40,7 @@ ERASED_AREA = (0.02, 0.4)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TrainingBatch:
     """What a loss sees.
 
     Attributes:
@@ -55,7 +55,7 @@ class Batch:
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TrainingSetup:
     """What a learner is made from.
 
     Attributes:
@@ -69,7 +69,7 @@ class Lesson:
 
     encoder: Encoder
     train: Samples
-    recipe: Recipe
+    recipe: FinetuneRecipe
     generator: torch.Generator
     readout: str = "auto"
     knobs: Mapping[str, float] = field(default_factory=dict)
@@ -78,20 +78,20 @@ class Lesson:
 class Learner(nn.Module, ABC):
     """An encoder with the head of a benchmark."""
 
-    def __init__(self, lesson: Lesson) -> None:
+    def __init__(self, setup: TrainingSetup) -> None:
         super().__init__()
-        self.encoder, self.recipe, self.knobs = lesson.encoder, lesson.recipe, dict(lesson.knobs)
-        self.readout = self.recipe.readout if lesson.readout == "auto" else lesson.readout
+        self.encoder, self.recipe, self.knobs = setup.encoder, setup.recipe, dict(setup.knobs)
+        self.readout = self.recipe.readout if setup.readout == "auto" else setup.readout
         if self.recipe.freeze_knobs:
             for parameter in self.encoder.knob_parameters():
                 parameter.requires_grad_(False)
 
     @abstractmethod
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: TrainingBatch) -> Tensor:
         """What is minimised, a scalar."""
 
     @abstractmethod
-    def predict(self, pictures: Pictures, batch_size: int) -> Mapping[str, NDArray[Any]]:
+    def predict(self, unlabelled: UnlabelledImages, batch_size: int) -> Mapping[str, NDArray[Any]]:
         """The predictions of the frozen task."""
 
     def see(self, images: Tensor) -> FeatureTable:
@@ -101,9 +101,9 @@ class Learner(nn.Module, ABC):
         tokens = {name: token.float() for name, token in seen.tokens.items()}
         return FeatureTable(pooled=seen.pooled.float(), grid=seen.grid.float(), tokens=tokens)
 
-    def table(self, pictures: Pictures, batch_size: int) -> FeatureTable:
+    def table(self, unlabelled: UnlabelledImages, batch_size: int) -> FeatureTable:
         """Features of a split, float32 on the CPU."""
-        seen = encode_all(self.encoder, pictures.images, batch_size, **self.knobs)
+        seen = encode_all(self.encoder, unlabelled.images, batch_size, **self.knobs)
         return FeatureTable(pooled=seen.pooled, grid=seen.grid, tokens=seen.tokens)
 
     @torch.no_grad()
@@ -122,7 +122,7 @@ class Learner(nn.Module, ABC):
         return self.encoder.device
 
 
-class FineTune(Tuned):
+class FineTune(FineTunedTask):
     """A benchmark under the protocol `finetune`; goes before the frozen task among the bases of a class."""
 
     learner: ClassVar[type[Learner]]
@@ -133,12 +133,12 @@ class FineTune(Tuned):
     _learner: Learner
 
     @property
-    def recipe(self) -> Recipe:
+    def recipe(self) -> FinetuneRecipe:
         """The recipe that `evaluate.recipe` names, with the length that `evaluate.epochs` asks for."""
         recipe = read_recipe(self.card.name, self.config.recipe)
         return replace(recipe, epochs=recipe.epochs * self.config.epochs)
 
-    def untunable(self, encoder: Encoder) -> str | None:
+    def why_not_finetunable(self, encoder: Encoder) -> str | None:
         """Why an encoder cannot be fine-tuned, or None."""
         if any(parameter.requires_grad for parameter in encoder.parameters()):
             return None
@@ -156,12 +156,12 @@ class FineTune(Tuned):
         """The criterion of a look at validation."""
         return float(scores.summary[self.criterion])
 
-    def order(self, train: Samples, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+    def order(self, train: Samples, recipe: FinetuneRecipe, generator: torch.Generator) -> Iterator[Tensor]:
         """Batches of positions in the training split, int64; as many as the recipe is long."""
         steps = steps_for(len(train), recipe.batch_size, recipe.epochs)
         return minibatches(len(train), recipe.batch_size, steps, generator)
 
-    def tune(
+    def finetune(
         self,
         encoder: Encoder,
         train: Samples,
@@ -191,13 +191,13 @@ class FineTune(Tuned):
         best, kept = -math.inf, {}
         devices = [encoder.device] if encoder.device.type == "cuda" else []
         for lr in recipe.lrs:
-            lesson = Lesson(copy.deepcopy(encoder), train, recipe, self._generator("init"), self.config.readout,
+            setup = TrainingSetup(copy.deepcopy(encoder), train, recipe, self._generator("init"), self.config.readout,
                             dict(knobs or {}))  # fmt: skip
             with torch.random.fork_rng(devices):
                 torch.manual_seed(self._generator("global").initial_seed())  # drop path and dropout draw from it
-                self._learner = type(self).learner(lesson).to(encoder.device)
+                self._learner = type(self).learner(setup).to(encoder.device)
                 for look in self._course(self._learner, train, lr, tell):
-                    scores = judge.score(self._learner.predict(Pictures.of(val), self.config.batch_size), val)
+                    scores = judge.score(self._learner.predict(UnlabelledImages.of(val), self.config.batch_size), val)
                     value = self.judged(scores)
                     trials.append({"readout": "finetune", "lr": lr, "length": look, self.criterion: value})
                     logger.info(
@@ -210,9 +210,9 @@ class FineTune(Tuned):
         self._record = {"recipe": {"name": self.config.recipe, **asdict(recipe)}, **self.how()}
         return self._chosen
 
-    def predict_images(self, pictures: Pictures) -> Mapping[str, NDArray[Any]]:
+    def predict_images(self, unlabelled: UnlabelledImages) -> Mapping[str, NDArray[Any]]:
         """Predictions on a split, by the weights that `tune` kept."""
-        return self._learner.predict(pictures, self.config.batch_size)
+        return self._learner.predict(unlabelled, self.config.batch_size)
 
     def _course(self, learner: Learner, train: Samples, lr: float, tell: Progress) -> Iterator[float]:
         """Train; yields the share that is done whenever validation is due, the end included."""
@@ -249,7 +249,7 @@ class FineTune(Tuned):
         return head_generator(self.config.head_seed, self.card.name, "finetune", purpose)
 
 
-def lr_factor(step: int, total: int, recipe: Recipe) -> float:
+def lr_factor(step: int, total: int, recipe: FinetuneRecipe) -> float:
     """Factor on the learning rate: warm-up, then a cosine, or a tenth after each of the recipe's drops."""
     if not recipe.drops:
         return cosine_factor(step, total, recipe.warmup)
@@ -258,7 +258,7 @@ def lr_factor(step: int, total: int, recipe: Recipe) -> float:
     return min(1.0, (step + 1) / max(1, rise)) * falls
 
 
-def build_optimiser(learner: Learner, recipe: Recipe, lr: float) -> torch.optim.Optimizer:
+def build_optimiser(learner: Learner, recipe: FinetuneRecipe, lr: float) -> torch.optim.Optimizer:
     """The recipe's optimiser: layers of the backbone slower towards the input, whatever is new at its own pace."""
     encoder = learner.encoder
     backbone = getattr(encoder, "backbone", None)
@@ -319,11 +319,13 @@ def identity_batches(
         yield torch.cat(picked)
 
 
-def _batch(train: Samples, index: Tensor, recipe: Recipe, generator: torch.Generator, device: torch.device) -> Batch:
+def _batch(
+    train: Samples, index: Tensor, recipe: FinetuneRecipe, generator: torch.Generator, device: torch.device
+) -> TrainingBatch:
     pixels = torch.from_numpy(np.ascontiguousarray(train.images[index.numpy()])).to(device)
     settings = Augmentation(name="finetune", erase=recipe.erase, erase_area=ERASED_AREA)
     warp = Warp.draw(len(index), (pixels.shape[2], pixels.shape[3]), recipe, generator)
-    return Batch(warp.images(augment(pixels, settings, generator).images), index, warp)
+    return TrainingBatch(warp.images(augment(pixels, settings, generator).images), index, warp)
 
 
 def _copied(learner: Learner) -> dict[str, Tensor]:

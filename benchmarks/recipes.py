@@ -19,7 +19,7 @@ from hcbench.errors import ConfigError, did_you_mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class FinetuneRecipe:
     """How an encoder is trained for a benchmark.
 
     Attributes:
@@ -76,7 +76,7 @@ class Recipe:
     freeze_knobs: bool = False
 
 
-def read_recipe(benchmark: str, name: str) -> Recipe:
+def read_recipe(benchmark: str, name: str) -> FinetuneRecipe:
     """The recipe of a benchmark.
 
     Raises:
@@ -91,14 +91,14 @@ def read_recipe(benchmark: str, name: str) -> Recipe:
         others = [other for other, its_own in recipes.items() if name in its_own]
         alone = f" It is a recipe of {', '.join(others)}: fine-tune on that alone (--benchmarks)." if others else ""
         raise ConfigError(f"{benchmark} has no recipe {name!r} (evaluate.recipe).", did_you_mean(name, content) + alone)
-    known = {item.name for item in fields(Recipe)}
+    known = {item.name for item in fields(FinetuneRecipe)}
     for key in content[name]:
         if key not in known:
             raise ConfigError(f"The recipe {name} of {benchmark} sets {key!r}.", did_you_mean(key, known))
     values: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in content[name].items()
     }
-    return Recipe(**values)
+    return FinetuneRecipe(**values)
 
 
 def recipe_names() -> tuple[str, ...]:

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hcbench.benchmarks.recipes import Recipe
+from hcbench.benchmarks.recipes import FinetuneRecipe
 
 OUTSIDE = 255
 """What a mask holds where the image does not reach."""
@@ -37,7 +37,7 @@ class Warp:
     plain: bool
 
     @classmethod
-    def draw(cls, count: int, size: tuple[int, int], recipe: Recipe, generator: torch.Generator) -> Warp:
+    def draw(cls, count: int, size: tuple[int, int], recipe: FinetuneRecipe, generator: torch.Generator) -> Warp:
         """Draw the maps of a batch; every parameter is drawn, used or not, so that none moves another's stream."""
         flipped = torch.rand(count, generator=generator) < recipe.flip
         angle = _symmetric(generator, count) * math.radians(recipe.rotate)

@@ -1,4 +1,4 @@
-"""`DatasetCard` and `Report`: the facts of a real dataset, and how a copy on disk compares with them."""
+"""`DatasetCard` and `VerifyReport`: the facts of a real dataset, and how a copy on disk compares with them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class DatasetCard:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
+class VerifyReport:
     """What `verify` found in a folder.
 
     Attributes:

@@ -29,7 +29,7 @@ from hcbench.errors import CacheError, DataError
 Double = NDArray[np.float64]
 Single = NDArray[np.float32]
 
-Job = TypeVar("Job")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 log = logging.getLogger(__name__)
@@ -349,7 +349,7 @@ def _write(plan: CropPlan, path: Path, shape: tuple[int, ...], kind: _Kind) -> N
     crops.flush()
 
 
-def in_threads(work: Callable[[Job], Result], jobs: Sequence[Job], what: str) -> Iterator[Result]:
+def in_threads(work: Callable[[Item], Result], jobs: Sequence[Item], what: str) -> Iterator[Result]:
     """Results in order; Pillow decodes outside the interpreter lock, so threads do run side by side."""
     started = told = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.cuhk03_raw import RawImages, extract
 from hcbench.data.formats.listing import find_base
@@ -96,7 +96,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     return load_split(found, part, height, width, cache)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check what is there of both kinds: protocol, names, every image's decoding, counts. Nothing is written.
 
     Raises:
@@ -105,7 +105,7 @@ def verify(root: Path) -> Report:
     return verify_kinds(CARD, root, KINDS)
 
 
-def verify_kinds(card: DatasetCard, root: Path, kinds: Sequence[str]) -> Report:
+def verify_kinds(card: DatasetCard, root: Path, kinds: Sequence[str]) -> VerifyReport:
     """`verify` of some kinds, held against a card of theirs.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcbench.data import cuhk03_np
-from hcbench.data.card import Report
+from hcbench.data.card import VerifyReport
 from hcbench.data.formats.loading import check_split
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import TaskSplits
@@ -31,6 +31,6 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     return cuhk03_np.load(root, split, height=height, width=width, cache=cache)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check what is there of this kind. What is looked at, and errors, are those of `cuhk03_np.verify`."""
     return cuhk03_np.verify_kinds(CARD, root, [_KIND])

@@ -14,7 +14,7 @@ from hcbench.data.crops import decode_image, resized
 from hcbench.errors import DataError
 
 
-class Source(Protocol):
+class PixelSource(Protocol):
     """N encoded images; safe to send to another process."""
 
     def __len__(self) -> int: ...
@@ -67,7 +67,7 @@ class Decoded:
         width: Width of the images, pixels.
     """
 
-    def __init__(self, source: Source, height: int, width: int) -> None:
+    def __init__(self, source: PixelSource, height: int, width: int) -> None:
         self.source, self.height, self.width = source, height, width
 
     def __len__(self) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.decoded import Files
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.file_index import index_images, list_images
@@ -90,7 +90,7 @@ def index(root: Path, split: str, *, folders: Folders = "ignore") -> Iterator[Ma
         yield {**paths, **dict.fromkeys(columns, numbers[rows].tolist())}
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Count images and sub-folders and decode some of the images, evenly spread. Nothing is written.
 
     Raises:
@@ -100,7 +100,7 @@ def verify(root: Path) -> Report:
     names = np.array(sorted(name for name, _ in listed.entries), np.str_)
     problems, notes = source_problems(Files(root, names)) if len(names) else (["there is no image"], [])
     found = {"images": len(names), "sub-folders": len({str(name).rpartition("/")[0] for name in names} - {""})}
-    return Report(
+    return VerifyReport(
         dataset=CARD.name,
         root=root,
         level="mismatch" if problems else "exact",

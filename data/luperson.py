@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard, Report
-from hcbench.data.decoded import Files, Lmdb, Source
+from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.decoded import Files, Lmdb, PixelSource
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.file_index import index_images, list_images
 from hcbench.data.formats.listing import IMAGE_ENDINGS, find_base
@@ -81,7 +81,7 @@ def index(root: Path, split: str) -> Iterator[Mapping[str, Sequence[Any]]]:
         yield encoded_column(Lmdb(base / layout, np.array(part))) if layout == "lmdb" else path_column(root, base, part)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Count the images and decode some of them, evenly spread. Nothing is written.
 
     Raises:
@@ -105,7 +105,7 @@ def _names(base: Path, layout: str) -> tuple[list[str], int]:
     return sorted(name for name, _ in listed.entries), listed.junk
 
 
-def _source(base: Path, layout: str, names: NDArray[np.str_]) -> Source:
+def _source(base: Path, layout: str, names: NDArray[np.str_]) -> PixelSource:
     return Lmdb(base / layout, names) if layout == "lmdb" else Files(base, names)
 
 

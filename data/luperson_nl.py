@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.decoded import Lmdb
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.listing import find_base
@@ -99,7 +99,7 @@ def index(root: Path, split: str, *, trust_pickle: bool = False) -> Iterator[Map
         yield {**encoded_column(Lmdb(base / _LMDB, keys[rows])), "identity": labels, "group_id": labels}
 
 
-def verify(root: Path, *, trust_pickle: bool = False) -> Report:
+def verify(root: Path, *, trust_pickle: bool = False) -> VerifyReport:
     """Count keys and labels and decode some of the images, evenly spread. Nothing is written.
 
     Raises:

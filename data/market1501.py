@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.market_attributes import FILE, find_attributes
 from hcbench.data.formats.market_files import MARKET
@@ -72,7 +72,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     return load_split(found, split, height, width, cache, find_attributes(found.base, root))
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: names, every image's decoding, the counts of each split, and the attributes where they are there.
 
     Reads every image once. Nothing is written.

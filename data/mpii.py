@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, to_crop
 from hcbench.data.formats.listing import find_annotated, list_files
 from hcbench.data.formats.loading import (
@@ -139,7 +139,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     )
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: layout, json, mat, every image's presence and decoding, and the number of persons.
 
     Raises:

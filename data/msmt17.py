@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.listing import find_base, list_files
 from hcbench.data.formats.loading import skipped_junk, some
@@ -86,7 +86,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     return load_split(_read(*_find(root)), split, height, width, cache)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: lists, names, every image's decoding, and the counts of each split. Nothing is written.
 
     Raises:

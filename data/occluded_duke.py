@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import duke_files, reid_splits
 from hcbench.data.formats.reid_splits import load_split, verify_set
 from hcbench.data.samples import Samples
@@ -32,7 +32,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     return load_split(duke_files.read(root, CARD), split, height, width, cache)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: names, every image's decoding, counts, and that no person is queried whom the gallery lacks.
 
     Raises:

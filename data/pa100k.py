@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.person_splits import PARTS
@@ -70,7 +70,7 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return (base / layout[0],)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: layout, mat, every image, the counts of each split. Reads every image; nothing is written.
 
     Raises:

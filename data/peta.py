@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.person_splits import PARTS
@@ -82,7 +82,7 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return (find(root) / LAYOUT[0],)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: layout, mat, every image, the counts of each split, all partitions, and the leak of persons.
 
     Reads every image; nothing is written.

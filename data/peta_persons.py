@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data import peta
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.loading import numbered
 from hcbench.data.samples import Int, Samples
@@ -51,7 +51,7 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return peta.annotation_files(root)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: layout, mat, every image, the counts. Reads every image; nothing is written.
 
     Raises:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcbench.data import peta
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.samples import Samples
@@ -47,7 +47,7 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return (*peta.annotation_files(root), peta.find(root) / files.ZERO_SHOT_FILE)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: layout, mat, row numbers, every image, and that nobody is in two splits.
 
     Reads every image; nothing is written.

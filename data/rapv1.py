@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.loading import every_tenth
@@ -78,7 +78,7 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return (base / LAYOUT[0],)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: layout, mat, every image, all partitions, the counts of the first.
 
     Reads every image; nothing is written.

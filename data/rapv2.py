@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hcbench.data import rapv1
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.person_splits import PARTS
@@ -72,7 +72,7 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return (base / rapv1.LAYOUT[0],)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Check a copy: layout, mat, every image, all partitions, the counts of the first.
 
     Reads every image; nothing is written.

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.decoded import Files
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.listing import find_base
@@ -47,7 +47,7 @@ ROOT/                                     with or without a folder around it
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class AnnotationRecord:
     """One image: its path below the dataset's folder, its person's number, and two or three captions."""
 
     file: str
@@ -109,7 +109,7 @@ def index(root: Path, split: str) -> Iterator[Mapping[str, Sequence[Any]]]:
         yield {**paths, "identity": people, "group_id": people, "captions": captions}
 
 
-def records(root: Path) -> Iterator[Record]:
+def records(root: Path) -> Iterator[AnnotationRecord]:
     """The entries of the json whose part is there, in its order, without holding the file in memory.
 
     Raises:
@@ -142,7 +142,7 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return (_find(root) / _FILE,)
 
 
-def verify(root: Path) -> Report:
+def verify(root: Path) -> VerifyReport:
     """Read the whole json and decode some of the images, evenly spread. Nothing is written.
 
     Raises:
@@ -174,7 +174,7 @@ def _find(root: Path) -> Path:
     return find_base(root, CARD, [(_FILE,)])[0]
 
 
-def _record(entry: Any, where: Path, number: int) -> Record:
+def _record(entry: Any, where: Path, number: int) -> AnnotationRecord:
     absent = [key for key in _KEYS if key not in entry] if isinstance(entry, dict) else list(_KEYS)
     if absent:
         has = ", ".join(sorted(entry)) if isinstance(entry, dict) else type(entry).__name__
@@ -185,7 +185,7 @@ def _record(entry: Any, where: Path, number: int) -> Record:
     if not isinstance(entry["id"], int) and not str(entry["id"]).isdecimal():
         raise DataError(f"{where}: entry {number} has the id {entry['id']!r}.", "Expected a number.")
     file = str(entry["file_path"]).replace("\\", "/").removeprefix("./")
-    return Record(file, int(entry["id"]), tuple(text.strip() for text in captions))
+    return AnnotationRecord(file, int(entry["id"]), tuple(text.strip() for text in captions))
 
 
 def _entries(path: Path) -> Iterator[Any]:

@@ -178,7 +178,7 @@ def _scores_of(cells: Sequence[Record], results: Results) -> dict[str, list[Reco
                 {**score, "metric": metric, "reason": reason, "settings": config, "scale": scale}
             )
     strata = [
-        ((*_row_key(cell), *_arena(score)), score["settings"]) for cell in cells for score in by_cell[cell["cell"]]
+        ((*_row_key(cell), *_scored_on(score)), score["settings"]) for cell in cells for score in by_cell[cell["cell"]]
     ]
     varying = _varying(strata)
     for cell in cells:
@@ -204,11 +204,11 @@ def _newest_versions(scores: Mapping[str, Sequence[Record]]) -> tuple[dict[str, 
 
 def _question(score: Record) -> Hashable:
     """What an evaluation asks, whatever the version that answers."""
-    return _base(_arena(score)), tuple(sorted((key, _shown(value)) for key, value in score["settings"].items()))
+    return _base(_scored_on(score)), tuple(sorted((key, _shown(value)) for key, value in score["settings"].items()))
 
 
-def _base(arena: tuple[str, str, str, str, float]) -> tuple[str, str, str, float]:
-    benchmark, _, data, protocol, scale = arena
+def _base(scored_on: tuple[str, str, str, str, float]) -> tuple[str, str, str, float]:
+    benchmark, _, data, protocol, scale = scored_on
     return benchmark, data, protocol, scale
 
 
@@ -217,7 +217,7 @@ def _numbers(version: Any) -> list[int]:
     return [int(digits) for digits in re.findall(r"\d+", str(version))]
 
 
-def _arena(score: Record) -> tuple[str, str, str, str, float]:
+def _scored_on(score: Record) -> tuple[str, str, str, str, float]:
     return score["benchmark"], str(score["version"]), _text(score["data"]), _text(score["protocol"]), score["scale"]
 
 
@@ -225,22 +225,22 @@ def _metrics(scores: Mapping[str, Sequence[Record]]) -> tuple[Metric, ...]:
     """All metrics, main ones first; a benchmark that never gave a number has one nameless metric."""
     found: dict[tuple[Any, ...], Metric] = {}
     records = [record for members in scores.values() for record in members]
-    named = {_arena(record) for record in records if record["metric"]}
-    versions = Counter(_base(arena) for arena in {_arena(record) for record in records})
+    named = {_scored_on(record) for record in records if record["metric"]}
+    versions = Counter(_base(scored_on) for scored_on in {_scored_on(record) for record in records})
     for record in records:
-        arena = _arena(record)
-        if not record["metric"] and arena in named:
+        scored_on = _scored_on(record)
+        if not record["metric"] and scored_on in named:
             continue
-        benchmark, version, data, protocol, scale = arena
+        benchmark, version, data, protocol, scale = scored_on
         found.setdefault(
-            (*arena, record["metric"]),
+            (*scored_on, record["metric"]),
             Metric(
                 benchmark=benchmark,
                 benchmark_title=_text(record.get("benchmark_title")) or benchmark,
                 version=version,
                 data=data,
                 protocol=protocol,
-                several_versions=versions[_base(arena)] > 1,
+                several_versions=versions[_base(scored_on)] > 1,
                 scale=scale,
                 name=record["metric"],
                 title=_text(record.get("metric_title")) or record["metric"] or "no result",
@@ -249,11 +249,11 @@ def _metrics(scores: Mapping[str, Sequence[Record]]) -> tuple[Metric, ...]:
                 percent=bool(record["percent"]) if record["metric"] else True,
             ),
         )
-    defined = {(*_arena(record), record["metric"]) for record in records if _finite(record["value"])}
+    defined = {(*_scored_on(record), record["metric"]) for record in records if _finite(record["value"])}
     scored = {key[:-1] for key in defined}
     # What a data set does not define (PCKh without heads) is no column beside what it does.
-    shown = (m for key, m in found.items() if m.main or key in defined or m.arena not in scored)
-    return tuple(sorted(shown, key=lambda metric: (metric.arena, not metric.main)))
+    shown = (m for key, m in found.items() if m.main or key in defined or m.scored_on not in scored)
+    return tuple(sorted(shown, key=lambda metric: (metric.scored_on, not metric.main)))
 
 
 def _finite(value: Any) -> bool:
@@ -330,7 +330,7 @@ def _entry(metric: Metric, members: Members, results: Results) -> Entry | None:
     for cell, scores in members:
         seed = int(cell["seed"])
         for score in scores:
-            if _arena(score) != metric.arena or score["metric"] not in (metric.name, ""):
+            if _scored_on(score) != metric.scored_on or score["metric"] not in (metric.name, ""):
                 continue
             config = score["settings"]
             leaks.append((_text(score.get("leak")), _text(score.get("leak_reason"))))

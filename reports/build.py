@@ -23,7 +23,7 @@ from hcbench.reports.render_terminal import print_tables
 from hcbench.reports.results import Results
 from hcbench.reports.statistics import BOTH
 from hcbench.reports.table import Table
-from hcbench.reports.tables import arenas, bar_table, detail_table, failure_table, main_table, rank_table
+from hcbench.reports.tables import bar_table, by_benchmark, detail_table, failure_table, main_table, rank_table
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -160,7 +160,7 @@ def _tables(analysis: Analysis, compare: Sequence[str], *, full: bool = True) ->
             tables.append(main_table(analysis, budget, every_group=True))
             if any(estimate.kind == BOTH for estimate in analysis.estimates.values()):
                 tables.append(rank_table(analysis, budget))
-            tables += [detail_table(analysis, arena, budget) for arena in arenas(analysis)]
+            tables += [detail_table(analysis, metrics, budget) for metrics in by_benchmark(analysis)]
     if full:
         tables += [cost_table(analysis.arranged, budget) for budget in budgets]
     failures = failure_table(analysis)

@@ -24,7 +24,7 @@ from hcbench.reports.comparisons import Analysis
 from hcbench.reports.ledger import compute_limited
 from hcbench.reports.parts import row_title
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.tables import arenas
+from hcbench.reports.tables import by_benchmark
 
 MARKERS = "osD^vPX<>*"
 DASHES = ("--", ":", "-.", (0, (1, 3)), (0, (6, 2, 1, 2, 1, 2)))
@@ -47,8 +47,8 @@ def draw_figures(analysis: Analysis) -> dict[str, Figure]:
     """Every figure of the report by file name: one per benchmark and budget, and one of curves per benchmark."""
     figures: dict[str, Figure] = {}
     budgets = analysis.arranged.budgets
-    for arena in arenas(analysis):
-        metrics = [metric for metric in arena if metric.main and metric.name]
+    for measured in by_benchmark(analysis):
+        metrics = [metric for metric in measured if metric.main and metric.name]
         if not metrics:
             continue
         name = _name(metrics[0])

@@ -77,7 +77,7 @@ class Metric:
     several_versions: bool = False
 
     @property
-    def arena(self) -> tuple[str, str, str, str, float]:
+    def scored_on(self) -> tuple[str, str, str, str, float]:
         """What two numbers must share to be comparable."""
         return self.benchmark, self.version, self.data, self.protocol, self.scale
 

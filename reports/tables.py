@@ -119,30 +119,30 @@ def rank_table(analysis: Analysis, budget: str) -> Table:
     )
 
 
-def detail_table(analysis: Analysis, arena: Sequence[Metric], budget: str) -> Table:
+def detail_table(analysis: Analysis, metrics: Sequence[Metric], budget: str) -> Table:
     """All metrics of one benchmark at one budget, with the readouts that validation chose.
 
     Args:
         analysis: The statistics.
-        arena: The benchmark's metrics.
+        metrics: The benchmark's metrics.
         budget: One of `analysis.arranged.budgets`.
     """
     rows = analysis.arranged.at(budget)
     notes = Footnotes()
     lines = []
     for row in rows:
-        cells = tuple(score_cell(analysis, row, metric, notes, {}) for metric in arena)
-        lines.append(score_line(analysis, row, (Cell(text=_readouts(analysis, row, arena)), *cells), ()))
-    first = arena[0]
+        cells = tuple(score_cell(analysis, row, metric, notes, {}) for metric in metrics)
+        lines.append(score_line(analysis, row, (Cell(text=_readouts(analysis, row, metrics)), *cells), ()))
+    first = metrics[0]
     names = [first.benchmark, "" if first.data == "people" else first.data, budget]
     where = f"{first.heading}, version {first.version}, {first.protocol}"
     return Table(
         name="-".join(name for name in names if name),
         title=f"{where}{f', at {budget}' if budget else ''}: all metrics",
-        header=interval_lines(analysis, rows, arena),
+        header=interval_lines(analysis, rows, metrics),
         columns=(
             Column(title="readout", format="text"),
-            *(Column(title=m.title, format=metric_format(m), facts=metric_facts(m)) for m in arena),
+            *(Column(title=m.title, format=metric_format(m), facts=metric_facts(m)) for m in metrics),
         ),
         rows=tuple(lines),
         footnotes=notes.texts,
@@ -174,11 +174,11 @@ def failure_table(analysis: Analysis) -> Table | None:
     )
 
 
-def arenas(analysis: Analysis) -> list[tuple[Metric, ...]]:
+def by_benchmark(analysis: Analysis) -> list[tuple[Metric, ...]]:
     """The metrics of each benchmark, version, data set, protocol and scale."""
     found: dict[tuple[str, str, str, str, float], list[Metric]] = {}
     for metric in analysis.arranged.metrics:
-        found.setdefault(metric.arena, []).append(metric)
+        found.setdefault(metric.scored_on, []).append(metric)
     return [tuple(metrics) for metrics in found.values()]
 
 
@@ -229,10 +229,10 @@ def _above_bar(analysis: Analysis, row: Row, metric: Metric, notes: Footnotes | 
     return estimate_cell(found.difference, mark=mark, notes=bar)
 
 
-def _readouts(analysis: Analysis, row: Row, arena: Sequence[Metric]) -> str:
+def _readouts(analysis: Analysis, row: Row, metrics: Sequence[Metric]) -> str:
     """Chosen readouts by frequency: `cls` or `cls+stripes (2), mean (1)`."""
     chosen: dict[int, str] = {}
-    for metric in arena:
+    for metric in metrics:
         entry = analysis.arranged.entries.get((row, metric))
         chosen |= dict(entry.readouts) if entry is not None else {}
     names = [name for name in chosen.values() if name]

@@ -70,7 +70,7 @@ class Attributes(Task):
     _heads: LinearHeads
     _setting: int
 
-    def crosses(self, source: Samples, target: Samples) -> str | None:
+    def crossing_reason(self, source: Samples, target: Samples) -> str | None:
         """The attributes must be the same, in the same order."""
         if source.attribute_names == target.attribute_names:
             return None

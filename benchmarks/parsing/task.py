@@ -79,7 +79,7 @@ class Parsing(Task):
     _heads: TokenHeads
     _setting: int
 
-    def crosses(self, source: Samples, target: Samples) -> str | None:
+    def crossing_reason(self, source: Samples, target: Samples) -> str | None:
         """The classes must be the same."""
         if Classes.of(source).names == Classes.of(target).names:
             return None

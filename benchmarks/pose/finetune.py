@@ -20,8 +20,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hcbench.benchmarks.base import FeatureTable, Pictures, Scores
-from hcbench.benchmarks.finetune import Batch, FineTune, Learner, Lesson, batched
+from hcbench.benchmarks.base import FeatureTable, Scores, UnlabelledImages
+from hcbench.benchmarks.finetune import FineTune, Learner, TrainingBatch, TrainingSetup, batched
 from hcbench.benchmarks.metrics.keypoints import decode_heatmaps, encode_heatmaps
 from hcbench.benchmarks.pose.head import CELLS, HeatmapHead, grid_for, heatmaps, place_loss
 from hcbench.benchmarks.pose.measures import criterion
@@ -56,22 +56,22 @@ class DeconvHead(nn.Sequential):
 class PoseLearner(Learner):
     """Encoder and a heat-map head."""
 
-    def __init__(self, lesson: Lesson) -> None:
-        super().__init__(lesson)
+    def __init__(self, setup: TrainingSetup) -> None:
+        super().__init__(setup)
         if self.recipe.head not in HEADS:
             raise ConfigError(f"The recipe's head is {self.recipe.head!r}.", f"Pose has {', '.join(HEADS)}.")
-        self.keypoints = torch.from_numpy(need(lesson.train, "keypoints"))
-        self.mirrored = lesson.train.skeleton.flip
-        height, width = lesson.train.images[0:1].shape[2:]
+        self.keypoints = torch.from_numpy(need(setup.train, "keypoints"))
+        self.mirrored = setup.train.skeleton.flip
+        height, width = setup.train.images[0:1].shape[2:]
         self.size, self.cells = (height, width), grid_for((height, width))
         joints, channels = self.keypoints.shape[1], self.shapes().grid.shape[1]
         self.head: nn.Module
         if self.recipe.head == "light":
-            self.head = HeatmapHead(channels, joints, self.cells, width=WIDTH, generator=lesson.generator)
+            self.head = HeatmapHead(channels, joints, self.cells, width=WIDTH, generator=setup.generator)
         else:
-            self.head = DeconvHead(channels, joints, lesson.generator)
+            self.head = DeconvHead(channels, joints, setup.generator)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: TrainingBatch) -> Tensor:
         """Spatial cross-entropy (`light`) or mean-squared error (`deconv`) over joints that are labelled and inside."""
         keypoints = batch.warp.keypoints(self.keypoints[batch.index], self.mirrored)
         raw, shown = self._raw(self.see(batch.images).grid), keypoints[..., 2] > 0
@@ -84,11 +84,11 @@ class PoseLearner(Learner):
         return (error * torch.from_numpy(weight).to(raw)).mean()
 
     @torch.no_grad()
-    def predict(self, pictures: Pictures, batch_size: int) -> Mapping[str, NDArray[Any]]:
+    def predict(self, unlabelled: UnlabelledImages, batch_size: int) -> Mapping[str, NDArray[Any]]:
         """As `Pose.predict`."""
-        tables = [self.table(pictures, batch_size)]
+        tables = [self.table(unlabelled, batch_size)]
         if self.recipe.flip_test:
-            tables.append(self.table(Pictures(images=Mirrored(pictures.images)), batch_size))
+            tables.append(self.table(UnlabelledImages(images=Mirrored(unlabelled.images)), batch_size))
         points, scores = [], []
         for rows in batched(len(tables[0]), 500):
             maps = self._maps(tables[0], rows)
@@ -138,10 +138,10 @@ class FineTunePose(FineTune, Pose):
     learner = PoseLearner
     criterion = "OKS"
 
-    def tune(self, encoder: Encoder, train: Samples, val: Samples, **more: Any) -> Mapping[str, Any]:
+    def finetune(self, encoder: Encoder, train: Samples, val: Samples, **more: Any) -> Mapping[str, Any]:
         """As every benchmark; validation chooses by what the data define, as in the frozen task."""
         self.criterion = criterion(val)
-        return super().tune(encoder, train, val, **more)
+        return super().finetune(encoder, train, val, **more)
 
     def judged(self, scores: Scores) -> float:
         """Mean OKS, or the share of joints that are near enough."""

@@ -51,7 +51,7 @@ DETECTED_NEEDS = frozenset({"images", "boxes", "box_scores", "image_id", "crop_c
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Lesson:
+class HeadTraining:
     """What heads are trained on.
 
     Attributes:
@@ -67,7 +67,7 @@ class Lesson:
     standardise: Standardiser
 
     @classmethod
-    def of(cls, train: Split) -> Lesson:
+    def of(cls, train: Split) -> HeadTraining:
         """Prepare the training split once for all heads."""
         x, y, v = torch.from_numpy(need(train.samples, "keypoints")).unbind(-1)
         height, width = input_size(train.samples)
@@ -102,19 +102,19 @@ class Pose(Task):
 
     _probe: Probe
 
-    def skip(self, samples: Samples) -> str | None:
+    def skip_reason(self, samples: Samples) -> str | None:
         """Why poses of such samples cannot be scored: a field is missing, the area where OKS is defined among them."""
         needs = self.card.needs | ({"area"} if samples.skeleton.sigmas else set())
         missing = sorted((DETECTED_NEEDS if is_detected(samples) else needs) - samples.known())
         return f"{samples.name} does not know {', '.join(missing)}" if missing else None
 
-    def unscorable(self, samples: Samples) -> str | None:
+    def unscorable_reason(self, samples: Samples) -> str | None:
         """Whether a detector's boxes are asked for where there are none."""
         if self.config.boxes == DETECTED and not is_detected(samples):
             return f"{samples.name} has no boxes of a detector (evaluate.boxes={DETECTED})"
         return None
 
-    def crosses(self, source: Samples, target: Samples) -> str | None:
+    def crossing_reason(self, source: Samples, target: Samples) -> str | None:
         """Joints must be the same ones."""
         mine, others = source.skeleton, target.skeleton
         if mine.joints == others.joints:
@@ -128,14 +128,14 @@ class Pose(Task):
     @one_thread
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
         """Choose the learning rate by validation (`measures.criterion`) after short runs, then train at full length."""
-        lesson, chooses = Lesson.of(train), criterion(val.samples)
-        probes = [self._train(lesson, lr, SEARCH_SHARE) for lr in LEARNING_RATES]
+        training, chooses = HeadTraining.of(train), criterion(val.samples)
+        probes = [self._train(training, lr, SEARCH_SHARE) for lr in LEARNING_RATES]
         trials = [
             {"readout": "grid", "lr": lr, **self._validate(probe, val)}
             for lr, probe in zip(LEARNING_RATES, probes, strict=True)
         ]
         best = best_trial(trials, chooses)
-        self._probe = self._train(lesson, LEARNING_RATES[best], 1.0)
+        self._probe = self._train(training, LEARNING_RATES[best], 1.0)
         chosen = selection(trials, chooses) | {"trial_length": SEARCH_SHARE}
         self._chosen = chosen | {"final": self._validate(self._probe, val)}
         return self._chosen
@@ -188,11 +188,11 @@ class Pose(Task):
         """What validation tells of a head."""
         return measure(PoseTruth.of(val.samples), probe.predict(val.features)).validation()
 
-    def _train(self, lesson: Lesson, lr: float, share: float) -> Probe:
-        grid, seed = lesson.grid, self.config.head_seed
+    def _train(self, training: HeadTraining, lr: float, share: float) -> Probe:
+        grid, seed = training.grid, self.config.head_seed
         head = HeatmapHead(
             grid.shape[1],
-            lesson.xy.shape[1],
+            training.xy.shape[1],
             (grid.shape[2], grid.shape[3]),
             width=WIDTH,
             generator=head_generator(seed, CARD.name, "init"),
@@ -205,13 +205,13 @@ class Pose(Task):
         order = head_generator(seed, CARD.name, "order")
         steps = steps_for(len(grid), BATCH_SIZE, PASSES * self.config.epochs * share)
         for step, index in enumerate(minibatches(len(grid), BATCH_SIZE, steps, order)):
-            loss = place_loss(head(grid[index]), lesson.xy[index], lesson.weight[index])
+            loss = place_loss(head(grid[index]), training.xy[index], training.weight[index])
             optimiser.zero_grad()
             loss.backward()
             for group in optimiser.param_groups:
                 group["lr"] = lr * cosine_factor(step, steps)
             optimiser.step()
-        return Probe(head.eval(), lesson.standardise)
+        return Probe(head.eval(), training.standardise)
 
 
 def _boxes_record(found: Measures) -> dict[str, Any]:

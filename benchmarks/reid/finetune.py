@@ -14,11 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hcbench.benchmarks.base import Pictures
-from hcbench.benchmarks.finetune import Batch, FineTune, Learner, Lesson, identity_batches, persons
+from hcbench.benchmarks.base import UnlabelledImages
+from hcbench.benchmarks.finetune import FineTune, Learner, TrainingBatch, TrainingSetup, identity_batches, persons
 from hcbench.benchmarks.heads import steps_for
 from hcbench.benchmarks.readout import joined
-from hcbench.benchmarks.recipes import Recipe
+from hcbench.benchmarks.recipes import FinetuneRecipe
 from hcbench.benchmarks.reid.task import Reid, normalised
 from hcbench.data.samples import Samples
 
@@ -26,25 +26,25 @@ from hcbench.data.samples import Samples
 class ReidLearner(Learner):
     """Encoder, batch norm without a shift, and a linear classifier of the training identities."""
 
-    def __init__(self, lesson: Lesson) -> None:
-        super().__init__(lesson)
-        _, self.labels, identities = persons(lesson.train)
+    def __init__(self, setup: TrainingSetup) -> None:
+        super().__init__(setup)
+        _, self.labels, identities = persons(setup.train)
         width = joined(self.shapes(), self.readout).shape[1]
         self.neck = nn.BatchNorm1d(width)
         self.neck.bias.requires_grad_(False)
         self.classifier = nn.Linear(width, identities, bias=False)
-        nn.init.normal_(self.classifier.weight, std=0.001, generator=lesson.generator)
+        nn.init.normal_(self.classifier.weight, std=0.001, generator=setup.generator)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: TrainingBatch) -> Tensor:
         """Cross-entropy of identities plus the triplet loss."""
         features, labels = joined(self.see(batch.images), self.readout), self.labels[batch.index].to(self.device)
         logits = self.classifier(self.neck(features))
         named = F.cross_entropy(logits, labels, label_smoothing=self.recipe.smoothing)
         return named + soft_triplet(features, labels)
 
-    def predict(self, pictures: Pictures, batch_size: int) -> Mapping[str, NDArray[Any]]:
+    def predict(self, unlabelled: UnlabelledImages, batch_size: int) -> Mapping[str, NDArray[Any]]:
         """As `Reid.predict`."""
-        return {"features": normalised(self.table(pictures, batch_size), self.readout)}
+        return {"features": normalised(self.table(unlabelled, batch_size), self.readout)}
 
 
 class FineTuneReid(FineTune, Reid):
@@ -57,7 +57,7 @@ class FineTuneReid(FineTune, Reid):
         """The persons: distractors teach nothing."""
         return persons(train)[0]
 
-    def order(self, train: Samples, recipe: Recipe, generator: torch.Generator) -> Iterator[Tensor]:
+    def order(self, train: Samples, recipe: FinetuneRecipe, generator: torch.Generator) -> Iterator[Tensor]:
         """PK batches, as many as passes over all images would be."""
         steps = steps_for(len(train), recipe.batch_size, recipe.epochs)
         return identity_batches(persons(train)[1], recipe.batch_size, max(2, recipe.instances), steps, generator)

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hcbench.benchmarks.base import FeatureTable, Pictures
-from hcbench.benchmarks.finetune import Batch, FineTune, Learner, Lesson, batched, persons
+from hcbench.benchmarks.base import FeatureTable, UnlabelledImages
+from hcbench.benchmarks.finetune import FineTune, Learner, TrainingBatch, TrainingSetup, batched, persons
 from hcbench.benchmarks.readout import joined
 from hcbench.benchmarks.scoring import need
 from hcbench.benchmarks.text_reid.task import TextReid
@@ -70,22 +70,22 @@ class NewTowers(nn.Module):
 class TextLearner(Learner):
     """Encoder and two towers."""
 
-    def __init__(self, lesson: Lesson) -> None:
-        super().__init__(lesson)
+    def __init__(self, setup: TrainingSetup) -> None:
+        super().__init__(setup)
         if self.recipe.loss not in LOSSES:
             raise ConfigError(f"The recipe's loss is {self.recipe.loss!r}.", f"There are {', '.join(LOSSES)}.")
-        self.captions = need(lesson.train, "captions")
-        _, self.labels, _ = persons(lesson.train)
-        self.words = lesson.generator
+        self.captions = need(setup.train, "captions")
+        _, self.labels, _ = persons(setup.train)
+        self.words = setup.generator
         self.towers: OwnTowers | NewTowers
-        if lesson.encoder.text is not None:
-            self.towers = OwnTowers(lesson.encoder)
+        if setup.encoder.text is not None:
+            self.towers = OwnTowers(setup.encoder)
         else:
             width = joined(self.shapes(), self.readout).shape[1]
             said = [caption for several in self.captions for caption in several]
-            self.towers = NewTowers(self.readout, width, said, lesson.generator)
+            self.towers = NewTowers(self.readout, width, said, setup.generator)
 
-    def loss(self, batch: Batch) -> Tensor:
+    def loss(self, batch: TrainingBatch) -> Tensor:
         """One caption of each image, drawn anew, against all images of the batch, and back."""
         several = [self.captions[row] for row in batch.index.tolist()]
         draws = torch.rand(len(several), generator=self.words).tolist()
@@ -94,18 +94,20 @@ class TextLearner(Learner):
         return cmpm(images, texts, labels) if self.recipe.loss == "cmpm" else sdm(images, texts, labels)
 
     @torch.no_grad()
-    def predict(self, pictures: Pictures, batch_size: int) -> Mapping[str, NDArray[Any]]:
+    def predict(self, unlabelled: UnlabelledImages, batch_size: int) -> Mapping[str, NDArray[Any]]:
         """As `TextReid.predict`."""
-        if pictures.captions is None:
+        if unlabelled.captions is None:
             raise TaskError("The split came without captions.", "Text queries are its inputs: hand them over.")
-        table = self.table(pictures, batch_size)
-        flat = [caption for several in pictures.captions for caption in several]
+        table = self.table(unlabelled, batch_size)
+        flat = [caption for several in unlabelled.captions for caption in several]
         images = [self.towers.images(_part(table, rows, self.device)) for rows in batched(len(table), 500)]
         texts = [self.towers.texts(flat[rows]) for rows in batched(len(flat), 500)]
         return {
             "image": F.normalize(torch.cat(images), dim=1).cpu().numpy(),
             "text": F.normalize(torch.cat(texts), dim=1).cpu().numpy(),
-            "text_image": np.repeat(np.arange(len(pictures.captions)), [len(several) for several in pictures.captions]),
+            "text_image": np.repeat(
+                np.arange(len(unlabelled.captions)), [len(several) for several in unlabelled.captions]
+            ),
         }
 
 

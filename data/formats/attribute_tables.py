@@ -1,4 +1,4 @@
-"""From the rows of an attribute dataset to `Samples` and `Report`: splits, persons seen in training, counts."""
+"""From the rows of an attribute dataset to `Samples` and `VerifyReport`: splits, persons seen in training, counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import Counts, DatasetCard, Report
+from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.formats.loading import check_cache, check_split, image_problems, some
 from hcbench.data.formats.person_splits import PARTS, folder_notes, report, sealed
@@ -90,7 +90,7 @@ def load_split(card: DatasetCard, table: Table, split: str, *, height: int, widt
 
 def verify_table(
     card: DatasetCard, root: Path, layout: str, read: Callable[[], Table], *, by_persons: bool = False
-) -> Report:
+) -> VerifyReport:
     """Check table, images and counts. Reads every image; nothing is written.
 
     Args:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, in_threads, read_image, to_crop
 from hcbench.data.formats.coco_files import COCO_FORMAT, Format, Layout, outside_joints, read_truth
 from hcbench.data.formats.listing import list_files
@@ -78,7 +78,7 @@ class PersonSet:
         folder = layout.images.relative_to(layout.base).as_posix()
         return finish(cut(self, layout, truth, (split, folder), labelled, (height, width), cache), truth=truth)
 
-    def verify(self, root: Path) -> Report:
+    def verify(self, root: Path) -> VerifyReport:
         """Check a copy: layout, json, every image's presence, decoding and size, and the counts of each split.
 
         Raises:

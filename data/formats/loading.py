@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import TOTAL, DatasetCard, Report, compare
+from hcbench.data.card import TOTAL, DatasetCard, VerifyReport, compare
 from hcbench.data.crops import in_threads, read_image
 from hcbench.errors import DataError, did_you_mean
 
@@ -157,7 +157,7 @@ def make_report(
     *,
     problems: Sequence[str] = (),
     notes: Sequence[str] = (),
-) -> Report:
+) -> VerifyReport:
     """The report of `verify`: counts held against the card's, problems and notes added to what they give.
 
     Where no count of a split was ever verified, fewer than reported elsewhere is a subset all the same: nothing else
@@ -172,7 +172,7 @@ def make_report(
             found.get(split, {}).get(what, 0) < count for what, count in official.items()
         ):
             level = "subset" if level == "exact" else level
-    return Report(
+    return VerifyReport(
         dataset=card.name,
         root=root,
         level="mismatch" if problems else level,

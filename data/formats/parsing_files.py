@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import NO_LABEL, CropPlan, cached_crops, cached_labels, crop_windows, in_threads, whole_images
 from hcbench.data.formats.loading import (
     check_cache,
@@ -145,7 +145,7 @@ class ParsingSet:
             ) from error
         return read_labels(pairs.label_folder / pairs.labels[place], self.names)
 
-    def verify(self, root: Path) -> Report:
+    def verify(self, root: Path) -> VerifyReport:
         """Check a copy: layout, lists, every image and label map, their sizes and numbers, the counts of each split.
 
         Raises:

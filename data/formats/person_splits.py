@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hcbench.data.card import Counts, DatasetCard, Report
+from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.formats.listing import list_files
 from hcbench.data.formats.loading import digest, make_report, skipped_junk, some
 from hcbench.data.samples import Samples
@@ -49,7 +49,7 @@ def report(
     problems: Sequence[str] = (),
     notes: Sequence[str] = (),
     variants: Mapping[str, str] | None = None,
-) -> Report:
+) -> VerifyReport:
     """`make_report` that says which splits are absent and which are known variants.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.crops import decoder, in_threads
-from hcbench.data.decoded import Decoded, Source
+from hcbench.data.decoded import Decoded, PixelSource
 from hcbench.data.formats.loading import digest, some
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
@@ -28,7 +28,7 @@ CHECKED = 10_000
 
 def lazy_samples(
     name: str,
-    source: Source,
+    source: PixelSource,
     ids: NDArray[np.str_],
     input_size: tuple[int, int],
     told: object,
@@ -60,7 +60,7 @@ def lazy_samples(
     )
 
 
-def source_problems(source: Source) -> tuple[list[str], list[str]]:
+def source_problems(source: PixelSource) -> tuple[list[str], list[str]]:
     """Decode up to `CHECKED` images, evenly spread over the set.
 
     Returns:
@@ -95,6 +95,6 @@ def path_column(root: Path, base: Path, files: Iterable[str]) -> dict[str, Seque
     return {"image_path": [(start / file).as_posix() for file in files]}
 
 
-def encoded_column(source: Source) -> dict[str, Sequence[Any]]:
+def encoded_column(source: PixelSource) -> dict[str, Sequence[Any]]:
     """The column of a manifest that holds the images themselves."""
     return {"image_bytes": [source.encoded(row) for row in range(len(source))]}

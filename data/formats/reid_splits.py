@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard, Report
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.formats.listing import find_base
 from hcbench.data.formats.loading import (
@@ -139,7 +139,7 @@ def load_split(
     return samples if part.rows is None else samples.subset(np.flatnonzero(part.rows))
 
 
-def verify_set(found: ReidSet, root: Path, notes: Sequence[str] = (), problems: Sequence[str] = ()) -> Report:
+def verify_set(found: ReidSet, root: Path, notes: Sequence[str] = (), problems: Sequence[str] = ()) -> VerifyReport:
     """Counts held against the card's, every image decoded, and whether train, query and gallery fit together."""
     files = (*found.train.files, *found.query.files, *found.gallery.files)
     more_problems, more_notes = contradictions(found)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hcbench.data.card import Counts, DatasetCard, Report
+from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.formats.listing import find_base
 from hcbench.data.formats.loading import (
@@ -144,7 +144,7 @@ class TextReidSet:
         base, annotations = find(self, root)
         return (base / annotations,)
 
-    def verify(self, root: Path) -> Report:
+    def verify(self, root: Path) -> VerifyReport:
         """Check a copy: layout, json, every image, the counts of each split. Reads every image; nothing is written.
 
         Raises:

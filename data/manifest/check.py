@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.compute as pc
 
-from hcbench.data.card import Report
+from hcbench.data.card import VerifyReport
 from hcbench.data.crops import in_threads
 from hcbench.data.formats.coco_files import find_layout, read_truth
 from hcbench.data.manifest.images import from_bytes, from_files
@@ -26,7 +26,7 @@ _NOISY = "people"
 """The source whose keypoints differ inside a pose by intent."""
 
 
-def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = None) -> Report:
+def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = None) -> VerifyReport:
     """Open a manifest, hold its labels against each other, decode every image once.
 
     Args:
@@ -62,7 +62,7 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
     held = [split for split in manifest.values("split") if is_held_out(split)]
     told = f"it holds images (or poses) of {', '.join(held)}, which are for scoring: do not pre-train on it"
     notes += [told] if held else []
-    return Report(
+    return VerifyReport(
         dataset="manifest",
         root=path,
         level="mismatch" if problems else "exact",

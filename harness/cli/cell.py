@@ -17,7 +17,7 @@ from hcbench.errors import CacheError
 from hcbench.harness.cli.progress import STYLES
 from hcbench.harness.cli.tables import plain_table
 from hcbench.harness.jobs.cell_folder import CHECKPOINT, FIGURES, LOG, RECORD
-from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Record, Tracker
+from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.store_access import open_store
 
 _LOG_LINES, _LOG_WIDTH = 15, 160
@@ -51,7 +51,7 @@ def show_cell(console: Console, name: str, workspace: Path, tracking_uri: str | 
     _print_files(console, tracker, cell, folder)
 
 
-def find_cell(cells: Sequence[Record], name: str) -> Record:
+def find_cell(cells: Sequence[StoredRun], name: str) -> StoredRun:
     """The cell whose fingerprint begins with `name`, or whose title holds all words of `name`.
 
     Raises:
@@ -79,7 +79,7 @@ def _print_pairs(console: Console, title: str, values: Mapping[str, Any]) -> Non
     console.print(table)
 
 
-def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> None:
+def _print_evaluation(console: Console, tracker: Tracker, record: StoredRun) -> None:
     params = record.params
     usual = {item.name for item in fields(EvaluateConfig)}
     knobs = [f"{name} {value}" for name, value in _below("evaluate.", params).items() if name not in usual]
@@ -103,7 +103,7 @@ def _print_evaluation(console: Console, tracker: Tracker, record: Record) -> Non
         console.print(Text(f"{len(trials)} trials behind it: {path}", style="dim"), soft_wrap=True)
 
 
-def _print_files(console: Console, tracker: Tracker, cell: Record, folder: Path) -> None:
+def _print_files(console: Console, tracker: Tracker, cell: StoredRun, folder: Path) -> None:
     console.print(Text("\nFiles", style="bold"))
     console.print(f"run {cell.run}, artifacts {cell.location}", soft_wrap=True)
     for name in (CHECKPOINT, LOG):

@@ -21,7 +21,7 @@ from hcbench.harness.planning.registry import Registry
 from hcbench.methods.card import MethodCard
 
 if TYPE_CHECKING:
-    from hcbench.harness.contract.contract import Outcome
+    from hcbench.harness.contract.contract import CheckResult
 
 logger = logging.getLogger(__name__)
 
@@ -53,28 +53,28 @@ def check_methods(
     # Before torch is imported: threads that spin cost more than these small networks.
     os.environ.update({name: value for name, value in worker_environment(1).items() if name not in os.environ})
     from hcbench.harness.contract.contract import card_problem, examine
-    from hcbench.harness.contract.method_under_test import Subject, trial_cell
+    from hcbench.harness.contract.method_under_test import MethodUnderTest, trial_cell
 
     # A card that is broken would break the settings of all.
     problems = {name: problem for name, card in registry.methods.items() if (problem := card_problem(card))}
     sound = replace(registry, methods={name: card for name, card in registry.methods.items() if name not in problems})
     cells = {card.name: trial_cell(card, sound, sets, backbone) for card in cards if card.name not in problems}
-    outcomes: dict[str, list[Outcome]] = {}
+    results: dict[str, list[CheckResult]] = {}
     for card in cards:
-        several = outcomes.setdefault(card.name, [])
+        several = results.setdefault(card.name, [])
         console.print(Text(card.name, style="bold"), end="" if card.name in cells else "\n")
         if card.name in problems:
             several.append(problems[card.name])
             _show(console, problems[card.name])
             continue
         with tempfile.TemporaryDirectory(prefix="hcbench-check-") as folder:
-            subject = Subject(card, cells[card.name], Path(folder))
-            console.print(Text(f"  {subject.setting}", style="dim"), soft_wrap=True)
+            tested = MethodUnderTest(card, cells[card.name], Path(folder))
+            console.print(Text(f"  {tested.setting}", style="dim"), soft_wrap=True)
             with _quiet_methods():
-                for outcome in examine(subject):
-                    several.append(outcome)
-                    _show(console, outcome)
-    return _conclude(console, outcomes)
+                for result in examine(tested):
+                    several.append(result)
+                    _show(console, result)
+    return _conclude(console, results)
 
 
 @contextmanager
@@ -90,14 +90,14 @@ def _quiet_methods() -> Iterator[None]:
         methods.setLevel(level)
 
 
-def _show(console: Console, outcome: Outcome) -> None:
-    seconds = "" if outcome.status == "skipped" else f"{outcome.seconds:.1f} s"
-    note = "" if outcome.status == "failed" else outcome.note
-    line = Text(f"  {outcome.status:8}", style=_STYLES[outcome.status])
-    line.append(f"{outcome.check.promise:42}{seconds:>7}  ", style="default").append(note, style="dim")
+def _show(console: Console, result: CheckResult) -> None:
+    seconds = "" if result.status == "skipped" else f"{result.seconds:.1f} s"
+    note = "" if result.status == "failed" else result.note
+    line = Text(f"  {result.status:8}", style=_STYLES[result.status])
+    line.append(f"{result.check.promise:42}{seconds:>7}  ", style="default").append(note, style="dim")
     console.print(line, soft_wrap=True)
-    if outcome.status == "failed":
-        _explain(console, outcome.note, outcome.hint)
+    if result.status == "failed":
+        _explain(console, result.note, result.hint)
 
 
 def _explain(console: Console, message: str, hint: str) -> None:
@@ -105,11 +105,11 @@ def _explain(console: Console, message: str, hint: str) -> None:
         console.print(Text(f"          {text}"), soft_wrap=True)
 
 
-def _conclude(console: Console, outcomes: Mapping[str, Sequence[Outcome]]) -> bool:
+def _conclude(console: Console, results: Mapping[str, Sequence[CheckResult]]) -> bool:
     """How many checks ended how, and the methods with a broken promise."""
-    told = Counter(outcome.status for several in outcomes.values() for outcome in several)
-    seconds = sum(outcome.seconds for several in outcomes.values() for outcome in several)
-    failed = [name for name, several in outcomes.items() if any(outcome.status == "failed" for outcome in several)]
+    told = Counter(result.status for several in results.values() for result in several)
+    seconds = sum(result.seconds for several in results.values() for result in several)
+    failed = [name for name, several in results.items() if any(result.status == "failed" for result in several)]
     console.print(f"Checks: {counted(told)}, in {seconds:.1f} s.")
     if failed:
         console.print(Text(f"The contract is broken by {', '.join(failed)}.", style=_STYLES["failed"]))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-FINE, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
+OK, SOME_FAILED, USAGE_ERROR, INTERRUPTED = 0, 1, 2, 130
 """Exit codes."""
 
 _WIDTH = 140

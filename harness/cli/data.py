@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from hcbench.harness.cli.console import FINE, SOME_FAILED, console, words
+from hcbench.harness.cli.console import OK, SOME_FAILED, console, words
 from hcbench.harness.cli.options import WORKSPACE, PluginOption, WorkspaceOption, open_registry
 
 data_app = typer.Typer(no_args_is_help=True, help="Data sets: how to get them, checks, manifests, pictures.")
@@ -62,7 +62,7 @@ def data_verify(
     from hcbench.harness.cli import data_sets as data_screen
 
     usable = data_screen.verify(console(), name, root, workspace, _given(trust_pickle=trust_pickle))
-    raise typer.Exit(FINE if usable else SOME_FAILED)
+    raise typer.Exit(OK if usable else SOME_FAILED)
 
 
 @data_app.command("prepare")
@@ -169,12 +169,15 @@ def data_duplicates(
 
     hcbench data duplicates luperson cuhk-pedes --by solider.pth --as solider --least 0.97 --sheet pairs.png
     """
-    from hcbench.harness.cli.duplicates import Wanted, screen
+    from hcbench.harness.cli.duplicates import DuplicatesRequest, screen
     from hcbench.harness.cli.options import parse_roots, parse_size
 
     roots = parse_roots(data or [])
-    screen(console(), Wanted(corpus=corpus, test=test, roots=roots, by=by, layout=layout, size=parse_size(size),
-                              least=least, bits=bits, out=out, sheet=sheet, workspace=workspace))  # fmt: skip
+    request = DuplicatesRequest(
+        corpus=corpus, test=test, roots=roots, by=by, layout=layout, size=parse_size(size), least=least, bits=bits,
+        out=out, sheet=sheet, workspace=workspace,
+    )  # fmt: skip
+    screen(console(), request)
 
 
 def _given(**options: object) -> dict[str, object]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hcbench.data.card import Report
+from hcbench.data.card import VerifyReport
 from hcbench.data.catalogue import (
     dataset,
     dataset_card,
@@ -268,7 +268,7 @@ def _text(samples: Samples, row: int) -> str:
     return "\n".join([str(samples.ids[row]), *([" ".join(told)] if told else []), *captions])
 
 
-def _verdict(report: Report) -> str:
+def _verdict(report: VerifyReport) -> str:
     return {
         "exact": "As its owners gave it out." if report.expected else "Nothing is missing or damaged.",
         "subset": "Every file is valid, but it is not all of it: numbers cannot be compared with published ones.",

@@ -45,7 +45,7 @@ _HASHED_AT = (128, 64)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Wanted:
+class DuplicatesRequest:
     """What is asked for.
 
     Attributes:
@@ -75,7 +75,7 @@ class Wanted:
     workspace: Path
 
 
-def screen(console: Console, wanted: Wanted) -> Matches:
+def screen(console: Console, wanted: DuplicatesRequest) -> Matches:
     """Look for images of the corpus in the test set, print what was found, and write all of it down.
 
     Raises:
@@ -147,13 +147,13 @@ def _by_hash(bits: int | None) -> Likeness:
     )
 
 
-def _by_network(console: Console, wanted: Wanted) -> Likeness:
+def _by_network(console: Console, wanted: DuplicatesRequest) -> Likeness:
     """Whatever a network takes for alike: vectors that point the same way."""
-    from hcbench.harness.cli.evaluate import Given, located
+    from hcbench.harness.cli.evaluate import WeightsFile, located
     from hcbench.harness.scoring.embedding import embedder
     from hcbench.harness.scoring.weight_fit import Question
 
-    given = located(Given(Path(wanted.by), wanted.layout))
+    given = located(WeightsFile(Path(wanted.by), wanted.layout))
     height, width = wanted.size
     embed, size, text = embedder(Question(path=str(given.path), layout=given.layout, height=height, width=width))
     console.print(Text(text), soft_wrap=True)
@@ -167,7 +167,7 @@ def _by_network(console: Console, wanted: Wanted) -> Likeness:
     )
 
 
-def _check(wanted: Wanted) -> None:
+def _check(wanted: DuplicatesRequest) -> None:
     if wanted.by == HASH:
         unused = [name for name, value in (("--least", wanted.least), ("--as", wanted.layout)) if value]
         if unused:

@@ -47,7 +47,7 @@ _WORDS = "vocab.txt"
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class WeightsFile:
     """What the user gave.
 
     Attributes:
@@ -70,7 +70,7 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class WeightsPlan:
     """A matrix of a file: its cell, its control's where there is one, and what was found of the file."""
 
     matrix: Matrix
@@ -79,7 +79,9 @@ class Drawn:
     fit: Fit
 
 
-def draw(console: Console, request: Request, given: Given, size: str | None, workspace: Path = WORKSPACE) -> Drawn:
+def plan_weights(
+    console: Console, request: Request, weights: WeightsFile, size: str | None, workspace: Path = WORKSPACE
+) -> WeightsPlan:
     """Look at a file, say what it is, and draw up its cells.
 
     Raises:
@@ -87,7 +89,7 @@ def draw(console: Console, request: Request, given: Given, size: str | None, wor
     """
     request = replace(request, sets=[*(request.sets or ()), *_size(size)])
     resolved, registry = request.resolve(workspace=workspace)
-    given = located(given)
+    weights = located(weights)
     if len(resolved.pretrains) > 1:
         raise ConfigError("A file is scored at one input size.", "Give one --size, and no lists under pretrain.*.")
     pretrain = resolved.pretrains[0]
@@ -96,22 +98,22 @@ def draw(console: Console, request: Request, given: Given, size: str | None, wor
     plan_given(replace(resolved, knobs={}), registry, machine, ())
     fit = look(
         Question(
-            path=str(given.path),
-            layout=given.layout,
-            vocabulary=str(given.vocabulary or ""),
+            path=str(weights.path),
+            layout=weights.layout,
+            vocabulary=str(weights.vocabulary or ""),
             height=pretrain.height,
             width=pretrain.width,
-            allow_partial=given.allow_partial,
+            allow_partial=weights.allow_partial,
         )
     )
     if size and (fit.height, fit.width) != (pretrain.height, pretrain.width):
         raise ConfigError(
-            f"{given.path} was trained at {fit.height}x{fit.width} and is scored at that.", "Leave out --size."
+            f"{weights.path} was trained at {fit.height}x{fit.width} and is scored at that.", "Leave out --size."
         )
-    _tell(console, given, fit)
-    cells = list(_cells(given, fit, resolved))
+    _tell(console, weights, fit)
+    cells = list(_cells(weights, fit, resolved))
     matrix = plan_given(resolved, registry, machine, cells)
-    return Drawn(matrix, matrix.cells[0], matrix.cells[1] if len(cells) > 1 else None, fit)
+    return WeightsPlan(matrix, matrix.cells[0], matrix.cells[1] if len(cells) > 1 else None, fit)
 
 
 def _size(size: str | None) -> tuple[str, ...]:
@@ -121,42 +123,42 @@ def _size(size: str | None) -> tuple[str, ...]:
     return f"pretrain.height={height}", f"pretrain.width={width}"
 
 
-def located(given: Given) -> Given:
+def located(weights: WeightsFile) -> WeightsFile:
     """With the path made absolute, hcbench's own folders found, and the word list beside the file.
 
     Raises:
         WeightsError: There is no such file, or it is not what `layout` says.
     """
-    path = given.path.expanduser().absolute()
-    if given.normalise:
-        check_choice("--normalise", given.normalise, NORMALISATIONS)
+    path = weights.path.expanduser().absolute()
+    if weights.normalise:
+        check_choice("--normalise", weights.normalise, NORMALISATIONS)
     if not path.exists():
-        raise WeightsError(f"There is no {given.path}.", "Name a weight file, or a checkpoint folder of hcbench.")
+        raise WeightsError(f"There is no {weights.path}.", "Name a weight file, or a checkpoint folder of hcbench.")
     folders = [path, path / _INSIDE, *([path.parent] if path.name == "encoder.safetensors" else [])]
     own = next((folder for folder in folders if (folder / _FACTS).is_file()), None)
     if own is not None:
-        if given.layout not in ("", OWN):
-            raise WeightsError(f"{given.path} is a checkpoint of hcbench, no {given.layout}.", "Leave out --as.")
-        if given.normalise:
-            message = f"{given.path} is a checkpoint of hcbench: pixels are normalised as in its training."
+        if weights.layout not in ("", OWN):
+            raise WeightsError(f"{weights.path} is a checkpoint of hcbench, no {weights.layout}.", "Leave out --as.")
+        if weights.normalise:
+            message = f"{weights.path} is a checkpoint of hcbench: pixels are normalised as in its training."
             raise WeightsError(message, "Leave out --normalise.")
-        return replace(given, path=own, layout=OWN)
-    if path.is_dir() or given.layout == OWN:
+        return replace(weights, path=own, layout=OWN)
+    if path.is_dir() or weights.layout == OWN:
         raise WeightsError(
-            f"{given.path} holds no {_FACTS}, so it is no checkpoint of hcbench.",
+            f"{weights.path} holds no {_FACTS}, so it is no checkpoint of hcbench.",
             "Name the weight file itself, or the folder of a cell (hcbench-runs/work/...).",
         )
-    if given.layout:
-        check_layout(given.layout)
+    if weights.layout:
+        check_layout(weights.layout)
     beside = path.with_name(_WORDS)
-    words = given.vocabulary or (beside if beside.is_file() else None)
-    return replace(given, path=path, vocabulary=None if words is None else words.expanduser().absolute())
+    words = weights.vocabulary or (beside if beside.is_file() else None)
+    return replace(weights, path=path, vocabulary=None if words is None else words.expanduser().absolute())
 
 
-def _tell(console: Console, given: Given, fit: Fit) -> None:
+def _tell(console: Console, weights: WeightsFile, fit: Fit) -> None:
     """The load report, and what in it asks for attention."""
     console.print(Text(fit.text), soft_wrap=True)
-    if not given.layout:
+    if not weights.layout:
         console.print(f"Read as {fit.layout}, as its names say; --as names another.", soft_wrap=True)
     told = []
     if missing := fit.expected - fit.matched:
@@ -167,21 +169,21 @@ def _tell(console: Console, given: Given, fit: Fit) -> None:
         told.append(f"Tensors that this network has no place for: {fit.unknown}; the file may be of something else.")
     if told:
         console.print(" ".join([*told, "The row is marked as partial."]), style="yellow", soft_wrap=True)
-    if not given.trained_on:
+    if not weights.trained_on:
         published = PUBLISHED_ON.get(fit.layout)
         own = f" The files of {LAYOUTS[fit.layout]}'s authors: {published}." if published else ""
         words = f"Nobody says what the weights were trained on; --trained-on does, for the column leaks.{own}"
         console.print(words, soft_wrap=True)
 
 
-def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
+def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
     """The file's cell, and that of the same network with random weights unless controls are left out."""
-    files = {WEIGHTS: str(given.path)}
-    if given.vocabulary is not None and fit.layout == "plip":
-        files[VOCABULARY] = str(given.vocabulary)
+    files = {WEIGHTS: str(weights.path)}
+    if weights.vocabulary is not None and fit.layout == "plip":
+        files[VOCABULARY] = str(weights.vocabulary)
     hashes = {name: sha256(Path(path)) for name, path in files.items()}
     words = hashes.get(VOCABULARY, "")
-    same = Config(layout=fit.layout, vocabulary=words, normalise=given.normalise, knobs=fit.knobs)
+    same = Config(layout=fit.layout, vocabulary=words, normalise=weights.normalise, knobs=fit.knobs)
     config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.refused)
     cell = Cell(
         method=CARD.name,
@@ -200,12 +202,12 @@ def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
         method_config=asdict(config),
         roots=files,
         profile=resolved.run.profile,
-        facts=_facts(given, fit),
+        facts=_facts(weights, fit),
     )
     yield cell
     if resolved.run.controls:
         # hcbench's own networks are described by their folder alone; any other follows from layout and name.
-        of = sha256(given.path / _FACTS) if fit.layout == OWN else ""
+        of = sha256(weights.path / _FACTS) if fit.layout == OWN else ""
         facts = {
             "name": f"random {fit.backbone}",
             "title": f"Random init ({fit.backbone})",
@@ -216,14 +218,14 @@ def _cells(given: Given, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
         yield replace(cell, method_config=asdict(replace(same, sha256=of, random=True)), facts=facts)
 
 
-def _facts(given: Given, fit: Fit) -> dict[str, str]:
+def _facts(weights: WeightsFile, fit: Fit) -> dict[str, str]:
     """What tables say of the cell."""
-    name = given.name or _name(given.path, fit.layout)
+    name = weights.name or _name(weights.path, fit.layout)
     kind = fit.layout if fit.layout.startswith(TIMM) else LAYOUTS[fit.layout]
     unknown = f", {fit.unknown} unknown" if fit.unknown else ""
     part = f" [partial: {fit.matched} of {fit.expected} tensors{unknown}]" if fit.partial else ""
-    pixels = f" [{NORMALISATIONS[given.normalise]}]" if given.normalise else ""
-    sources = trained_on(given.trained_on) if given.trained_on else {}
+    pixels = f" [{NORMALISATIONS[weights.normalise]}]" if weights.normalise else ""
+    sources = trained_on(weights.trained_on) if weights.trained_on else {}
     return {"name": name, "title": f"{kind}: {name}{part}{pixels}", "weights": fit.text, **sources}
 
 
@@ -233,19 +235,19 @@ def _name(path: Path, layout: str) -> str:
     return path.parent.name[:8] if path.name == _INSIDE else path.name
 
 
-def warn(console: Console, drawn: Drawn, workspace: Path, tracking_uri: str | None) -> None:
+def warn(console: Console, planned: WeightsPlan, workspace: Path, tracking_uri: str | None) -> None:
     """Say where the file's weights are not better than random ones: those of its control, else the stored ones."""
     from hcbench.harness.cli.report import read_results
 
     results = read_results(workspace, tracking_uri)
-    known = results.cells.loc[results.cells["cell"] == drawn.cell.fingerprint, "title"]
-    if not known.empty and known.iloc[0] != drawn.cell.facts["title"]:
+    known = results.cells.loc[results.cells["cell"] == planned.cell.fingerprint, "title"]
+    if not known.empty and known.iloc[0] != planned.cell.facts["title"]:
         text = f"Tables call it {known.iloc[0]!r}, as when it was first scored; --fresh scores it under its new name."
         console.print(text, soft_wrap=True)
     scores = results.scores[results.scores["main"].astype(bool) & results.scores["value"].notna()]
-    own = scores[scores["cell"] == drawn.cell.fingerprint]
-    asked = {one.fingerprint for one in drawn.matrix.evaluations[drawn.cell.fingerprint]}
-    random = scores[scores["cell"].isin(_random_cells(results.cells, drawn))]
+    own = scores[scores["cell"] == planned.cell.fingerprint]
+    asked = {one.fingerprint for one in planned.matrix.evaluations[planned.cell.fingerprint]}
+    random = scores[scores["cell"].isin(_random_cells(results.cells, planned))]
     arena = ["benchmark", "version", "data", "protocol", "config", "metric"]
     for _, score in own[own["evaluation"].isin(asked)].iterrows():
         same = random[(random[arena] == score[arena]).all(axis=1)]
@@ -262,8 +264,8 @@ def warn(console: Console, drawn: Drawn, workspace: Path, tracking_uri: str | No
             console.print(text, style="yellow", soft_wrap=True)
 
 
-def _random_cells(cells: pd.DataFrame, drawn: Drawn) -> list[str]:
+def _random_cells(cells: pd.DataFrame, planned: WeightsPlan) -> list[str]:
     """The file's own control where it was run, else every stored cell of the method `random`."""
-    if drawn.control is not None:
-        return [drawn.control.fingerprint]
+    if planned.control is not None:
+        return [planned.control.fingerprint]
     return [str(cell) for cell in cells.loc[cells["method"] == "random", "cell"]]

@@ -12,7 +12,7 @@ _WHAT, _WEIGHTS, _HOW, _AFTER = "What is generated", "Weights on this machine", 
 
 
 @dataclass(frozen=True)
-class Asked:
+class GenerateOptions:
     """What the user asked for, as written on the command line; None takes the backend's default."""
 
     backend: Annotated[

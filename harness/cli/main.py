@@ -14,9 +14,9 @@ from typer.core import TyperGroup
 
 from hcbench import __version__
 from hcbench.errors import HcbenchError
-from hcbench.harness.cli.console import FINE, INTERRUPTED, SOME_FAILED, USAGE_ERROR, console, words
+from hcbench.harness.cli.console import INTERRUPTED, OK, SOME_FAILED, USAGE_ERROR, console, words
 from hcbench.harness.cli.data import data_app
-from hcbench.harness.cli.generate_options import Asked
+from hcbench.harness.cli.generate_options import GenerateOptions
 from hcbench.harness.cli.listing import config_app, list_app
 from hcbench.harness.cli.options import (
     WORKSPACE,
@@ -56,10 +56,10 @@ class _Commands(TyperGroup):
         except KeyboardInterrupt:
             code = INTERRUPTED
         except Exception as error:
-            if debug or not _is_told(error):
+            if debug or not _show_user_error(error):
                 raise
             code = USAGE_ERROR
-        code = code if isinstance(code, int) else FINE
+        code = code if isinstance(code, int) else OK
         if code == INTERRUPTED:
             typer.echo("Interrupted. Run the same command again to go on.", err=True)
         if standalone:
@@ -67,7 +67,7 @@ class _Commands(TyperGroup):
         return code
 
 
-def _is_told(error: Exception) -> bool:
+def _show_user_error(error: Exception) -> bool:
     """Tell the user what they can mend; False for errors that are the program's own."""
     if isinstance(error, HcbenchError):
         from hcbench.harness.cli.tables import show_error
@@ -245,13 +245,13 @@ def evaluate(
 
     hcbench evaluate vit_base.safetensors --as timm:vit_base_patch16_224 --benchmarks reid,pose
     """
-    from hcbench.harness.cli.evaluate import Given, draw, warn
+    from hcbench.harness.cli.evaluate import WeightsFile, plan_weights, warn
 
     screen = console()
-    given = Given(checkpoint, layout, vocabulary, name, allow_partial, normalise, words(trained_on))
-    drawn = draw(screen, request, given, size, workspace)
-    end = _run(screen, drawn.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
-    warn(screen, drawn, workspace, tracking_uri)
+    given = WeightsFile(checkpoint, layout, vocabulary, name, allow_partial, normalise, words(trained_on))
+    planned = plan_weights(screen, request, given, size, workspace)
+    end = _run(screen, planned.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
+    warn(screen, planned, workspace, tracking_uri)
     raise typer.Exit(end)
 
 
@@ -315,7 +315,7 @@ def tune(
     ended = run_tune(console(), replace(request, methods=methods), options)
     if ended is not None and ended.interrupted:
         raise typer.Exit(INTERRUPTED)
-    raise typer.Exit(FINE if ended is None or ended.ok else SOME_FAILED)
+    raise typer.Exit(OK if ended is None or ended.ok else SOME_FAILED)
 
 
 @app.command()
@@ -403,12 +403,12 @@ def check(
 
     registry = open_registry(plugin)
     cards = chosen(registry, words(method), plugin or ())
-    raise typer.Exit(FINE if check_methods(console(), registry, cards, sets or (), backbone) else SOME_FAILED)
+    raise typer.Exit(OK if check_methods(console(), registry, cards, sets or (), backbone) else SOME_FAILED)
 
 
 @app.command()
-@functools.partial(takes_request, kind=Asked)
-def generate(asked: Asked) -> None:
+@functools.partial(takes_request, kind=GenerateOptions)
+def generate(options: GenerateOptions) -> None:
     """Make pre-training images, several per pose or caption, with what made them recorded in a manifest.
 
     Weights must lie on this machine; nothing is downloaded. Interrupted at any time, the same command goes on where it
@@ -422,7 +422,7 @@ def generate(asked: Asked) -> None:
     """
     from hcbench.harness.cli.generate import run_generate
 
-    run_generate(console(), asked)
+    run_generate(console(), options)
 
 
 def _run(screen: Console, matrix: Matrix, workspace: Path, tracking_uri: str | None, **how: Any) -> int:
@@ -436,7 +436,7 @@ def _run(screen: Console, matrix: Matrix, workspace: Path, tracking_uri: str | N
     present.show_outcome(screen, matrix, outcome, workspace, tracking_uri)
     if outcome.interrupted:
         return INTERRUPTED
-    return FINE if outcome.ok else SOME_FAILED
+    return OK if outcome.ok else SOME_FAILED
 
 
 def _plan(request: Request, workspace: Path, screen: Console, *, tuned: bool = False) -> Matrix:

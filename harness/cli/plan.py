@@ -13,7 +13,7 @@ from rich.text import Text
 from hcbench.benchmarks.card import FINETUNE, ZERO_SHOT
 from hcbench.harness.cli.progress import clock
 from hcbench.harness.cli.tables import plain_table
-from hcbench.harness.forecast.estimate import Estimate, Forecast, Measured, estimate, read_measured
+from hcbench.harness.forecast.estimate import CostEstimate, Forecast, Measured, estimate, read_measured
 from hcbench.harness.jobs.executors.local import default_workers
 from hcbench.harness.planning.machine import usable_cores
 from hcbench.harness.planning.plan import is_compute_limited
@@ -80,7 +80,7 @@ def _state(cell: Cell, matrix: Matrix, done: set[str]) -> str:
     return "missing"
 
 
-def _print_cells(console: Console, matrix: Matrix, done: set[str], cost: Estimate) -> None:
+def _print_cells(console: Console, matrix: Matrix, done: set[str], cost: CostEstimate) -> None:
     costs = ("FLOPs",) if matrix.flops else ()
     columns = ("cell", "method", "budget", "stored", "seen", *costs, "seed", "backbone", "state", "time")
     table = plain_table(*columns, right=("stored", "seen", *costs, "seed", "time"), unbroken=columns)
@@ -144,7 +144,7 @@ def _flops(value: float | None) -> str:
     return "-" if value is None else f"{value / 1e12:.4g} T"
 
 
-def _print_cost(console: Console, matrix: Matrix, done: set[str], cost: Estimate) -> None:
+def _print_cost(console: Console, matrix: Matrix, done: set[str], cost: CostEstimate) -> None:
     states = Counter(_state(cell, matrix, done) for cell in matrix.cells)
     evaluations = [one.fingerprint for several in matrix.evaluations.values() for one in several]
     known = sum(name in done for name in evaluations)

@@ -1,7 +1,7 @@
 """What a method promises the loop, one function per promise.
 
-Each takes a `Subject` and gives a note for the screen; where the promise is broken, it raises a MethodError that says
-what was found, what was expected and what to do next. `contract.py` runs them.
+Each takes a `MethodUnderTest` and gives a note for the screen; where the promise is broken, it raises a MethodError
+that says what was found, what was expected and what to do next. `contract.py` runs them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from hcbench.errors import MethodError, did_you_mean
 from hcbench.harness.contract.card import check_card
-from hcbench.harness.contract.method_under_test import Run, Subject
+from hcbench.harness.contract.method_under_test import MethodUnderTest, Run
 from hcbench.harness.training.figures import sheet
 from hcbench.harness.training.health import diagnose
 from hcbench.methods.base import Figure, Method
@@ -33,32 +33,32 @@ class Skipped(Exception):
     """A check that does not apply, and why."""
 
 
-def complete_card(subject: Subject) -> str:
+def complete_card(tested: MethodUnderTest) -> str:
     """The card is complete."""
-    return check_card(subject.card)
+    return check_card(tested.card)
 
 
-def buildable_class(subject: Subject) -> str:
+def buildable_class(tested: MethodUnderTest) -> str:
     """The class is a Method and can be built."""
-    cls = subject.cls
+    cls = tested.cls
     if not inspect.isclass(cls) or not issubclass(cls, Method):
         found = f"a class over {cls.__bases__[0].__name__}" if inspect.isclass(cls) else f"a {type(cls).__name__}"
         raise MethodError(
-            f"{subject.card.implementation} is {found}; expected one over Method.",
+            f"{tested.card.implementation} is {found}; expected one over Method.",
             "Write `class ...(Method)`, with Method from hcbench.methods.base.",
         )
     if missing := sorted(cls.__abstractmethods__):
         raise MethodError(f"{cls.__name__} lacks {' and '.join(missing)}.", "See hcbench/methods/base.py.")
-    if getattr(getattr(cls, "card", None), "name", None) != subject.card.name:
+    if getattr(getattr(cls, "card", None), "name", None) != tested.card.name:
         raise MethodError(f"{cls.__name__}.card is not the card.", "Write `card = CARD` in the class.")
-    method = subject.build()
+    method = tested.build()
     count = sum(p.numel() for p in method.parameters() if p.requires_grad)
     return f"{count / 1e6:.1f} M trainable parameters"
 
 
-def stages_and_optimisers(subject: Subject) -> str:
+def stages_and_optimisers(tested: MethodUnderTest) -> str:
     """Stages share the whole run; every trainable parameter belongs to one optimiser."""
-    method = subject.build()
+    method = tested.build()
     stages = method.stages()
     total = sum(stage.share for stage in stages)
     if not stages or abs(total - 1) > 1e-6 or any(stage.share <= 0 for stage in stages):
@@ -95,10 +95,10 @@ def _check_optimisers(method: Method, stages: list[str]) -> str:
     return f"{' > '.join(stages)}; {', '.join(spec.name for spec in specs)}"
 
 
-def views_of_a_generator(subject: Subject) -> str:
+def views_of_a_generator(tested: MethodUnderTest) -> str:
     """Views draw their random numbers from the generator that they are given."""
-    method = subject.build().train()
-    batch, _ = subject.one_batch(subject.loop(method))
+    method = tested.build().train()
+    batch, _ = tested.one_batch(tested.loop(method))
 
     def draw(seed: int, surroundings: int, images: Tensor = batch.images) -> dict[str, Tensor]:
         torch.manual_seed(surroundings)
@@ -122,21 +122,21 @@ def views_of_a_generator(subject: Subject) -> str:
     return "no random numbers are used"
 
 
-def finite_losses(subject: Subject) -> str:
+def finite_losses(tested: MethodUnderTest) -> str:
     """A short training ends with finite losses."""
-    rows = subject.first.trained.losses.rows
+    rows = tested.first.trained.losses.rows
     last = {row[3].removesuffix(".loss"): row[4] for row in rows if row[3].endswith(".loss")}
     return ", ".join(f"{name} {value:.3f}" for name, value in last.items())
 
 
-def gradients_arrive(subject: Subject) -> str:
+def gradients_arrive(tested: MethodUnderTest) -> str:
     """Gradients reach every trained parameter of the encoder."""
-    run = subject.first
+    run = tested.first
     method = run.method
     held = {id(p) for spec in method.param_groups() for group in spec.groups for p in group.params}
     names = [name for name, p in method.encoder.named_parameters() if id(p) in held]
     if not names:
-        return _follows(subject, run)
+        return _follows(tested, run)
     if not run.pushed:
         raise MethodError(
             "No gradient reaches the encoder: all of its parameters stay as they are.",
@@ -150,9 +150,9 @@ def gradients_arrive(subject: Subject) -> str:
     return f"all {len(names)} parameters"
 
 
-def _follows(subject: Subject, run: Run) -> str:
+def _follows(tested: MethodUnderTest, run: Run) -> str:
     """No optimiser holds the encoder: it must be moved by the method, as a teacher's moving average is."""
-    start = dict(subject.build().encoder.named_parameters())
+    start = dict(tested.build().encoder.named_parameters())
     moved = [name for name, p in run.method.encoder.named_parameters() if not torch.equal(p, start[name])]
     if not moved:
         raise MethodError(
@@ -162,10 +162,10 @@ def _follows(subject: Subject, run: Run) -> str:
     return f"{len(moved)} parameters follow another network"
 
 
-def loss_falls(subject: Subject) -> str:
+def loss_falls(tested: MethodUnderTest) -> str:
     """The loss falls on one and the same batch."""
-    method = subject.build()
-    history = subject.overfit(FALL_STEPS)
+    method = tested.build()
+    history = tested.overfit(FALL_STEPS)
     encoder = {id(p) for p in method.encoder.parameters()}
     holders = [s.name for s in method.param_groups() if any(id(p) in encoder for g in s.groups for p in g.params)]
     name = next((name for name in history if name in holders), next(iter(history)))
@@ -180,36 +180,36 @@ def loss_falls(subject: Subject) -> str:
     return f"{name} {start:.3f} > {end:.3f}"
 
 
-def same_seed(subject: Subject) -> str:
+def same_seed(tested: MethodUnderTest) -> str:
     """Two trainings with one seed give the same numbers."""
     _compare(
-        subject.first,
-        subject.second,
+        tested.first,
+        tested.second,
         "A second training with the same seed",
         "Numbers from elsewhere: NumPy's or Python's global generator, the clock, the order of a set, "
         "uninitialised memory.",
     )
-    return f"{subject.first.trained.ledger.steps} steps, twice"
+    return f"{tested.first.trained.ledger.steps} steps, twice"
 
 
-def odd_batches(subject: Subject) -> str:
+def odd_batches(tested: MethodUnderTest) -> str:
     """Batches of odd sizes work."""
-    loop = subject.loop(subject.build())
-    sizes = (subject.batch_units, *((13, 7) if subject.single else (3, 2)))
+    loop = tested.loop(tested.build())
+    sizes = (tested.batch_units, *((13, 7) if tested.single else (3, 2)))
     for size, (_, step) in zip(sizes, loop.remaining(), strict=False):
         try:
             loop.take_step(size, step)
         except Exception as error:
-            error.add_note(f"in a batch of {size} {'images' if subject.single else 'groups'}")
+            error.add_note(f"in a batch of {size} {'images' if tested.single else 'groups'}")
             raise
-    return f"batches of {', '.join(str(size) for size in sizes)} {'images' if subject.single else 'groups'}"
+    return f"batches of {', '.join(str(size) for size in sizes)} {'images' if tested.single else 'groups'}"
 
 
-def complete_state(subject: Subject) -> str:
+def complete_state(tested: MethodUnderTest) -> str:
     """A fresh method with a trained one's state gives its losses."""
-    trained, fresh = subject.second.method, subject.build(seed=1)  # the first training stays as it ended
-    loop = subject.loop(trained)
-    batch, step = subject.one_batch(loop)
+    trained, fresh = tested.second.method, tested.build(seed=1)  # the first training stays as it ended
+    loop = tested.loop(trained)
+    batch, step = tested.one_batch(loop)
     try:
         fresh.load_state_dict(trained.state_dict())
     except (RuntimeError, KeyError) as error:
@@ -231,22 +231,22 @@ def complete_state(subject: Subject) -> str:
     return f"{len(trained.state_dict())} tensors"
 
 
-def exact_resume(subject: Subject) -> str:
+def exact_resume(tested: MethodUnderTest) -> str:
     """A training that is interrupted and goes on gives the numbers of an undisturbed one."""
-    steps = subject.first.trained.ledger.steps
+    steps = tested.first.trained.ledger.steps
     stops = (max(1, steps // 3), max(1, steps // 3))
     _compare(
-        subject.first,
-        subject.again("resumed", stops),
+        tested.first,
+        tested.again("resumed", stops),
         "A training that was interrupted and went on",
         "What changes in training must be in state_dict(): register_buffer for tensors, get_extra_state for the rest.",
     )
     return f"stopped after {stops[0]} and {sum(stops)} of {steps} steps"
 
 
-def collapse_shows(subject: Subject) -> str:
+def collapse_shows(tested: MethodUnderTest) -> str:
     """Something that is logged tells a collapse."""
-    run = subject.first
+    run = tested.first
     names = {name.partition(".")[2] for name in run.trained.losses.names()}
     if not any(name.endswith(COLLAPSE) for name in names):
         raise MethodError(
@@ -254,17 +254,17 @@ def collapse_shows(subject: Subject) -> str:
             'Log for example parts={"feature_variance": diagnostics.feature_variance(features)}, with diagnostics from '
             "hcbench.methods.parts.",
         )
-    values = diagnose(run.method, subject.view, run.trained.losses, subject.cell.seed).values
+    values = diagnose(run.method, tested.view, run.trained.losses, tested.cell.seed).values
     for name, value in values.items():
         if not math.isfinite(value):
             raise MethodError(f"The diagnostic {name!r} is {value} after training.", "Features or its code are broken.")
     return f"effective rank {values['effective_rank']:.1f} of {run.method.encoder.dim}"
 
 
-def figures_are_pictures(subject: Subject) -> str:
+def figures_are_pictures(tested: MethodUnderTest) -> str:
     """Figures can be laid out."""
-    method = subject.second.method
-    batch, _ = subject.one_batch(subject.loop(method))
+    method = tested.second.method
+    batch, _ = tested.one_batch(tested.loop(method))
     with torch.no_grad():
         figures = method.eval().figures(batch, torch.Generator().manual_seed(0))
     for name, figure in figures.items():
@@ -279,20 +279,20 @@ def figures_are_pictures(subject: Subject) -> str:
     return ", ".join(figures)
 
 
-def checkpoint_restores(subject: Subject) -> str:
+def checkpoint_restores(tested: MethodUnderTest) -> str:
     """A saved encoder gives the same features when it is loaded."""
-    encoder = subject.first.method.encoder if subject.card.trains else subject.build().encoder
+    encoder = tested.first.method.encoder if tested.card.trains else tested.build().encoder
     if encoder.oracle:
         raise Skipped("it has no features: its predictions are the truth")
-    features = encode_all(encoder.eval(), subject.view.images).pooled
-    if features.shape != (len(subject.view), encoder.dim) or not torch.isfinite(features).all():
+    features = encode_all(encoder.eval(), tested.view.images).pooled
+    if features.shape != (len(tested.view), encoder.dim) or not torch.isfinite(features).all():
         raise MethodError(
             f"The encoder gives features {tuple(features.shape)}; expected finite ones, "
-            f"({len(subject.view)}, {encoder.dim}).",
+            f"({len(tested.view)}, {encoder.dim}).",
             "See `hcbench.methods.parts.encoder`.",
         )
-    save_encoder(encoder, subject.folder / "checkpoint")
-    restored = encode_all(load_encoder(subject.folder / "checkpoint"), subject.view.images).pooled
+    save_encoder(encoder, tested.folder / "checkpoint")
+    restored = encode_all(load_encoder(tested.folder / "checkpoint"), tested.view.images).pooled
     if not torch.equal(features, restored):
         error = float((features - restored).abs().max())
         raise MethodError(

@@ -34,7 +34,7 @@ from hcbench.harness.contract.checks import (
     stages_and_optimisers,
     views_of_a_generator,
 )
-from hcbench.harness.contract.method_under_test import Subject
+from hcbench.harness.contract.method_under_test import MethodUnderTest
 from hcbench.methods.card import MethodCard
 
 logger = logging.getLogger(__name__)
@@ -54,13 +54,13 @@ class Check:
 
     name: str
     promise: str
-    test: Callable[[Subject], str]
+    test: Callable[[MethodUnderTest], str]
     needs: tuple[str, ...] = ()
     controls: bool = False
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CheckResult:
     """How a check ended: ok, failed or skipped; a note or what was found, what to do next, seconds."""
 
     check: Check
@@ -70,44 +70,44 @@ class Outcome:
     seconds: float = 0.0
 
 
-def examine(subject: Subject) -> Iterator[Outcome]:
+def examine(tested: MethodUnderTest) -> Iterator[CheckResult]:
     """Every check in turn."""
-    done: dict[str, Outcome] = {}
+    done: dict[str, CheckResult] = {}
     for check in CHECKS:
-        done[check.name] = perform(subject, check, done)
+        done[check.name] = perform(tested, check, done)
         yield done[check.name]
 
 
-def perform(subject: Subject, check: Check, done: Mapping[str, Outcome]) -> Outcome:
+def perform(tested: MethodUnderTest, check: Check, done: Mapping[str, CheckResult]) -> CheckResult:
     """One check, given how those before it ended."""
-    if not check.controls and not subject.card.trains:
-        return Outcome(check, "skipped", "a control does not train")
-    if check.name != "card" and subject.cell.skip:
-        return Outcome(check, "skipped", subject.cell.skip)
+    if not check.controls and not tested.card.trains:
+        return CheckResult(check, "skipped", "a control does not train")
+    if check.name != "card" and tested.cell.skip:
+        return CheckResult(check, "skipped", tested.cell.skip)
     broken = [name for name in check.needs if name in done and done[name].status != "ok"]
-    broken = [name for name in broken if subject.card.trains or done[name].check.controls]
+    broken = [name for name in broken if tested.card.trains or done[name].check.controls]
     if broken:
-        return Outcome(check, "skipped", f"needs {broken[0]}")
+        return CheckResult(check, "skipped", f"needs {broken[0]}")
     start = time.perf_counter()
     status, hint = "ok", ""
     try:
-        note = check.test(subject)
+        note = check.test(tested)
     except Skipped as reason:
         status, note = "skipped", str(reason)
     except HcbenchError as error:
         status, note, hint = "failed", error.message, error.hint
     except Exception as error:  # the code under test may fail in any way; other checks may still say something
-        logger.debug("%s: %s", subject.card.name, check.name, exc_info=True)
-        status, note, hint = "failed", _told(error, subject), "--debug shows the whole traceback."
-    return Outcome(check, status, note, hint, time.perf_counter() - start)
+        logger.debug("%s: %s", tested.card.name, check.name, exc_info=True)
+        status, note, hint = "failed", _told(error, tested), "--debug shows the whole traceback."
+    return CheckResult(check, status, note, hint, time.perf_counter() - start)
 
 
-def card_problem(card: MethodCard) -> Outcome | None:
-    """The outcome of the first check where it fails; settings cannot be read then, and no `Subject` be made."""
+def card_problem(card: MethodCard) -> CheckResult | None:
+    """The result of the first check where it fails; settings cannot be read then, and no `MethodUnderTest` be made."""
     try:
         check_card(card)
     except HcbenchError as error:
-        return Outcome(CHECKS[0], "failed", error.message, error.hint)
+        return CheckResult(CHECKS[0], "failed", error.message, error.hint)
     return None
 
 
@@ -130,11 +130,11 @@ CHECKS = (
 """All checks, in order."""
 
 
-def _told(error: Exception, subject: Subject) -> str:
+def _told(error: Exception, tested: MethodUnderTest) -> str:
     """An error of the method's own code, with its place there."""
     frames = traceback.extract_tb(error.__traceback__)
     try:
-        own = inspect.getfile(subject.cls)
+        own = inspect.getfile(tested.cls)
     except (TypeError, HcbenchError):
         own = ""
     frame = next((frame for frame in reversed(frames) if frame.filename == own), frames[-1])

@@ -67,7 +67,7 @@ class Run:
     pushed: frozenset[str] = frozenset()
 
 
-class Subject:
+class MethodUnderTest:
     """A method, and what its checks share, each thing made once.
 
     Args:

@@ -94,7 +94,7 @@ class EqualCompute:
         reference: Name of the reference method.
 
     Raises:
-        ConfigError: The reference cannot run in one of the arenas, or was not measured.
+        ConfigError: The reference cannot run in one of the groups that are compared, or was not measured.
     """
 
     def __init__(self, cells: Iterable[Cell], costs: Mapping[str, Cost], reference: str) -> None:
@@ -102,7 +102,7 @@ class EqualCompute:
         self.references: dict[str, Cell] = {}
         for cell in cells:
             if cell.method == reference:
-                self.references.setdefault(arena(cell), cell)
+                self.references.setdefault(comparison_group(cell), cell)
         for cell in self.references.values():
             reason = cell.skip or costs[kind(cell)].reason
             if reason:
@@ -113,7 +113,7 @@ class EqualCompute:
         cell = replace(cell, effort=COMPUTE)
         if cell.skip:
             return cell
-        cost, reference = self.costs[kind(cell)], self.references[arena(cell)]
+        cost, reference = self.costs[kind(cell)], self.references[comparison_group(cell)]
         if cost.reason:
             return replace(cell, skip=f"its FLOPs could not be measured: {cost.reason}")
         if kind(cell) == kind(reference):
@@ -134,8 +134,8 @@ def kind(cell: Cell) -> str:
     return digest({"settings": settings, "pretrain": asdict(cell.pretrain)})
 
 
-def arena(cell: Cell) -> str:
-    """Cells of one arena are compared with each other: they share the budget and everything but method and layout."""
+def comparison_group(cell: Cell) -> str:
+    """Cells of one group are compared with each other: they share the budget and everything but method and layout."""
     settings = (cell.budget, cell.backbone, asdict(replace(cell.corpus, layout=None)))
     return digest({"settings": settings, "pretrain": asdict(cell.pretrain)})
 

@@ -16,7 +16,7 @@ from hcbench.benchmarks.recipes import read_recipe
 from hcbench.harness.planning.settings import Cell, Evaluation, Matrix
 
 if TYPE_CHECKING:
-    from hcbench.harness.store.mlflow_store import Record
+    from hcbench.harness.store.mlflow_store import StoredRun
 
 # Measured with one thread on an AVX2 processor without bf16, with other work beside: vit-mini16, 128x64, fp32, the
 # cpu recipe, per second of processor time. Only the order of magnitude carries over to another machine.
@@ -88,7 +88,7 @@ class Forecast:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Estimate:
+class CostEstimate:
     """What a matrix will take.
 
     Attributes:
@@ -123,7 +123,7 @@ class Measured:
         )
 
 
-def read_measured(cells: Iterable[Record], evaluations: Iterable[Record]) -> Measured:
+def read_measured(cells: Iterable[StoredRun], evaluations: Iterable[StoredRun]) -> Measured:
     """Medians over what a store holds.
 
     Args:
@@ -148,7 +148,7 @@ def read_measured(cells: Iterable[Record], evaluations: Iterable[Record]) -> Mea
 
 def estimate(
     matrix: Matrix, known: Iterable[str], measured: Measured, *, workers: int, height: int = 128, width: int = 64
-) -> Estimate:
+) -> CostEstimate:
     """What is still to do of a matrix, and what it takes.
 
     Args:
@@ -175,7 +175,7 @@ def estimate(
     if len(known_seconds) == len(seconds):
         wall = max([sum(known_seconds) / workers, *known_seconds], default=0.0) + images / RENDERED_PER_S / workers
     peaks = sorted((_memory(cell, measured) for cell in todo), reverse=True)[:workers]
-    return Estimate(
+    return CostEstimate(
         cells=forecasts,
         seconds=wall if working else 0.0,
         disk_bytes=images * height * width * _BYTES_PER_PIXEL + _CHECKPOINT_BYTES * len(todo) if working else 0.0,

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from torch.utils.flop_counter import FlopCounterMode
 
 from hcbench.errors import ConfigError, DivergedError, WeightsError
-from hcbench.harness.generation.recipe import ADAPTER, CONTROLNET, SD, Recipe
+from hcbench.harness.generation.recipe import ADAPTER, CONTROLNET, SD, GenerationRecipe
 from hcbench.harness.generation.weights import Models
 
 Pictures = NDArray[np.uint8]
@@ -56,7 +56,7 @@ class Diffusion:
         WeightsError: A folder cannot be loaded.
     """
 
-    def __init__(self, recipe: Recipe, models: Models) -> None:
+    def __init__(self, recipe: GenerationRecipe, models: Models) -> None:
         started = time.perf_counter()
         self.recipe = recipe
         self.pipeline = _load(recipe, models)
@@ -140,7 +140,7 @@ class Diffusion:
                 ) from error
 
 
-def _load(recipe: Recipe, models: Models) -> Any:
+def _load(recipe: GenerationRecipe, models: Models) -> Any:
     import diffusers
     import transformers
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from hcbench.harness.generation.conditions import draw_skeleton
 from hcbench.harness.generation.job import Made, Picture
-from hcbench.harness.generation.recipe import Recipe
+from hcbench.harness.generation.recipe import GenerationRecipe
 from hcbench.harness.generation.scenes import Points, Scene
 from hcbench.harness.generation.weights import Models
 
@@ -36,7 +36,7 @@ class DiffusionMaker:
         backend: The loaded pipeline.
     """
 
-    def __init__(self, scenes: Sequence[Scene], recipe: Recipe, models: Models, backend: Diffusion) -> None:
+    def __init__(self, scenes: Sequence[Scene], recipe: GenerationRecipe, models: Models, backend: Diffusion) -> None:
         self.scenes, self.recipe, self.models, self.backend = scenes, recipe, models, backend
         cut = sum(backend.is_cut(prompt) for prompt in {scene.prompt for scene in scenes})
         if cut:
@@ -93,7 +93,7 @@ class DiffusionMaker:
         }  # fmt: skip
 
 
-def diffusion_settings(scenes: Sequence[Scene], recipe: Recipe, models: Models) -> dict[str, Any]:
+def diffusion_settings(scenes: Sequence[Scene], recipe: GenerationRecipe, models: Models) -> dict[str, Any]:
     """What decides the bytes of all images; paths do not."""
     digest = hashlib.sha256()
     for scene in scenes:
@@ -105,13 +105,13 @@ def diffusion_settings(scenes: Sequence[Scene], recipe: Recipe, models: Models) 
     }  # fmt: skip
 
 
-def units_of(scenes: Sequence[Scene], recipe: Recipe) -> list[int]:
+def units_of(scenes: Sequence[Scene], recipe: GenerationRecipe) -> list[int]:
     """Images of every unit."""
     total = len(scenes) * recipe.variants
     return [min(recipe.batch, total - first) for first in range(0, total, recipe.batch)]
 
 
-def seed_of(recipe: Recipe, place: int) -> int:
+def seed_of(recipe: GenerationRecipe, place: int) -> int:
     """Seed of the image at a place: base + m * group + variant.
 
     `place` counts images group by group, so it already is m * group + variant.
@@ -119,7 +119,7 @@ def seed_of(recipe: Recipe, place: int) -> int:
     return recipe.seed + place
 
 
-def saved_points(points: Points, recipe: Recipe) -> Points:
+def saved_points(points: Points, recipe: GenerationRecipe) -> Points:
     """Keypoints of the canvas in pixels of the saved image; pixel centres lie at integers."""
     scale = recipe.size[0] / recipe.canvas[0]
     moved = (points[:, :2] + 0.5) * scale - 0.5

@@ -85,7 +85,7 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class JobResult:
     """What a job left behind.
 
     Attributes:
@@ -104,7 +104,7 @@ class Outcome:
 def run_job(
     folder: Path, settings: Mapping[str, Any], open_maker: Callable[[], Maker], images: Sequence[int],
     facts: Mapping[str, Any], tell: Callable[[Progress], None] = lambda progress: None,
-) -> Outcome:  # fmt: skip
+) -> JobResult:  # fmt: skip
     """Make all units that are not there yet, and the manifest.
 
     Args:
@@ -142,7 +142,7 @@ def run_job(
             _write_manifest(folder, len(images))
         ledger = {**facts, **_ledger(folder, len(images))}
         write_json(folder / LEDGER, ledger)
-    return Outcome(folder / MANIFEST, progress.made, skipped, ledger)
+    return JobResult(folder / MANIFEST, progress.made, skipped, ledger)
 
 
 def image_path(group: int, variant: int) -> str:

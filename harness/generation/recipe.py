@@ -15,7 +15,7 @@ PRECISIONS: Final = ("fp32", "fp16", "bf16")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
+class GenerationRecipe:
     """Settings of a diffusion backend; what decides a pixel is here, in the weights or in the scenes.
 
     Attributes:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ModuleSource:
     """One file: the hash of its normalised code and the dotted names that it imports."""
 
     digest: str
@@ -106,18 +106,18 @@ def _top_level(name: str) -> tuple[Path | None, Path | None] | None:
     return (file.parent if spec.submodule_search_locations else None), file
 
 
-def read_source(path: Path, name: str) -> Source:
+def read_source(path: Path, name: str) -> ModuleSource:
     """Digest and imports of one file, cached as long as it does not change."""
     stat = os.stat(path)
     return _read_source(path, name, path.name == "__init__.py", stat.st_mtime_ns, stat.st_size)
 
 
 @functools.lru_cache(maxsize=4096)
-def _read_source(path: Path, name: str, is_package: bool, mtime_ns: int, size: int) -> Source:
+def _read_source(path: Path, name: str, is_package: bool, mtime_ns: int, size: int) -> ModuleSource:
     return analyse(path.read_text(encoding="utf-8"), name, is_package=is_package)
 
 
-def analyse(text: str, name: str, *, is_package: bool = False) -> Source:
+def analyse(text: str, name: str, *, is_package: bool = False) -> ModuleSource:
     """Digest and imports of a module's text.
 
     >>> analyse("x = 1  # one", "m").digest == analyse("x  =  1", "m").digest
@@ -127,7 +127,7 @@ def analyse(text: str, name: str, *, is_package: bool = False) -> Source:
     normal = _Normalise().visit(tree)
     code = ast.dump(normal, annotate_fields=False)
     imports = tuple(dict.fromkeys(_imports(normal, name, is_package)))
-    return Source(hashlib.sha256(code.encode()).hexdigest(), imports)
+    return ModuleSource(hashlib.sha256(code.encode()).hexdigest(), imports)
 
 
 class _Normalise(ast.NodeTransformer):

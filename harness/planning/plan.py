@@ -37,7 +37,7 @@ from hcbench.harness.planning.knobs import check_knobs, encoder_card, knob_point
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.registry import Registry
-from hcbench.harness.planning.scored_data import Arena, arenas
+from hcbench.harness.planning.scored_data import ScoredData, scored_data
 from hcbench.harness.planning.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
 from hcbench.methods.card import MethodCard
 from hcbench.methods.checkpoint.card import TIMM
@@ -101,7 +101,7 @@ class _Planner:
         methods, controls = self._methods()
         self._check()
         check_knobs(self.resolved.knobs, (*methods, *controls), self.registry)
-        scores = arenas(self.resolved.run, self.registry)
+        scores = scored_data(self.resolved.run, self.registry)
         cells: dict[str, Cell] = {}
         for seed in dict.fromkeys(self.resolved.run.seeds):
             for cell in (*self._control_cells(controls, seed), *self._method_cells(methods, seed)):
@@ -113,7 +113,7 @@ class _Planner:
         """See `plan_given`."""
         self._check()
         check_knobs(self.resolved.knobs, (encoder_card(cell, self.registry)[0] for cell in cells), self.registry)
-        scores = arenas(self.resolved.run, self.registry)
+        scores = scored_data(self.resolved.run, self.registry)
         cells = [self._finished(self._precise(cell), self.registry.method(cell.method), ()) for cell in cells]
         return Matrix(
             cells=tuple(cells), evaluations={cell.fingerprint: self._evaluations(cell, scores) for cell in cells}
@@ -287,25 +287,25 @@ class _Planner:
             )
         return budget.label, images
 
-    def _evaluations(self, cell: Cell, scores: list[Arena]) -> tuple[Evaluation, ...]:
+    def _evaluations(self, cell: Cell, scores: list[ScoredData]) -> tuple[Evaluation, ...]:
         evaluations: dict[str, Evaluation] = {}
-        for arena, config in itertools.product(scores, self.resolved.evaluates):
-            card = arena.card
+        for scored, config in itertools.product(scores, self.resolved.evaluates):
+            card = scored.card
             points = knob_points(cell, self.registry, card.name, self.resolved.knobs)
             for protocol, knobs in itertools.product(self._protocols(card, cell), points):
                 evaluation = Evaluation(
                     benchmark=card.name,
                     version=card.version,
-                    data=arena.data,
+                    data=scored.data,
                     protocol=protocol,
                     config=asdict(card.effective(protocol, config)),
                     knobs=knobs,
-                    root=self._root(arena.data),
+                    root=self._root(scored.data),
                     split=self.split,
-                    test_on=arena.test_on,
-                    test_root=self._root(arena.test_on),
+                    test_on=scored.test_on,
+                    test_root=self._root(scored.test_on),
                 )
-                hashes = (*arena.hashes, *self._recipe(card, protocol, config))
+                hashes = (*scored.hashes, *self._recipe(card, protocol, config))
                 name = fingerprint.evaluation_fingerprint(
                     evaluation, cell.fingerprint, card.under(protocol), hashes, self._code
                 )

@@ -18,7 +18,7 @@ ON = ":"
 
 
 @dataclass(frozen=True, slots=True)
-class Arena:
+class ScoredData:
     """A benchmark on the data of its heads and the data that are scored.
 
     Attributes:
@@ -34,7 +34,7 @@ class Arena:
     test_on: str = ""
 
 
-def arenas(run: RunConfig, registry: Registry) -> list[Arena]:
+def scored_data(run: RunConfig, registry: Registry) -> list[ScoredData]:
     """Every benchmark with each data set that it is run on.
 
     Raises:
@@ -44,13 +44,13 @@ def arenas(run: RunConfig, registry: Registry) -> list[Arena]:
     asked = [_asked(text, registry) for text in run.benchmarks] or [(card, "") for card in registry.benchmarks.values()]
     _check_protocols(run, [card for card, _ in asked])
     hashes = functools.cache(lambda data: data_fingerprints(data, data_root(data, run.data)))
-    found: dict[tuple[str, str], Arena] = {}
+    found: dict[tuple[str, str], ScoredData] = {}
     for card, only in asked:
         for data in (only,) if only else card.data:
             if data == PEOPLE:
-                found[card.name, data] = Arena(card, data)
+                found[card.name, data] = ScoredData(card, data)
             elif data in run.data and (_teaches(data) or data == run.test_on):
-                found[card.name, data] = Arena(card, data, hashes(data))
+                found[card.name, data] = ScoredData(card, data, hashes(data))
             elif only:
                 raise _not_at_hand(card, data, data in run.data)
     if not run.test_on:
@@ -80,19 +80,19 @@ def _not_at_hand(card: TaskCard, data: str, rooted: bool) -> ConfigError:
     return ConfigError(f"{card.name}{ON}{data}: nobody said where {data} lies.", f"Add --data {data}=ROOT.")
 
 
-def _across(run: RunConfig, own: list[Arena], targets: dict[str, tuple[str, ...]]) -> list[Arena]:
-    """The arenas with what `--test-on` names as the data that are scored; benchmarks that cannot are left out.
+def _across(run: RunConfig, own: list[ScoredData], targets: dict[str, tuple[str, ...]]) -> list[ScoredData]:
+    """The same with the data of `--test-on` as those that are scored; benchmarks that cannot are left out.
 
     Args:
         run: What was asked for.
-        own: The arenas without it.
+        own: Benchmarks with their data, without it.
         targets: Hashes of the data that are scored, by benchmark.
     """
     target = run.test_on
-    named = dict.fromkeys(arena.card.name for arena in own) if run.benchmarks else targets
+    named = dict.fromkeys(scored.card.name for scored in own) if run.benchmarks else targets
     missing = [name for name in named if name not in targets]
     if missing or not targets:
-        known = dict.fromkeys(arena.data for arena in own)
+        known = dict.fromkeys(scored.data for scored in own)
         who = f"not scored on such data in this run: {', '.join(missing)}" if missing else "nothing is scored on that"
         raise ConfigError(
             f"--test-on {target}: {who}.",
@@ -100,13 +100,13 @@ def _across(run: RunConfig, own: list[Arena], targets: dict[str, tuple[str, ...]
             "that know them (hcbench list benchmarks).",
         )
     crossed = [
-        arena
-        if arena.data == target
-        else replace(arena, test_on=target, hashes=arena.hashes + targets[arena.card.name])
-        for arena in own
-        if arena.card.name in targets
+        scored
+        if scored.data == target
+        else replace(scored, test_on=target, hashes=scored.hashes + targets[scored.card.name])
+        for scored in own
+        if scored.card.name in targets
     ]
-    return [arena for arena in crossed if _teaches(arena.data)]
+    return [scored for scored in crossed if _teaches(scored.data)]
 
 
 def _check_protocols(run: RunConfig, cards: Iterable[TaskCard]) -> None:

@@ -31,18 +31,18 @@ from hcbench.harness.planning.machine import usable_cores, usable_gpus
 from hcbench.harness.planning.registry import Registry, load_registry
 from hcbench.harness.planning.settings import Cell, Evaluation, Matrix
 from hcbench.harness.store.import_cell import import_folder, settled, skipped_record, waiting
-from hcbench.harness.store.mlflow_store import CELL, Record, Tracker
+from hcbench.harness.store.mlflow_store import CELL, StoredRun, Tracker
 from hcbench.harness.store.results import Known, finished
 from hcbench.harness.store.workspace import Workspace
 from hcbench.harness.training.prepare import prepare
 
-FINE = ("done", "skipped")
+NO_FAILURE = ("done", "skipped")
 """Statuses that are no failure."""
 TRIALS = "ledger.tuning_trials"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
+class Ending:
     """How a cell or an evaluation stands after a run; `status` is one of `events.STATUSES`."""
 
     status: str
@@ -54,15 +54,15 @@ class Outcome:
 class RunOutcome:
     """How a run ended: cells and evaluations of the matrix by fingerprint."""
 
-    cells: Mapping[str, Outcome] = field(default_factory=dict)
-    evaluations: Mapping[str, Outcome] = field(default_factory=dict)
+    cells: Mapping[str, Ending] = field(default_factory=dict)
+    evaluations: Mapping[str, Ending] = field(default_factory=dict)
     interrupted: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether everything that could run is done (skipped is fine)."""
         outcomes = [*self.cells.values(), *self.evaluations.values()]
-        return not self.interrupted and all(outcome.status in FINE for outcome in outcomes)
+        return not self.interrupted and all(outcome.status in NO_FAILURE for outcome in outcomes)
 
 
 def run_matrix(
@@ -111,8 +111,8 @@ class _Run:
     registry: Registry
     listener: Listener
     log_checkpoints: bool
-    cells: dict[str, Outcome] = field(default_factory=dict)
-    evaluations: dict[str, Outcome] = field(default_factory=dict)
+    cells: dict[str, Ending] = field(default_factory=dict)
+    evaluations: dict[str, Ending] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
 
     def execute(self, *, workers: int | None, fail_fast: bool, fresh: bool, lock: int) -> RunOutcome:
@@ -160,11 +160,11 @@ class _Run:
         left = tuple(one for one in evaluations if one.fingerprint not in settled)
         for one in evaluations:
             if record := settled.get(one.fingerprint):
-                self.evaluations[one.fingerprint] = Outcome(
+                self.evaluations[one.fingerprint] = Ending(
                     status=record.status, reason=record.tags.get("reason", ""), cached=True
                 )
         if cell.fingerprint in known.cells:
-            self.cells[cell.fingerprint] = Outcome(status="done", cached=True)
+            self.cells[cell.fingerprint] = Ending(status="done", cached=True)
             self._bring_up_to_date(cell, known.cells[cell.fingerprint])
             if not left:
                 return None
@@ -175,7 +175,7 @@ class _Run:
         facts = card_facts(cell, evaluations, self.registry)
         return Job(cell=cell, evaluations=left, folder=folder, cache=self.place.cache, facts=facts)
 
-    def _bring_up_to_date(self, cell: Cell, record: Record) -> None:
+    def _bring_up_to_date(self, cell: Cell, record: StoredRun) -> None:
         """Keep what is said of a known cell true, where it decides no number.
 
         A search may have chosen the settings that the cell had anyway; what weights have seen may be told later.
@@ -205,9 +205,9 @@ class _Run:
             remove(folder / IMPORTED)
 
     def _skip(self, cell: Cell, evaluations: Sequence[Evaluation]) -> None:
-        self.cells[cell.fingerprint] = Outcome(status="skipped", reason=cell.skip)
+        self.cells[cell.fingerprint] = Ending(status="skipped", reason=cell.skip)
         for one in evaluations:
-            self.evaluations[one.fingerprint] = Outcome(status="skipped", reason=cell.skip)
+            self.evaluations[one.fingerprint] = Ending(status="skipped", reason=cell.skip)
         stored = self.tracker.records(CELL, cell.fingerprint)
         if not any(record.tags.get("reason") == cell.skip for record in stored):
             self.tracker.write(skipped_record(cell, method_facts(self.registry, cell)))
@@ -255,11 +255,11 @@ class _Run:
         with contextlib.closing(executor.run(jobs)) as events:
             for event in events:
                 if isinstance(event, EvaluationFinished):
-                    self.evaluations[event.evaluation] = Outcome(status=event.status, reason=event.reason)
+                    self.evaluations[event.evaluation] = Ending(status=event.status, reason=event.reason)
                 if isinstance(event, CellFinished):
                     event = self._ended(by_name[event.cell], event)
                 self.listener(event)
-                failed = isinstance(event, CellFinished | EvaluationFinished) and event.status not in FINE
+                failed = isinstance(event, CellFinished | EvaluationFinished) and event.status not in NO_FAILURE
                 if failed and fail_fast:
                     self.listener(Note(text="Stopping at the first failure (--fail-fast).", level="warning"))
                     return
@@ -269,12 +269,12 @@ class _Run:
         status, reason = settled(job.folder)
         self.ended.add(job.cell.fingerprint)
         before = self.cells.get(job.cell.fingerprint)
-        self.cells[job.cell.fingerprint] = Outcome(status=status, reason=reason, cached=bool(before and before.cached))
+        self.cells[job.cell.fingerprint] = Ending(status=status, reason=reason, cached=bool(before and before.cached))
         import_folder(job.folder, self.tracker, log_checkpoint=self.log_checkpoints)
         for one in job.evaluations:
             if one.fingerprint in self.evaluations:
                 continue
-            self.evaluations[one.fingerprint] = Outcome(status=event.status, reason=event.reason)
+            self.evaluations[one.fingerprint] = Ending(status=event.status, reason=event.reason)
             self.listener(
                 EvaluationFinished(
                     cell=job.cell.fingerprint,
@@ -297,6 +297,6 @@ class _Run:
                 event = CellFinished(cell=name, title=job.cell.title, status=status["status"], reason=status["reason"])
                 self.listener(self._ended(job, event))
             else:
-                self.cells.setdefault(name, Outcome(status="interrupted", reason="not begun"))
+                self.cells.setdefault(name, Ending(status="interrupted", reason="not begun"))
                 for one in job.evaluations:
-                    self.evaluations.setdefault(one.fingerprint, Outcome(status="interrupted", reason="not begun"))
+                    self.evaluations.setdefault(one.fingerprint, Ending(status="interrupted", reason="not begun"))

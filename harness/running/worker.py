@@ -108,7 +108,7 @@ class Worker:
             )
 
     def report_training(self, done: int, total: int, rate: float, loss: float | None) -> None:
-        """A `Report` of the training loop."""
+        """A `ProgressReport` of the training loop."""
         emit(CellProgress(cell=self.name, phase="train", done=done, total=total, images_per_s=rate, loss=loss))
 
     def report_evaluation(self, phase: str, done: int, total: int) -> None:

@@ -18,13 +18,13 @@ from hcbench.benchmarks.base import (
     Embedded,
     EvaluateConfig,
     FeatureTable,
+    FineTunedTask,
     Inputs,
-    Pictures,
     Progress,
     Scores,
     Split,
     Task,
-    Tuned,
+    UnlabelledImages,
 )
 from hcbench.benchmarks.card import TaskCard
 from hcbench.benchmarks.few_shot import few
@@ -70,7 +70,7 @@ def evaluate(
     Evaluations with the same knobs come one after the other, so that features are computed once for each setting.
     """
     encoder = load_encoder(checkpoint).to(device)
-    tables = Tables(encoder, cache, progress)
+    features = FeatureCache(encoder, cache, progress)
     for evaluation in sorted(evaluations, key=lambda one: sorted(one.knobs.items())):
         target = folder / evaluation.fingerprint
         before = read_status(target)
@@ -80,9 +80,9 @@ def evaluate(
         progress(evaluation.title, 0, 0)
         start = time.perf_counter()
         try:
-            outcome: Scores | Ended = _score(evaluation, tables)
+            outcome: Scores | Ended = _score(evaluation, features)
             if isinstance(outcome, Scores):
-                rule = split_rule(tables.samples(evaluation))
+                rule = split_rule(features.samples(evaluation))
                 outcome = replace(outcome, record={**outcome.record, "split_rule": rule})
         except UnfitError as error:
             outcome = Ended(evaluation=evaluation, status="skipped", reason=error.message)
@@ -93,35 +93,37 @@ def evaluate(
         yield _write(outcome, evaluation, target, time.perf_counter() - start)
 
 
-def _score(evaluation: Evaluation, tables: Tables) -> Scores | Ended:
+def _score(evaluation: Evaluation, features: FeatureCache) -> Scores | Ended:
     card = load_registry().benchmark(evaluation.benchmark).under(evaluation.protocol)
     task: Task = implementation(card)(evaluate_config(evaluation))
-    samples = tables.samples(evaluation)
+    samples = features.samples(evaluation)
     for split in samples.values():
-        if reason := task.skip(split):
+        if reason := task.skip_reason(split):
             return Ended(evaluation=evaluation, status="skipped", reason=reason)
     scored = evaluation.split
-    if reason := task.unscorable(samples[scored]):
+    if reason := task.unscorable_reason(samples[scored]):
         return Ended(evaluation=evaluation, status="skipped", reason=reason)
-    if tables.encoder.oracle:
+    if features.encoder.oracle:
         return _perfect(task, evaluation, samples[scored])
     if task.zero_shot:
-        if card.text_tower and tables.encoder.text is None:
+        if card.text_tower and features.encoder.text is None:
             return Ended(evaluation=evaluation, status="skipped", reason="the encoder has no text tower")
         inputs = (
-            tables.plain(evaluation) if tables.encoder.text is None else tables.embedded(evaluation, card.text_tower)
+            features.plain(evaluation)
+            if features.encoder.text is None
+            else features.embedded(evaluation, card.text_tower)
         )
         return task.score(task.predict(inputs), samples[scored])
-    if evaluation.test_on and (reason := task.crosses(samples["train"], samples[scored])):
+    if evaluation.test_on and (reason := task.crossing_reason(samples["train"], samples[scored])):
         return Ended(evaluation=evaluation, status="skipped", reason=reason)
     kept = _shots(task, samples["train"])
     torch.manual_seed(name_seed("evaluation", evaluation.benchmark, task.config.head_seed))
-    if isinstance(task, Tuned):
-        return _tuned(task, evaluation, tables, kept)
-    val = Split(features=tables.features(evaluation, "val"), samples=samples["val"])
-    chosen = task.fit(_train(evaluation, card, tables, kept, val), val)
+    if isinstance(task, FineTunedTask):
+        return _finetuned(task, evaluation, features, kept)
+    val = Split(features=features.features(evaluation, "val"), samples=samples["val"])
+    chosen = task.fit(_train(evaluation, card, features, kept, val), val)
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
-    return task.score(task.predict(tables.plain(evaluation)), samples[scored])
+    return task.score(task.predict(features.plain(evaluation)), samples[scored])
 
 
 def split_rule(samples: Mapping[str, Samples]) -> str:
@@ -129,26 +131,26 @@ def split_rule(samples: Mapping[str, Samples]) -> str:
     return "; ".join(f"{split}: {samples[split].name}" for split in NAMES if split in samples)
 
 
-def _train(evaluation: Evaluation, card: TaskCard, tables: Tables, kept: Int | None, val: Split) -> Split:
+def _train(evaluation: Evaluation, card: TaskCard, features: FeatureCache, kept: Int | None, val: Split) -> Split:
     """What heads are trained on; of a protocol that learns nothing from it no row, and nobody computes features."""
-    samples = tables.samples(evaluation)["train"]
+    samples = features.samples(evaluation)["train"]
     if evaluation.protocol not in card.trains:
         nothing = np.zeros(0, np.int64)
         return Split(features=val.features.subset(nothing), samples=samples.subset(nothing))
-    train = Split(features=tables.features(evaluation, "train"), samples=samples)
+    train = Split(features=features.features(evaluation, "train"), samples=samples)
     return train if kept is None else train.subset(kept)
 
 
-def _tuned(task: Tuned, evaluation: Evaluation, tables: Tables, kept: Int | None) -> Scores | Ended:
+def _finetuned(task: FineTunedTask, evaluation: Evaluation, features: FeatureCache, kept: Int | None) -> Scores | Ended:
     """Train a copy of the encoder, then score as ever; the test split is handed to `predict_images` alone."""
-    if reason := task.untunable(tables.encoder):
+    if reason := task.why_not_finetunable(features.encoder):
         return Ended(evaluation=evaluation, status="skipped", reason=reason)
-    samples = tables.samples(evaluation)
+    samples = features.samples(evaluation)
     train = samples["train"] if kept is None else samples["train"].subset(kept)
-    chosen = task.tune(tables.encoder, train, samples["val"], knobs=evaluation.knobs, tell=tables.progress)
+    chosen = task.finetune(features.encoder, train, samples["val"], knobs=evaluation.knobs, tell=features.progress)
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
     truth = samples[evaluation.split]
-    return task.score(task.predict_images(Pictures.of(truth)), truth)
+    return task.score(task.predict_images(UnlabelledImages.of(truth)), truth)
 
 
 def _shots(task: Task, train: Samples) -> Int | None:
@@ -186,7 +188,7 @@ def _write(outcome: Scores | Ended, evaluation: Evaluation, target: Path, second
     return Ended(evaluation=evaluation, status="done", summary=summary)
 
 
-class Tables:
+class FeatureCache:
     """Samples and features of benchmark data, each read and computed once for all evaluations of a checkpoint."""
 
     def __init__(self, encoder: Encoder, cache: Path, progress: Progress) -> None:

@@ -36,7 +36,7 @@ from hcbench.harness.jobs.cell_folder import (
 )
 from hcbench.harness.jobs.job import Job, read_job, read_status, write_status
 from hcbench.harness.planning.settings import Cell, Evaluation
-from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Record, Tracker
+from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.workspace import Workspace
 
 EVALUATION_FILES = (SUMMARY, RECORD, PER_SAMPLE, REPLICATES)
@@ -96,7 +96,7 @@ def _settle(job: Job, folder: Path) -> None:
             write_status(target, ended["status"], ended["reason"])
 
 
-def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Record:
+def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> StoredRun:
     """A cell as the store keeps it."""
     cell = job.cell
     status, reason = settled(folder)
@@ -110,7 +110,7 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Reco
         artifacts.append(folder / FIGURES)
     if log_checkpoint and done:
         artifacts.append(folder / CHECKPOINT)
-    return Record(
+    return StoredRun(
         kind=CELL,
         fingerprint=cell.fingerprint,
         name=cell.title,
@@ -130,16 +130,16 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Reco
     )
 
 
-def skipped_record(cell: Cell, facts: Mapping[str, Any]) -> Record:
+def skipped_record(cell: Cell, facts: Mapping[str, Any]) -> StoredRun:
     """A cell that cannot run, and why."""
     tags = {name: str(value) for name, value in facts.items()}
     tags |= {"status": "skipped", "reason": cell.skip, **tuning_tag(cell), **versions()}
-    return Record(
+    return StoredRun(
         kind=CELL, fingerprint=cell.fingerprint, name=cell.title, params=cell_params(cell), metrics={}, tags=tags
     )
 
 
-def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) -> Record:
+def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) -> StoredRun:
     """An evaluation as the store keeps it, below the run of its cell."""
     status = read_status(source) or {}
     done = status["status"] == "done"
@@ -147,7 +147,7 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
     facts = job.facts.get("benchmarks", {}).get(evaluation.benchmark, {})
     special = facts.get("metrics_on", {}).get(evaluation.split, {})
     metrics = special.get(evaluation.scored_data, facts.get("metrics", []))
-    return Record(
+    return StoredRun(
         kind=EVALUATION,
         fingerprint=evaluation.fingerprint,
         name=f"{evaluation.title} {job.cell.title}",

@@ -34,7 +34,7 @@ _ENDS = {"done": "FINISHED", "interrupted": "KILLED"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Record:
+class StoredRun:
     """One run as it is written or was read.
 
     Attributes:
@@ -118,12 +118,12 @@ class Tracker:
                 "Restore it in the MLflow UI (or with `mlflow experiments restore`), or choose another --workspace.",
             )
 
-    def records(self, kind: str, fingerprint: str | None = None) -> list[Record]:
+    def records(self, kind: str, fingerprint: str | None = None) -> list[StoredRun]:
         """All complete runs of a kind, oldest first."""
         chosen = f"tags.`{_KIND}` = '{kind}' and tags.`{_COMPLETE}` = 'true'"
         return [_read(run) for run in self._search(chosen, fingerprint)]
 
-    def write(self, record: Record) -> str:
+    def write(self, record: StoredRun) -> str:
         """Write a run and give its id; older runs of the same kind and fingerprint, whole or half, are replaced."""
         from mlflow.entities import Metric, Param, RunTag
 
@@ -171,7 +171,7 @@ class Tracker:
             for name, value in tags.items():
                 self._client.set_tag(run, _PREFIX + name, _short(value, "tag"))
 
-    def artifact(self, record: Record, name: str) -> Path | None:
+    def artifact(self, record: StoredRun, name: str) -> Path | None:
         """A file or folder of a run on this machine, fetched if it lies on a server; None where there is none."""
         if record.location.startswith("file://") or "://" not in record.location:
             path = Path(unquote(urlparse(record.location).path)) / name
@@ -206,9 +206,9 @@ class Tracker:
                     return runs
 
 
-def _read(run: Any) -> Record:
+def _read(run: Any) -> StoredRun:
     tags = {name.removeprefix(_PREFIX): value for name, value in run.data.tags.items() if name.startswith(_PREFIX)}
-    return Record(
+    return StoredRun(
         kind=tags["kind"],
         fingerprint=tags["fingerprint"],
         name=run.info.run_name or "",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from hcbench.harness.jobs.cell_folder import REPLICATES
 from hcbench.harness.planning.leaks import verdict
 from hcbench.harness.store.import_cell import versions
-from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Record, Tracker
+from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 
 _INTEGERS = ("budget_images", "seed")
 
@@ -25,21 +25,21 @@ _INTEGERS = ("budget_images", "seed")
 class Known:
     """Records of what is finished, by fingerprint; skipped evaluations are those that can never give a number."""
 
-    cells: Mapping[str, Record]
-    evaluations: Mapping[str, Record]
-    skipped: Mapping[str, Record] = field(default_factory=dict)
+    cells: Mapping[str, StoredRun]
+    evaluations: Mapping[str, StoredRun]
+    skipped: Mapping[str, StoredRun] = field(default_factory=dict)
 
 
 def finished(tracker: Tracker) -> Known:
     """Cells and evaluations that are done; everything else is to be run (again)."""
     cells = {record.fingerprint: record for record in tracker.records(CELL) if record.status == "done"}
-    evaluations: dict[str, dict[str, Record]] = {"done": {}, "skipped": {}}
+    evaluations: dict[str, dict[str, StoredRun]] = {"done": {}, "skipped": {}}
     for record in tracker.records(EVALUATION):
         evaluations.setdefault(record.status, {})[record.fingerprint] = record
     return Known(cells, evaluations["done"], evaluations["skipped"])
 
 
-class Tables(NamedTuple):
+class ResultTables(NamedTuple):
     """The parts of `reports.results.Results`, whose docstring names every column."""
 
     cells: pd.DataFrame
@@ -48,7 +48,7 @@ class Tables(NamedTuple):
     footer: Mapping[str, str]
 
 
-def tables(tracker: Tracker, split: str = "test") -> Tables:
+def tables(tracker: Tracker, split: str = "test") -> ResultTables:
     """Everything in the store as tidy tables; replicates are read when they are asked for.
 
     Args:
@@ -67,7 +67,7 @@ def tables(tracker: Tracker, split: str = "test") -> Tables:
     evaluations = [record for record in evaluations if record.tags.get("cell") in names]
     trained = {record.fingerprint: record for record in cells}
     rows = [row for record in evaluations for row in _score_rows(record, trained[record.tags["cell"]])]
-    return Tables(
+    return ResultTables(
         cells=_frame([_cell_row(record) for record in cells], CELL_COLUMNS),
         scores=_frame(rows, SCORE_COLUMNS),
         replicates=Replicates(tracker, [record for record in evaluations if record.status == "done"]),
@@ -78,7 +78,7 @@ def tables(tracker: Tracker, split: str = "test") -> Tables:
 class Replicates(Mapping[tuple[str, str], NDArray[np.float64]]):
     """Bootstrap replicates by (evaluation, metric); an evaluation's file is read at its first use."""
 
-    def __init__(self, tracker: Tracker, records: list[Record]) -> None:
+    def __init__(self, tracker: Tracker, records: list[StoredRun]) -> None:
         self._tracker = tracker
         self._records = {record.fingerprint: record for record in records}
         self._read: dict[str, Mapping[str, NDArray[np.float64]]] = {}
@@ -113,7 +113,7 @@ SCORE_COLUMNS = (
 )  # fmt: skip
 
 
-def _cell_row(record: Record) -> dict[str, Any]:
+def _cell_row(record: StoredRun) -> dict[str, Any]:
     params, tags = record.params, record.tags
     row: dict[str, Any] = {
         "cell": record.fingerprint,
@@ -139,7 +139,7 @@ def _cell_row(record: Record) -> dict[str, Any]:
     return row | {name: value for name, value in record.metrics.items() if name.startswith("ledger.")}
 
 
-def _score_rows(record: Record, cell: Record) -> Iterator[dict[str, Any]]:
+def _score_rows(record: StoredRun, cell: StoredRun) -> Iterator[dict[str, Any]]:
     params, tags = record.params, record.tags
     leak = verdict(cell.tags, cell.params, params["data"])
     shared = {
@@ -174,7 +174,7 @@ def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame
     return table.reindex(columns=[*columns, *further])
 
 
-def _footer(tracker: Tracker, cells: list[Record]) -> dict[str, str]:
+def _footer(tracker: Tracker, cells: list[StoredRun]) -> dict[str, str]:
     made = sorted({" ".join(filter(None, (c.tags.get("version", ""), c.tags.get("commit", "")))) for c in cells})
     return {
         **versions(),

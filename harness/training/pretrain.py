@@ -23,7 +23,7 @@ from hcbench.harness.training.health import Diagnosis, diagnose
 from hcbench.harness.training.ledger import Ledger, count_encoder
 from hcbench.harness.training.loss_log import LossLog
 from hcbench.harness.training.prepare import rendering_seconds
-from hcbench.harness.training.train import Report, train
+from hcbench.harness.training.train import ProgressReport, train
 from hcbench.methods.base import Context, Method
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import save_encoder
@@ -37,7 +37,7 @@ def pretrain(
     cache: Path,
     device: torch.device,
     workers: int = 1,
-    report: Report = lambda done, total, rate, loss: None,
+    report: ProgressReport = lambda done, total, rate, loss: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> tuple[str, ...]:
     """Pre-train a cell into `folder`, going on where an interrupted one stood; gives warnings for the user.

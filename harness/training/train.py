@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 _STATE_FORMAT = 1
 
-Report = Callable[[int, int, float, float | None], None]
+ProgressReport = Callable[[int, int, float, float | None], None]
 """Gets images done, all images, images/s and the newest loss."""
 
 
@@ -57,7 +57,7 @@ def train(
     folder: Path,
     device: torch.device,
     losses: LossLog | None = None,
-    report: Report = lambda done, total, rate, loss: None,
+    report: ProgressReport = lambda done, total, rate, loss: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> Trained:
     """Pre-train `method` on `view` as `cell` says; `folder` keeps the state to resume from.
@@ -235,7 +235,7 @@ class Loop:
             return encode_all(self.method.encoder, self.view.images).pooled
 
     def progress(self) -> tuple[int, int, float, float | None]:
-        """Arguments of a `Report`."""
+        """Arguments of a `ProgressReport`."""
         now, (then, images) = time.perf_counter(), self._pace
         self._pace = (now, self.images)
         rate = (self.images - images) / max(1e-9, now - then)

@@ -11,7 +11,7 @@ arcsine square root is the scale on which the sampling spread of a proportion is
 steps are equally hard to come by through luck. The untrained network moves the zero, not the order: above 0 a trial
 has learned something that the benchmarks ask for.
 
-A benchmark with several main metrics counts once, with their mean. Scores are of the validation split.
+A benchmark with several main metrics counts once, with their mean. ValidationScores are of the validation split.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ VERSION = 1
 REFERENCE = "random"
 """The control that stands at 0."""
 
-Scores = Mapping[str, Mapping[str, float]]
+ValidationScores = Mapping[str, Mapping[str, float]]
 """Benchmark to main metric to value."""
 
 
@@ -53,7 +53,9 @@ def gain(score: float, reference: float) -> float:
     return 2 * math.asin(math.sqrt(score)) - 2 * math.asin(math.sqrt(reference))
 
 
-def objective(scores: Scores, reference: Scores, higher_is_better: Mapping[str, Mapping[str, bool]]) -> float:
+def objective(
+    scores: ValidationScores, reference: ValidationScores, higher_is_better: Mapping[str, Mapping[str, bool]]
+) -> float:
     """The mean gain over benchmarks.
 
     Args:
@@ -78,5 +80,5 @@ def objective(scores: Scores, reference: Scores, higher_is_better: Mapping[str, 
     return fmean(gains)
 
 
-def _names(scores: Scores) -> str:
+def _names(scores: ValidationScores) -> str:
     return ", ".join(sorted(f"{name} {metric}" for name, values in scores.items() for metric in values)) or "none"

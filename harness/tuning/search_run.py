@@ -40,7 +40,7 @@ class Tuned:
 
     plan: TuningPlan
     tried: Mapping[str, tuple[Tried | None, ...]]
-    reference: objective.Scores
+    reference: objective.ValidationScores
     interrupted: bool = False
 
     @property
@@ -133,7 +133,7 @@ class _Judge:
         self.plan, self.registry, self.outcome, self.tracker = plan, registry, outcome, tracker
         self.cells = {record.fingerprint: record for record in tracker.records(CELL)}
         self.evaluations = {record.fingerprint: record for record in tracker.records(EVALUATION)}
-        self.reference: objective.Scores = {}
+        self.reference: objective.ValidationScores = {}
         tried = self._scored(plan.reference)
         if tried.counts and not tried.scores:
             raise HcbenchError(
@@ -163,7 +163,7 @@ class _Judge:
             self.tracker.add_metrics(record.run, {"tuning.objective": tried.objective})
 
     def _scored(self, cell: Cell) -> Tried:
-        """Scores of a cell, or why there are none; benchmarks that cannot be run on its data are left out."""
+        """ValidationScores of a cell, or why there are none; benchmarks that cannot be run on its data are left out."""
         ended = self.outcome.cells.get(cell.fingerprint)
         if ended is None or ended.status != "done":
             return Tried(status=ended.status, reason=ended.reason) if ended else Tried(status="interrupted")

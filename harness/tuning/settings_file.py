@@ -92,7 +92,7 @@ def _table(tuned: Tuned) -> str:
         ["method", "trial", "best", "status", "objective", *titles, *names, "images_seen", "seconds", "cell", "reason"]
     )
 
-    def scores(found: objective.Scores) -> list[str]:
+    def scores(found: objective.ValidationScores) -> list[str]:
         return [_number(found.get(name, {}).get(metric)) for name, metric in metrics]
 
     blank = [""] * len(names)

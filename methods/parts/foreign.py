@@ -17,7 +17,7 @@ from torch import Tensor
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.backbones import EncoderSpec, TimmEncoder, VitEncoder, build_encoder
-from hcbench.methods.parts.weights import Adapted, Adapter, State, Tree, entry, tensors, wanted, without
+from hcbench.methods.parts.weights import Adapted, Adapter, State, Tree, entry, require_names, tensors, without
 
 _VITS: Final = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large", (1280, 32): "huge"}
 _RESNETS: Final = {
@@ -51,7 +51,7 @@ def vit(state: State, size: tuple[int, int], *, note: str, dropped: tuple[str, .
     Raises:
         WeightsError: The names or sizes are no timm ViT's.
     """
-    wanted(state, ("patch_embed.proj.weight", "cls_token", "pos_embed", "blocks.0.attn.qkv.weight"), "ViT")
+    require_names(state, ("patch_embed.proj.weight", "cls_token", "pos_embed", "blocks.0.attn.qkv.weight"), "ViT")
     width, patch = state["patch_embed.proj.weight"].shape[0], state["patch_embed.proj.weight"].shape[-1]
     depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
     if (width, depth) not in _VITS:
@@ -106,7 +106,7 @@ def resnet(tree: Tree, size: tuple[int, int]) -> Adapted:
         WeightsError: The names are no ResNet's, or its sizes none that timm has a name for.
     """
     state, moco = without(tensors(entry(tree, *_WRAPPERS), *_PREFIXES), *_MOCO)
-    wanted(state, ("conv1.weight", "layer1.0.conv2.weight", "layer4.0.conv2.weight"), "ResNet")
+    require_names(state, ("conv1.weight", "layer1.0.conv2.weight", "layer4.0.conv2.weight"), "ResNet")
     middle = state["layer1.0.conv2.weight"].shape
     found = (
         tuple(len({n.split(".")[1] for n in state if n.startswith(f"layer{i}.")}) for i in (1, 2, 3, 4)),

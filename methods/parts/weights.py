@@ -274,7 +274,7 @@ def without(state: State, *beginnings: str) -> tuple[State, tuple[str, ...]]:
     return {name: value for name, value in state.items() if name not in dropped}, dropped
 
 
-def wanted(state: State, names: Iterable[str], what: str) -> None:
+def require_names(state: State, names: Iterable[str], what: str) -> None:
     """Refuse a state that lacks the names by which its layout is known.
 
     Raises:

@@ -17,7 +17,7 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.weights import Adapted, Adapter, State, Tree, tensors, wanted
+from hcbench.methods.parts.weights import Adapted, Adapter, State, Tree, require_names, tensors
 from hcbench.methods.plip.released import ReleasedResNet, build
 
 MAX_TOKENS: Final = 64
@@ -69,7 +69,7 @@ def image_state(tree: Tree, encoder: ReleasedResNet) -> State:
     """
     found = tree.get(_IMAGE) or tree.get("state_dict") or tree
     state = tensors(found, "module.", "visual.")
-    wanted(state, ("conv3.weight", "layer4.0.conv3.weight", "attnpool.positional_embedding"), "PLIP v1")
+    require_names(state, ("conv3.weight", "layer4.0.conv3.weight", "attnpool.positional_embedding"), "PLIP v1")
     out = {renamed(name): tensor for name, tensor in state.items()}
     out[_POSITIONS] = _resampled(out[_POSITIONS], encoder)
     return out
@@ -115,8 +115,10 @@ def _join_text(encoder: ReleasedResNet, text: State, projection: State, words: S
     from hcbench.methods.parts.tokenizer import Tokenizer
 
     table = "embeddings.word_embeddings.weight"
-    wanted(text, (table, "embeddings.position_embeddings.weight", "encoder.layer.0.intermediate.dense.weight"), "BERT")
-    wanted(projection, ("image_projection.linear.weight",), "PLIP v1 with an output projection")
+    require_names(
+        text, (table, "embeddings.position_embeddings.weight", "encoder.layer.0.intermediate.dense.weight"), "BERT"
+    )
+    require_names(projection, ("image_projection.linear.weight",), "PLIP v1 with an output projection")
     rows, dim = text[table].shape
     if len(words) != rows:
         raise WeightsError(

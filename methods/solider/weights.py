@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.backbones import EncoderSpec, TimmEncoder, build_encoder
-from hcbench.methods.parts.weights import Adapted, State, Tree, entry, tensors, wanted, without
+from hcbench.methods.parts.weights import Adapted, State, Tree, entry, require_names, tensors, without
 from hcbench.methods.solider.released import ReleasedSwin
 
 _SIZES: Final = {(96, 6): "tiny", (96, 18): "small", (128, 18): "base"}
@@ -42,7 +42,7 @@ def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
     """
     state = tensors(entry(tree, "teacher", "student", "state_dict", "model"), "module.", "backbone.", "base.")
     state, dropped = without(state, "head.", "bottleneck.", "classifier.")
-    wanted(
+    require_names(
         state, ("patch_embed.projection.weight", "norm3.weight", "stages.0.blocks.0.attn.w_msa.qkv.weight"), "SOLIDER"
     )
     name = _size(state)

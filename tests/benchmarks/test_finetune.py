@@ -11,10 +11,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Pictures, Split, Tuned
-from hcbench.benchmarks.finetune import Batch, Lesson, build_optimiser, identity_batches, lr_factor, persons
+from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, FineTunedTask, Split, UnlabelledImages
+from hcbench.benchmarks.finetune import (
+    TrainingBatch,
+    TrainingSetup,
+    build_optimiser,
+    identity_batches,
+    lr_factor,
+    persons,
+)
 from hcbench.benchmarks.pose.finetune import FineTunePose, PoseLearner
-from hcbench.benchmarks.recipes import Recipe, read_recipe, recipe_names
+from hcbench.benchmarks.recipes import FinetuneRecipe, read_recipe, recipe_names
 from hcbench.benchmarks.reid.finetune import FineTuneReid, ReidLearner, soft_triplet
 from hcbench.benchmarks.text_reid.finetune import FineTuneTextReid, OwnTowers, sdm
 from hcbench.benchmarks.warp import OUTSIDE, Warp
@@ -32,7 +39,7 @@ from hcbench.methods.solider.networks import controlled
 MODULES = ("attributes", "parsing", "pose", "reid", "text_reid")
 SIZE = (32, 16)
 CONFIG = EvaluateConfig(replicates=5, epochs=0.5, batch_size=16)
-PLAIN = Recipe(epochs=1, batch_size=4, lrs=(1e-3,))
+PLAIN = FinetuneRecipe(epochs=1, batch_size=4, lrs=(1e-3,))
 
 
 def card(module):
@@ -87,9 +94,9 @@ def test_it_repeats_exactly_leaves_the_encoder_alone_and_scores_as_the_frozen_ta
     for _ in range(2):
         torch.rand(3)  # whatever else was drawn must not matter
         task = make(module)
-        assert isinstance(task, Tuned)
-        chosen = task.tune(encoder, people["train"], people["val"], tell=lambda *said: heard.append(said))
-        found.append(task.predict_images(Pictures.of(people["test"])))
+        assert isinstance(task, FineTunedTask)
+        chosen = task.finetune(encoder, people["train"], people["val"], tell=lambda *said: heard.append(said))
+        found.append(task.predict_images(UnlabelledImages.of(people["test"])))
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(tensor, before[name]), name
     assert not encoder.training
@@ -117,8 +124,8 @@ def test_ground_truth_scores_one(module, people):
 
 def test_the_best_look_at_validation_is_kept(people, encoder):
     task = make("reid", config=dataclasses.replace(CONFIG, epochs=2.0))
-    chosen = task.tune(encoder, people["train"], people["val"])
-    again = task.score(task.predict_images(Pictures.of(people["val"])), people["val"])
+    chosen = task.finetune(encoder, people["train"], people["val"])
+    again = task.score(task.predict_images(UnlabelledImages.of(people["val"])), people["val"])
     assert again.summary["mAP"] == chosen["value"] == max(trial["mAP"] for trial in chosen["trials"])
 
 
@@ -126,21 +133,21 @@ def test_another_seed_gives_other_weights(people, encoder):
     found = []
     for seed in (0, 1):
         task = make("attributes", config=dataclasses.replace(CONFIG, head_seed=seed))
-        task.tune(encoder, people["train"], people["val"])
-        found.append(task.predict_images(Pictures.of(people["test"]))["probability"])
+        task.finetune(encoder, people["train"], people["val"])
+        found.append(task.predict_images(UnlabelledImages.of(people["test"]))["probability"])
     assert not np.array_equal(*found)
 
 
 def test_an_encoder_without_weights_is_not_tuned(encoder):
-    assert make("reid").untunable(encoder) is None
-    assert "no weights" in make("reid").untunable(PixelEncoder(32, 16))
+    assert make("reid").why_not_finetunable(encoder) is None
+    assert "no weights" in make("reid").why_not_finetunable(PixelEncoder(32, 16))
 
 
 def test_a_loss_that_is_not_finite_ends_as_diverged(people, encoder):
     with torch.no_grad():
         next(encoder.parameters()).fill_(torch.nan)
     with pytest.raises(DivergedError, match="Fine-tuning attributes diverged at step 1"):
-        make("attributes").tune(encoder, people["train"], people["val"])
+        make("attributes").finetune(encoder, people["train"], people["val"])
 
 
 @pytest.mark.slow
@@ -149,7 +156,7 @@ def test_fine_tuning_is_better_than_a_frozen_head(tmp_path):
     splits = [benchmark_split(s, height=64, width=32, scale=0.05, cache=tmp_path) for s in ("train", "val")]
     encoder = build_encoder(EncoderSpec("vit-mini8", 64, 32), seed=0)
     config = dataclasses.replace(CONFIG, epochs=4.0)
-    tuned = make("attributes", config=config).tune(encoder, *splits)["value"]
+    tuned = make("attributes", config=config).finetune(encoder, *splits)["value"]
     tables = [Split(features=table(encoder, split), samples=split) for split in splits]
     frozen = make("attributes", "frozen", config).fit(*tables)["value"]
     assert tuned > frozen + 0.01
@@ -280,7 +287,7 @@ def test_the_controller_behind_a_knob_rests_in_reid_alone(module, rests, people,
     assert all(parameter.requires_grad for parameter in knobbed.knob_parameters())
     assert list(encoder.knob_parameters()) == []
     task = make(module)
-    task.tune(knobbed, people["train"], people["val"], knobs={"lambda": 0.2})
+    task.finetune(knobbed, people["train"], people["val"], knobs={"lambda": 0.2})
     after = task._learner.encoder.state_dict()
     changed = {name for name in before if not torch.equal(after[name], before[name])}
     assert any(name.startswith("backbone.") for name in changed)
@@ -316,7 +323,7 @@ def test_the_losses_of_the_field_and_of_irra_can_be_chosen(people, encoder, monk
         learner = learner_of(FineTuneTextReid(CONFIG), encoder, people["train"], recipe).eval()
         seen = learner.towers.images(learner.see(torch.zeros(4, 3, *SIZE)))
         told = learner.towers.texts([several[0] for several in learner.captions[:4]])
-        batch = Batch(torch.zeros(4, 3, *SIZE), torch.arange(4), Warp.draw(4, SIZE, PLAIN, torch.Generator()))
+        batch = TrainingBatch(torch.zeros(4, 3, *SIZE), torch.arange(4), Warp.draw(4, SIZE, PLAIN, torch.Generator()))
         monkeypatch.setattr(learner, "captions", tuple((several[0],) for several in learner.captions))
         losses[name] = float(learner.loss(batch).detach())
         known = {"cmpm": cmpm, "sdm": sdm}[recipe.loss]
@@ -333,13 +340,13 @@ def test_a_text_tower_of_the_method_is_trained_on(people, encoder):
     encoder.join_text(tower, ImageProjection(encoder.dim, tower.dim))
     before = {name: tensor.clone() for name, tensor in encoder.state_dict().items()}
     task = FineTuneTextReid(CONFIG)
-    task.tune(encoder, people["train"], people["val"])
+    task.finetune(encoder, people["train"], people["val"])
     assert isinstance(task._learner.towers, OwnTowers)
     after = task._learner.encoder.state_dict()
     assert not torch.equal(after["image_projection.linear.weight"], before["image_projection.linear.weight"])
     assert any(not torch.equal(after[name], before[name]) for name in before if name.startswith("text.bert"))
     assert all(torch.equal(tensor, before[name]) for name, tensor in encoder.state_dict().items())
-    scores = task.score(task.predict_images(Pictures.of(people["test"])), people["test"])
+    scores = task.score(task.predict_images(UnlabelledImages.of(people["test"])), people["test"])
     assert scores.record["text_tower"] == "the method's own, trained on"
 
 
@@ -362,7 +369,7 @@ def test_maps_at_their_target_read_back_the_joints(head, told, monkeypatch):
     order = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
     turns = iter([maps, maps.flip(3)[:, order]])
     monkeypatch.setattr(PoseLearner, "_maps", lambda self, table, rows: next(turns))
-    found = learner.predict(Pictures(images=np.zeros((3, 3, 128, 64), np.uint8)), 4)["keypoints"]
+    found = learner.predict(UnlabelledImages(images=np.zeros((3, 3, 128, 64), np.uint8)), 4)["keypoints"]
     assert np.abs(found - xy).max() < 1.0
 
 
@@ -375,15 +382,15 @@ def test_the_head_of_the_field_is_tuned_and_read_with_the_flip_test(people, enco
     recipe = dataclasses.replace(read_recipe("pose", "field"), epochs=1, lrs=(1e-3,), validations=1)
     monkeypatch.setattr(FineTunePose, "recipe", recipe)
     task = FineTunePose(CONFIG)
-    task.tune(encoder, people["train"], people["val"])
-    scores = task.score(task.predict_images(Pictures.of(people["test"])), people["test"])
+    task.finetune(encoder, people["train"], people["val"])
+    scores = task.score(task.predict_images(UnlabelledImages.of(people["test"])), people["test"])
     assert scores.record["flip_test"] is True
     assert scores.record["decoder"].startswith("udp")
 
 
 def learner_of(task, encoder, train, recipe):
     kept = task.usable(train)
-    return type(task).learner(Lesson(encoder, kept, recipe, torch.Generator().manual_seed(0)))
+    return type(task).learner(TrainingSetup(encoder, kept, recipe, torch.Generator().manual_seed(0)))
 
 
 def encoder_of(learner):

@@ -116,5 +116,5 @@ def test_features_of_any_grid_fit(told):
 def test_other_classes_cannot_be_scored(told):
     samples = told["test"].samples
     task = Parsing(CONFIG)
-    assert task.crosses(samples, samples) is None
-    assert "are not those of" in task.crosses(samples, dataclasses.replace(samples, part_names=LIP))
+    assert task.crossing_reason(samples, samples) is None
+    assert "are not those of" in task.crossing_reason(samples, dataclasses.replace(samples, part_names=LIP))

@@ -17,14 +17,14 @@ from coco_tree import Tree
 from mpii_tree import MpiiTree
 from pose_tree import build
 
-from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Inputs, Pictures, Split
-from hcbench.benchmarks.finetune import Lesson
+from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Inputs, Split, UnlabelledImages
+from hcbench.benchmarks.finetune import TrainingSetup
 from hcbench.benchmarks.metrics.oks import NAMES
 from hcbench.benchmarks.pose.card import CARD
 from hcbench.benchmarks.pose.finetune import FineTunePose, PoseLearner
 from hcbench.benchmarks.pose.measures import PCK, PCKH, criterion
 from hcbench.benchmarks.pose.task import Pose
-from hcbench.benchmarks.recipes import Recipe
+from hcbench.benchmarks.recipes import FinetuneRecipe
 from hcbench.data import aic, coco, crowdpose, mpii, ochuman
 from hcbench.data.crops import to_crop
 from hcbench.data.formats import person_boxes
@@ -99,7 +99,7 @@ def undefined(summary: Any) -> set[str]:
 def test_ground_truth_has_average_precision_one(name: str, load: Any) -> None:
     samples = load(name, "test")
     task = Pose(CONFIG)
-    assert task.skip(samples) is None
+    assert task.skip_reason(samples) is None
     scores = task.score(task.oracle(samples) or {}, samples)
     for metric in ("AP", "AP50", "AP75", "AR", *PCK):
         assert scores.summary[metric] == pytest.approx(1.0), metric
@@ -114,7 +114,7 @@ def test_ground_truth_has_average_precision_one(name: str, load: Any) -> None:
 def test_ground_truth_has_pckh_one(load: Any) -> None:
     samples = load("mpii", "test")
     task = Pose(CONFIG)
-    assert task.skip(samples) is None
+    assert task.skip_reason(samples) is None
     scores = task.score(task.oracle(samples) or {}, samples)
     for metric in (*PCKH, *PCK, "PCKh_Head", "PCKh_Elbow"):
         assert scores.summary[metric] == pytest.approx(1.0), metric
@@ -156,10 +156,13 @@ def test_oks_takes_the_widths_of_the_set(load: Any) -> None:
 
 def test_areas_are_asked_for_only_where_oks_is_defined(load: Any) -> None:
     task = Pose(CONFIG)
-    assert task.skip(dataclasses.replace(load("crowdpose", "test"), area=None)) == "crowdpose test does not know area"
+    assert (
+        task.skip_reason(dataclasses.replace(load("crowdpose", "test"), area=None))
+        == "crowdpose test does not know area"
+    )
     for field in ("keypoints", "boxes"):
         bare = dataclasses.replace(load("mpii", "test"), **{field: None})
-        assert task.skip(bare) == f"mpii val does not know {field}"
+        assert task.skip_reason(bare) == f"mpii val does not know {field}"
 
 
 # ---------------------------------------------------------------- heads
@@ -179,7 +182,7 @@ def test_a_head_is_trained_and_scored(name: str, load: Any, encoder: Any) -> Non
         near[epochs] = chosen["final"]["PCK10"]
     assert near[60.0] > near[0.01] + 0.2
     test = split_of(encoder, load(name, "test"))
-    assert task.crosses(train.samples, test.samples) is None
+    assert task.crossing_reason(train.samples, test.samples) is None
     scores = task.score(task.predict(Inputs(features=test.features)), test.samples)
     (main,) = CARD.on(name).main_metrics
     assert 0 <= scores.summary[main.name] <= 1
@@ -190,9 +193,9 @@ def test_a_head_is_trained_and_scored(name: str, load: Any, encoder: Any) -> Non
 def test_fine_tuning_knows_the_joints(name: str, load: Any, encoder: Any) -> None:
     train, test = load(name, "train"), load(name, "test")
     task = FineTunePose(dataclasses.replace(CONFIG, epochs=0.5))
-    chosen = task.tune(encoder, train, train)
+    chosen = task.finetune(encoder, train, train)
     assert chosen["criterion"] == f"val {criterion(train)}"
-    predictions = task.predict_images(Pictures.of(test))
+    predictions = task.predict_images(UnlabelledImages.of(test))
     assert predictions["keypoints"].shape == (len(test), len(test.skeleton), 2)
     assert task.score(predictions, test).record["flip_test"] is True
 
@@ -201,12 +204,12 @@ def test_fine_tuning_knows_the_joints(name: str, load: Any, encoder: Any) -> Non
 def test_the_flip_test_changes_the_sides_of_the_skeleton(name: str, load: Any, encoder: Any) -> None:
     """What an image says of a joint, its mirror image says of the joint of the other side, to the last digits."""
     train = load(name, "train")
-    recipe = Recipe(epochs=1, batch_size=2, lrs=(1e-3,), head="light", flip_test=True)
-    learner = PoseLearner(Lesson(encoder, train, recipe, torch.Generator().manual_seed(0)))
+    recipe = FinetuneRecipe(epochs=1, batch_size=2, lrs=(1e-3,), head="light", flip_test=True)
+    learner = PoseLearner(TrainingSetup(encoder, train, recipe, torch.Generator().manual_seed(0)))
     swap = list(train.skeleton.flip)
     assert learner.mirrored == tuple(swap) != tuple(range(len(swap)))
     images = np.concatenate([train.images[:], train.images[:][..., ::-1]])
-    plain, mirrored = np.split(learner.eval().predict(Pictures(images=images), 4)["scores"], 2)
+    plain, mirrored = np.split(learner.eval().predict(UnlabelledImages(images=images), 4)["scores"], 2)
     np.testing.assert_allclose(plain, mirrored[:, swap], rtol=1e-4)
     assert not np.allclose(plain, mirrored, rtol=1e-4)
 
@@ -240,9 +243,9 @@ def test_settings_are_chosen_by_what_is_defined_on_validation(load: Any) -> None
 
 def test_only_the_same_joints_are_crossed(load: Any) -> None:
     task, sets = Pose(CONFIG), {name: load(name, "test") for name in OWNERS}
-    assert task.crosses(sets["coco"], sets["ochuman"]) is None
+    assert task.crossing_reason(sets["coco"], sets["ochuman"]) is None
     for one, other, shared in (("coco", "mpii", "12 of 16"), ("crowdpose", "aic", "13 of 14")):
-        reason = task.crosses(sets[one], sets[other])
+        reason = task.crossing_reason(sets[one], sets[other])
         assert reason is not None
         assert reason.startswith(f"heads of {sets[one].name} find the joints of {one}")
         assert reason.endswith(f"{shared} are the same")
@@ -287,8 +290,8 @@ def poses(found: Any, joint_score: Any = 1.0) -> dict[str, np.ndarray]:
 
 def test_detected_boxes_are_scored_against_every_person_of_the_file(found: Any) -> None:
     task = Pose(dataclasses.replace(CONFIG, boxes="detected"))
-    assert task.skip(found.samples) is None
-    assert task.unscorable(found.samples) is None
+    assert task.skip_reason(found.samples) is None
+    assert task.unscorable_reason(found.samples) is None
     scores = task.score(poses(found), found.samples)
     counted = [p for p in found.persons.values() if p["num_keypoints"] and not p["iscrowd"]]
     assert found.missed in counted
@@ -349,11 +352,11 @@ def test_where_no_detector_looked_the_reason_is_said(found: Any, load: Any) -> N
     own = load("crowdpose", "test")
     assert person_boxes.loader(crowdpose, "test", "detected") is crowdpose.load
     assert person_boxes.loader(coco, "train", "detected") is person_boxes.loader(coco, "test") is coco.load
-    assert task.unscorable(own) == "crowdpose test has no boxes of a detector (evaluate.boxes=detected)"
-    assert Pose(CONFIG).unscorable(own) is None
+    assert task.unscorable_reason(own) == "crowdpose test has no boxes of a detector (evaluate.boxes=detected)"
+    assert Pose(CONFIG).unscorable_reason(own) is None
     assert task.oracle(found.samples) is None
     bare = dataclasses.replace(found.samples, coco_truth=None)
-    assert task.skip(bare) == "coco val2017, detected boxes does not know coco_truth"
+    assert task.skip_reason(bare) == "coco val2017, detected boxes does not know coco_truth"
     with pytest.raises(TaskError, match="does not know coco_truth"):
         task.score(poses(found), bare)
 

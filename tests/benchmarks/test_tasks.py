@@ -136,12 +136,12 @@ def test_resamples_are_shared_by_all_methods(module, told):
 @pytest.mark.parametrize("module", MODULES)
 def test_a_task_says_what_the_data_lack(module, told):
     task = task_class(module)(FAST)
-    assert task.skip(told["test"].samples) is None
+    assert task.skip_reason(told["test"].samples) is None
     field = {
         "attributes": "attributes", "parsing": "parts", "pose": "keypoints", "reid": "camera", "text_reid": "captions",
     }[module]  # fmt: skip
     bare = dataclasses.replace(told["test"].samples, **{field: None})
-    assert field in (task.skip(bare) or "")
+    assert field in (task.skip_reason(bare) or "")
     with pytest.raises(TaskError, match=field):
         task.score(oracle(module, told["test"].samples), bare)
 

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from hcbench.harness.contract.contract import CHECKS, examine
-from hcbench.harness.contract.method_under_test import Subject, trial_cell
+from hcbench.harness.contract.method_under_test import MethodUnderTest, trial_cell
 from hcbench.harness.planning.registry import load_registry
 
 REGISTRY = load_registry(())
@@ -28,13 +28,13 @@ WITHOUT_FEATURES = {"oracle"}
 def test_a_built_in_keeps_the_contract(name, tmp_path):
     card = REGISTRY.methods[name]
     cell = trial_cell(card, REGISTRY, [f"{name}.{setting}" for setting in SMALL.get(name, ())])
-    outcomes = list(examine(Subject(card, cell, tmp_path)))
-    assert [outcome.check for outcome in outcomes] == list(CHECKS)
-    for outcome in outcomes:
-        assert outcome.status != "failed", f"{outcome.check.promise}: {outcome.note} {outcome.hint}"
-        if outcome.status == "skipped":
-            fine = outcome.check.name in MAY_SKIP or not (card.trains or outcome.check.controls)
-            assert fine or name in WITHOUT_FEATURES or name in FROM_FILES, outcome.note
+    results = list(examine(MethodUnderTest(card, cell, tmp_path)))
+    assert [result.check for result in results] == list(CHECKS)
+    for result in results:
+        assert result.status != "failed", f"{result.check.promise}: {result.note} {result.hint}"
+        if result.status == "skipped":
+            fine = result.check.name in MAY_SKIP or not (card.trains or result.check.controls)
+            assert fine or name in WITHOUT_FEATURES or name in FROM_FILES, result.note
 
 
 @pytest.mark.parametrize("name", REGISTRY.methods)

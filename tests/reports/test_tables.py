@@ -11,7 +11,7 @@ from hcbench.errors import ConfigError
 from hcbench.reports.comparisons import analyse
 from hcbench.reports.curves import comparison_tables
 from hcbench.reports.table import Footnotes, Table, shown
-from hcbench.reports.tables import arenas, bar_table, detail_table, failure_table, main_table, rank_table
+from hcbench.reports.tables import bar_table, by_benchmark, detail_table, failure_table, main_table, rank_table
 
 
 def cells(table: Table) -> dict[str, list[str]]:
@@ -223,7 +223,7 @@ def test_details_show_all_metrics_and_the_chosen_readout(full) -> None:
         if score["evaluation"] == odd["evaluation"]:
             score["readout"] = "mean"
     analysis = analyse(space.results())
-    table = detail_table(analysis, arenas(analysis)[0], "1pct")
+    table = detail_table(analysis, by_benchmark(analysis)[0], "1pct")
     assert [column.title for column in table.columns] == ["readout", "AP50", "AP"]
     assert cells(table)["SIMCLR"][0] == "cls+stripes (2), mean (1)"
     assert cells(table)["MAE"][0] == "cls+stripes"

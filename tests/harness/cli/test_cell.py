@@ -19,7 +19,7 @@ from hcbench.harness.planning.plan import make_plan
 from hcbench.harness.planning.registry import load_registry
 from hcbench.harness.planning.settings import Matrix
 from hcbench.harness.store.import_cell import cell_params
-from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Record, Tracker
+from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.store_access import open_store, store_address
 from hcbench.harness.store.workspace import Workspace
 
@@ -42,7 +42,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, matrix: Matrix) -> Path:
         if cell.method not in ("stablerep", "mae"):
             continue
         run = tracker.write(
-            Record(
+            StoredRun(
                 kind=CELL, fingerprint=cell.fingerprint, name=cell.title, params=cell_params(cell),
                 metrics={"ledger.images_per_s": 100.0, "ledger.peak_memory_bytes": 2e9, "diagnostics.rank": 7.5},
                 tags={"status": "done", "reason": "", "warnings": json.dumps(["[loss] is flat"])},
@@ -58,7 +58,7 @@ def store(tmp_path_factory: pytest.TempPathFactory, matrix: Matrix) -> Path:
         for one in matrix.evaluations[cell.fingerprint]:
             params = {"benchmark": one.benchmark, "version": "1", "data": "people", "protocol": "frozen"}
             tracker.write(
-                Record(
+                StoredRun(
                     kind=EVALUATION, fingerprint=one.fingerprint, name=one.benchmark, parent=run,
                     params={**params, **{f"evaluate.{key}": value for key, value in one.config.items()}},
                     metrics={"mAP": 0.25}, artifacts=[record],
@@ -141,7 +141,7 @@ def test_show_names_knobs_and_figures(tmp_path: Path) -> None:
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "parts.png").touch()
     run = tracker.write(
-        Record(
+        StoredRun(
             kind=CELL, fingerprint=cell.fingerprint, name=cell.title, params=cell_params(cell), metrics={},
             tags={"status": "done"}, artifacts=[tmp_path / "figures"],
         )
@@ -149,7 +149,7 @@ def test_show_names_knobs_and_figures(tmp_path: Path) -> None:
     params = {"benchmark": "reid", "version": "1", "data": "people", "protocol": "frozen"}
     params |= {"evaluate.scale": "1.0", "evaluate.lambda": "0.2"}
     tags = {"status": "done", "cell": cell.fingerprint}
-    record = Record(kind=EVALUATION, fingerprint="e", name="reid", parent=run, params=params, metrics={}, tags=tags)
+    record = StoredRun(kind=EVALUATION, fingerprint="e", name="reid", parent=run, params=params, metrics={}, tags=tags)
     tracker.write(record)
     text = screen(show_cell, "solider", tmp_path, None)
     assert "reid 1 on people, frozen, lambda 0.2" in text

@@ -15,7 +15,7 @@ from hcbench.harness.cli.main import app
 from hcbench.harness.jobs.events import CellFinished, RunFinished
 from hcbench.harness.planning.settings import Matrix
 from hcbench.harness.running import run as run_module
-from hcbench.harness.running.run import Outcome, RunOutcome
+from hcbench.harness.running.run import Ending, RunOutcome
 
 COMMANDS = (
     ("--help",), ("run", "--help"), ("plan", "--help"), ("evaluate", "--help"), ("tune", "--help"), ("check", "--help"),
@@ -174,7 +174,7 @@ def _ends(monkeypatch: pytest.MonkeyPatch, **outcome: Any) -> list[dict[str, Any
     def run_matrix(matrix: Matrix, **named: Any) -> RunOutcome:
         calls.append({"matrix": matrix, **named})
         named["listener"](RunFinished(cells={}, evaluations={}, seconds=1.0))
-        cells = {cell.fingerprint: Outcome(**outcome) for cell in matrix.cells} if "status" in outcome else {}
+        cells = {cell.fingerprint: Ending(**outcome) for cell in matrix.cells} if "status" in outcome else {}
         return RunOutcome(cells=cells, interrupted=outcome.get("interrupted", False))
 
     monkeypatch.setattr(run_module, "run_matrix", run_matrix)
@@ -277,7 +277,7 @@ def test_progress_reaches_a_file_as_plain_lines(monkeypatch: pytest.MonkeyPatch)
     def run_matrix(matrix: Matrix, *, listener: Any, **named: Any) -> RunOutcome:
         cell = matrix.cells[0]
         listener(CellFinished(cell=cell.fingerprint, title=cell.title, status="failed", reason="boom", log="a/log.txt"))
-        return RunOutcome(cells={cell.fingerprint: Outcome(status="failed", reason="boom")})
+        return RunOutcome(cells={cell.fingerprint: Ending(status="failed", reason="boom")})
 
     monkeypatch.setattr(run_module, "run_matrix", run_matrix)
     monkeypatch.setattr("hcbench.harness.cli.report.read_results", lambda *args: _empty())

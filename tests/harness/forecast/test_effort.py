@@ -10,7 +10,7 @@ import torch
 
 from hcbench.errors import ConfigError
 from hcbench.harness.forecast import effort
-from hcbench.harness.forecast.effort import Cost, EqualCompute, arena, kind, measure
+from hcbench.harness.forecast.effort import Cost, EqualCompute, comparison_group, kind, measure
 from hcbench.harness.forecast.flops import flops_per_image, repeated, stand_in
 from hcbench.harness.jobs.atomic_files import read_json
 from hcbench.harness.jobs.cell_folder import LEDGER
@@ -54,8 +54,10 @@ def test_seeds_share_a_cost_and_budgets_do_not(make_cell):
     assert kind(one) == kind(make_cell(seed=1, images_seen=7, fingerprint="other"))
     assert kind(one) != kind(replace(one, budget_images=72))
     assert kind(one) != kind(make_cell(config={"lr": 0.1}))
-    assert arena(one) == arena(replace(make_cell("dummy-plain"), corpus=replace(one.corpus, layout="captions")))
-    assert arena(one) != arena(make_cell(height=64))
+    assert comparison_group(one) == comparison_group(
+        replace(make_cell("dummy-plain"), corpus=replace(one.corpus, layout="captions"))
+    )
+    assert comparison_group(one) != comparison_group(make_cell(height=64))
 
 
 def test_what_cannot_be_measured_is_skipped_with_the_reason(make_cell):

@@ -8,7 +8,7 @@ import pytest
 from hcbench.harness.forecast import estimate as module
 from hcbench.harness.forecast.estimate import Measured, estimate, read_measured
 from hcbench.harness.planning.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
-from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Record
+from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun
 
 A = Cell(
     method="stablerep", budget="1pct", budget_images=5855, images_seen=36000, seed=0, backbone="vit-mini16",
@@ -30,9 +30,9 @@ def matrix(*cells: Cell, scored: bool = True) -> Matrix:
     return Matrix(cells=cells, evaluations=scores)
 
 
-def record(kind: str, params: dict[str, Any], **named: Any) -> Record:
+def record(kind: str, params: dict[str, Any], **named: Any) -> StoredRun:
     facts = {"fingerprint": "x", "name": "x", "metrics": {}, "tags": {}}
-    return Record(kind=kind, params=params, **{**facts, **named})
+    return StoredRun(kind=kind, params=params, **{**facts, **named})
 
 
 CELL_PARAMS = {

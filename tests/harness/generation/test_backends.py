@@ -9,7 +9,7 @@ from reference_pose import POSE
 from hcbench.errors import WeightsError
 from hcbench.harness.generation.backends import Diffusion
 from hcbench.harness.generation.conditions import draw_skeleton
-from hcbench.harness.generation.recipe import Recipe
+from hcbench.harness.generation.recipe import GenerationRecipe
 from hcbench.harness.generation.weights import look_at
 
 CANVAS = (64, 32)
@@ -17,12 +17,12 @@ EXTRA = {"sd": None, "t2i-adapter": "adapter-keypose", "controlnet": "control"}
 STYLE = {"sd": "", "t2i-adapter": "t2i-keypose", "controlnet": "controlnet"}
 
 
-def recipe(backend: str, **changes) -> Recipe:
+def recipe(backend: str, **changes) -> GenerationRecipe:
     settings = {
         "variants": 2, "seed": 0, "steps": 2, "guidance": 2.0, "condition_scale": 1.0, "style": STYLE[backend],
         "canvas": CANVAS, "size": CANVAS, "batch": 4, "precision": "fp32", "device": "cpu",
     }  # fmt: skip
-    return Recipe(backend=backend, **(settings | changes))
+    return GenerationRecipe(backend=backend, **(settings | changes))
 
 
 @pytest.fixture(scope="session")

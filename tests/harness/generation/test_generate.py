@@ -22,7 +22,7 @@ from typer.testing import CliRunner
 from hcbench.data.manifest.check import verify_manifest
 from hcbench.errors import ConfigError, HcbenchError
 from hcbench.harness.cli.generate import run_generate
-from hcbench.harness.cli.generate_options import Asked
+from hcbench.harness.cli.generate_options import GenerateOptions
 from hcbench.harness.cli.main import app
 
 SMALL = {"canvas": "64x32", "size": "32x16", "steps": 1, "variants": 2, "groups": 2}
@@ -38,9 +38,9 @@ def coco(tmp_path) -> Path:
     return tree.root
 
 
-def generate(asked: Asked) -> str:
+def generate(options: GenerateOptions) -> str:
     console = Console(width=200, record=True, force_terminal=False)
-    run_generate(console, asked)
+    run_generate(console, options)
     return console.export_text()
 
 
@@ -50,13 +50,13 @@ def rows(folder: Path) -> list[dict]:
 
 @pytest.mark.parametrize("backend", ["t2i-adapter", "controlnet"])
 def test_poses_become_groups_of_images(weights, coco, tmp_path, backend):
-    asked = Asked(
+    options = GenerateOptions(
         backend=backend, out=tmp_path / "out", model=weights / "sd", poses=coco, seed=100, structure=True,
         pose_model=weights / "vitpose", batch=3,
         adapter=weights / "adapter-keypose" if backend == "t2i-adapter" else None,
         controlnet=weights / "control" if backend == "controlnet" else None, **SMALL,
     )  # fmt: skip
-    said = generate(asked)
+    said = generate(options)
     made = rows(tmp_path / "out")
     assert [(row["group_id"], row["variant"], row["seed"]) for row in made] == [
         (0, 0, 100), (0, 1, 101), (1, 0, 102), (1, 1, 103),
@@ -87,16 +87,18 @@ def test_poses_become_groups_of_images(weights, coco, tmp_path, backend):
 
 def test_captions_become_groups_of_images(weights, tmp_path):
     (tmp_path / "captions.txt").write_text("a man\na woman\na child\n")
-    asked = Asked(backend="sd", out=tmp_path / "out", model=weights / "sd", captions=tmp_path / "captions.txt", **SMALL)
-    generate(asked)
+    options = GenerateOptions(
+        backend="sd", out=tmp_path / "out", model=weights / "sd", captions=tmp_path / "captions.txt", **SMALL
+    )
+    generate(options)
     made = rows(tmp_path / "out")
     assert [row["captions"] for row in made] == [["a man"], ["a man"], ["a woman"], ["a woman"]]
     assert made[0]["keypoints"] is None
     before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.p*") if path.is_file()}
-    assert "4 of them were there before" in generate(asked)
+    assert "4 of them were there before" in generate(options)
     assert before == {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.p*") if path.is_file()}
     with pytest.raises(ConfigError, match="steps 1, now 2"):
-        generate(replace(asked, steps=2))
+        generate(replace(options, steps=2))
 
 
 @pytest.mark.parametrize("layout", ["poses", "captions", "identities"])
@@ -105,7 +107,11 @@ def test_the_renderer_writes_what_run_would_see(tmp_path, layout):
     from hcbench.data.people.dataset import pretraining_view
     from hcbench.data.people.spec import REFERENCE_GROUPS, PeopleSpec
 
-    generate(Asked(out=tmp_path / "out", layout=layout, groups=2, size="64x32", seed=3, structure=layout == "poses"))
+    generate(
+        GenerateOptions(
+            out=tmp_path / "out", layout=layout, groups=2, size="64x32", seed=3, structure=layout == "poses"
+        )
+    )
     made = rows(tmp_path / "out")
     drawn = draw_groups(3, REFERENCE_GROUPS, 2, corpus="people")
     view = pretraining_view(PeopleSpec(layout=layout, height=64, width=32), drawn, cache=None)
@@ -130,7 +136,7 @@ def test_structure_maps_are_those_of_the_joints_and_can_be_read(tmp_path):
     from hcbench.methods.parts.structure.base import Subjects
     from hcbench.methods.parts.structure.providers import structure_provider
 
-    generate(Asked(out=tmp_path / "out", groups=1, size="64x32", structure=True))
+    generate(GenerateOptions(out=tmp_path / "out", groups=1, size="64x32", structure=True))
     made = list(read_rows(tmp_path / "out"))
     names = [row["image_path"] for row in made]
     read = structure_provider(f"rendered:{tmp_path / 'out' / 'structure'}", names)
@@ -144,11 +150,11 @@ def test_structure_maps_are_those_of_the_joints_and_can_be_read(tmp_path):
 
 
 def test_a_dry_run_checks_and_makes_nothing(weights, coco, tmp_path):
-    asked = Asked(
+    options = GenerateOptions(
         backend="controlnet", out=tmp_path / "out", model=weights / "sd", controlnet=weights / "control", poses=coco,
         dry_run=True, **SMALL,
     )  # fmt: skip
-    assert "2 poses x 2 images of 64x32 saved at 32x16" in generate(asked)
+    assert "2 poses x 2 images of 64x32 saved at 32x16" in generate(options)
     assert not (tmp_path / "out").exists()
 
 
@@ -171,18 +177,18 @@ def test_a_dry_run_checks_and_makes_nothing(weights, coco, tmp_path):
     ],
 )
 def test_mistakes_are_told_before_anything_is_made(weights, coco, tmp_path, changes, message):
-    asked = Asked(
+    options = GenerateOptions(
         backend="controlnet", out=tmp_path / "out", model=weights / "sd", controlnet=weights / "control", poses=coco,
         canvas="64x32", size="32x16", steps=1, variants=2, groups=2,
     )  # fmt: skip
     with pytest.raises(HcbenchError, match=message):
-        generate(replace(asked, **changes))
+        generate(replace(options, **changes))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_text_backend_needs_captions(weights, tmp_path):
     with pytest.raises(ConfigError, match="--captions was not given"):
-        generate(Asked(backend="sd", out=tmp_path / "out", model=weights / "sd"))
+        generate(GenerateOptions(backend="sd", out=tmp_path / "out", model=weights / "sd"))
 
 
 def test_the_command_line_knows_it():

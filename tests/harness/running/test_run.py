@@ -17,7 +17,7 @@ from hcbench.errors import CacheError
 from hcbench.harness.jobs import events
 from hcbench.harness.jobs.executors.local import finished
 from hcbench.harness.running import run, worker
-from hcbench.harness.running.run import Outcome, run_matrix
+from hcbench.harness.running.run import Ending, run_matrix
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Tracker
 from hcbench.harness.store.results import tables
 from hcbench.harness.store.workspace import Workspace
@@ -150,13 +150,13 @@ def test_failures_stop_nothing_else_and_are_tried_again(workspace, make_cell, ma
     ]
     outcome = run_matrix(make_matrix(cells), workspace=workspace, workers=2)
     found = {name.removeprefix("dummy-"): one for name, one in outcome.cells.items()}
-    assert found["raises-0"] == Outcome(status="failed", reason="ValueError: a bug of the method")
+    assert found["raises-0"] == Ending(status="failed", reason="ValueError: a bug of the method")
     assert found["diverges-0"].status == "diverged"
     assert "loss is nan" in found["diverges-0"].reason
-    assert found["crashes-0"] == Outcome(status="failed", reason="its process ended with exit code 3")
+    assert found["crashes-0"] == Ending(status="failed", reason="its process ended with exit code 3")
     assert found["killed-0"].status == found["memory-0"].status == "out-of-memory"
-    assert found["plain-0"] == Outcome(status="done")
-    assert found["plain-1"] == Outcome(status="skipped", reason="it cannot work here")
+    assert found["plain-0"] == Ending(status="done")
+    assert found["plain-1"] == Ending(status="skipped", reason="it cannot work here")
     assert not outcome.ok
     log = (workspace / "work" / "dummy-raises-0" / "log.txt").read_text()
     assert 'raise ValueError("a bug of the method")' in log
@@ -176,9 +176,9 @@ def test_a_failing_evaluation_stops_no_other_and_spoils_no_cell(workspace, make_
     cell = make_cell("dummy-control", 0)
     outcome = run_matrix(make_matrix([cell], ("dummy-broken", "dummy-score", "dummy-deadly")), workspace=workspace)
     by_name = {name.split("-", 2)[2].removeprefix("0-dummy-"): one for name, one in outcome.evaluations.items()}
-    assert by_name["broken-10"] == Outcome(status="failed", reason="ValueError: a bug of the benchmark")
-    assert by_name["score-10"] == Outcome(status="done")
-    assert by_name["deadly-10"] == Outcome(status="failed", reason="its process ended with exit code 7")
+    assert by_name["broken-10"] == Ending(status="failed", reason="ValueError: a bug of the benchmark")
+    assert by_name["score-10"] == Ending(status="done")
+    assert by_name["deadly-10"] == Ending(status="failed", reason="its process ended with exit code 7")
     assert outcome.cells[cell.fingerprint].status == "done"
     scores = stored(workspace).scores
     assert scores[scores.status == "failed"].benchmark.tolist() == ["dummy-broken", "dummy-deadly"]
@@ -193,7 +193,7 @@ def test_fail_fast_stops_at_the_first_failure(workspace, make_cell, make_matrix)
     cells = [make_cell("dummy-raises"), make_cell("dummy-plain")]
     outcome = run_matrix(make_matrix(cells), workspace=workspace, workers=1, fail_fast=True)
     assert outcome.cells["dummy-raises-0"].status == "failed"
-    assert outcome.cells["dummy-plain-0"] == Outcome(status="interrupted", reason="not begun")
+    assert outcome.cells["dummy-plain-0"] == Ending(status="interrupted", reason="not begun")
 
 
 @pytest.mark.usefixtures("inline")
@@ -269,11 +269,11 @@ def test_a_sweep_of_a_knob_scores_one_checkpoint(workspace, make_cell, make_matr
 @pytest.mark.usefixtures("inline")
 def test_what_can_never_give_a_number_is_not_tried_again(workspace, make_cell, make_matrix, monkeypatch):
     cell = make_cell("dummy-control", 0)
-    monkeypatch.setattr("hcbench.benchmarks.base.Task.skip", lambda self, samples: "it cannot work here")
+    monkeypatch.setattr("hcbench.benchmarks.base.Task.skip_reason", lambda self, samples: "it cannot work here")
     first = run_matrix(make_matrix([cell]), workspace=workspace)
     assert first.ok
     again = run_matrix(make_matrix([cell]), workspace=workspace)
-    expected = Outcome(status="skipped", reason="it cannot work here", cached=True)
+    expected = Ending(status="skipped", reason="it cannot work here", cached=True)
     assert list(again.evaluations.values()) == [expected]
     assert stored(workspace).scores.reason.tolist() == ["it cannot work here"]
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from hcbench.errors import CacheError
-from hcbench.harness.store.mlflow_store import CELL, EVALUATION, EXPERIMENT, SCHEMA, Record, Tracker
+from hcbench.harness.store.mlflow_store import CELL, EVALUATION, EXPERIMENT, SCHEMA, StoredRun, Tracker
 from hcbench.harness.store.results import finished, tables
 from hcbench.harness.store.workspace import Workspace
 
@@ -27,7 +27,7 @@ def cell(fingerprint, **more):
         "corpus.name": "people", "corpus.layout": "poses", "pretrain.precision": "fp32",
     }  # fmt: skip
     values = {"name": fingerprint, "params": params, "metrics": {"ledger.flops": 1e18}, "tags": {"status": "done"}}
-    return Record(kind=CELL, fingerprint=fingerprint, **{**values, **more})
+    return StoredRun(kind=CELL, fingerprint=fingerprint, **{**values, **more})
 
 
 def evaluation(fingerprint, parent, of, **more):
@@ -40,7 +40,7 @@ def evaluation(fingerprint, parent, of, **more):
             "metrics": '[{"name": "mAP", "title": "mAP", "main": true, "higher_is_better": true, "percent": true}]',
         },
     }  # fmt: skip
-    return Record(kind=EVALUATION, fingerprint=fingerprint, parent=parent, **{**values, **more})
+    return StoredRun(kind=EVALUATION, fingerprint=fingerprint, parent=parent, **{**values, **more})
 
 
 def test_what_is_written_is_read_back_to_the_last_digit(shared, tmp_path):
