@@ -1,3 +1,3 @@
 """hcbench compares human-centric self-supervised pre-training methods fairly."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
