@@ -17,13 +17,14 @@ from rich.text import Text
 from hcbench.data.overlaps import NOTHING
 from hcbench.errors import ConfigError, WeightsError
 from hcbench.harness.cli.options import WORKSPACE, Request, parse_size
+from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.checks import check_choice
 from hcbench.harness.planning.config import Resolved
 from hcbench.harness.planning.imagenet_weights import sha256
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import look as look_at_machine
 from hcbench.harness.planning.plan import NO_BUDGET, plan_given
-from hcbench.harness.planning.settings import Cell, CorpusConfig, Matrix, PretrainConfig
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.harness.scoring.weight_fit import Fit, Question, look
 from hcbench.methods.card import SUPERVISION
 from hcbench.methods.checkpoint.card import (

@@ -15,9 +15,9 @@ from hcbench.harness.cli.progress import clock
 from hcbench.harness.cli.tables import plain_table
 from hcbench.harness.forecast.estimate import CostEstimate, Forecast, Measured, estimate, read_measured
 from hcbench.harness.jobs.executors.local import default_workers
+from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.machine import usable_cores
 from hcbench.harness.planning.plan import is_compute_limited
-from hcbench.harness.planning.settings import Cell, Matrix
 from hcbench.harness.store.workspace import Workspace
 
 _MOST_ROWS = 60

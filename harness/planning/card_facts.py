@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.planning.knobs import recommended_knobs
 from hcbench.harness.planning.leaks import of_card
 from hcbench.harness.planning.registry import Registry
-from hcbench.harness.planning.settings import Cell, Evaluation
 from hcbench.methods.card import SUPERVISION
 
 

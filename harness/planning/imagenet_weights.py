@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hcbench.errors import WeightsError
 from hcbench.harness.planning.backbones import presets
-from hcbench.harness.planning.settings import Cell
+from hcbench.harness.planning.cell import Cell
 from hcbench.methods.checkpoint.card import CARD as CHECKPOINT
 from hcbench.methods.checkpoint.card import TIMM, WEIGHTS
 from hcbench.methods.imagenet.card import CARD

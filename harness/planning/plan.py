@@ -20,6 +20,7 @@ from hcbench.data.catalogue import dataset_modules
 from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
 from hcbench.harness.planning import checks, fingerprint
 from hcbench.harness.planning.backbones import backbone_family
+from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
 from hcbench.harness.planning.config import Resolved
 from hcbench.harness.planning.corpora import (
     PEOPLE,
@@ -38,7 +39,7 @@ from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.registry import Registry
 from hcbench.harness.planning.scored_data import ScoredData, scored_data
-from hcbench.harness.planning.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.methods.card import MethodCard
 from hcbench.methods.checkpoint.card import TIMM
 

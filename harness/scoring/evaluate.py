@@ -36,8 +36,8 @@ from hcbench.harness.jobs.atomic_files import read_json, replacing, write_json, 
 from hcbench.harness.jobs.cell_folder import PER_SAMPLE, RECORD, REPLICATES, SUMMARY
 from hcbench.harness.jobs.job import read_status, write_status
 from hcbench.harness.jobs.outcomes import classify
+from hcbench.harness.planning.cell import Evaluation
 from hcbench.harness.planning.registry import implementation, load_registry
-from hcbench.harness.planning.settings import Evaluation
 from hcbench.harness.scoring.benchmark_data import benchmark_splits
 from hcbench.methods.parts.checkpoint import load_encoder
 from hcbench.methods.parts.encoder import Encoder, Features, encode_all

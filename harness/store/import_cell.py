@@ -35,7 +35,7 @@ from hcbench.harness.jobs.cell_folder import (
     SUMMARY,
 )
 from hcbench.harness.jobs.job import Job, read_job, read_status, write_status
-from hcbench.harness.planning.settings import Cell, Evaluation
+from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.workspace import Workspace
 

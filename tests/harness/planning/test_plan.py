@@ -13,11 +13,11 @@ from hcbench.benchmarks.card import MetricInfo, TaskCard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS
 from hcbench.errors import BudgetError, ConfigError, DataError, HcbenchError
 from hcbench.harness.planning import plan as plan_module
+from hcbench.harness.planning.cell import Matrix
 from hcbench.harness.planning.config import Override, resolve
 from hcbench.harness.planning.machine import Machine, cpu_flags, has_cuda, look
 from hcbench.harness.planning.plan import NO_BUDGET, is_compute_limited, make_plan
 from hcbench.harness.planning.registry import Registry, load_registry
-from hcbench.harness.planning.settings import Matrix
 from hcbench.methods.card import MethodCard
 
 FP32, BF16 = Machine(cuda=False, bf16=False, cores=2), Machine(cuda=False, bf16=True, cores=2)
