@@ -20,7 +20,7 @@ from hcbench.harness.cli.options import WORKSPACE, Request, parse_size
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.checks import check_choice
 from hcbench.harness.planning.config import Resolved
-from hcbench.harness.planning.imagenet_weights import sha256
+from hcbench.harness.planning.content_hashes import sha256
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import look as look_at_machine
 from hcbench.harness.planning.plan import NO_BUDGET, plan_given

@@ -22,6 +22,7 @@ from hcbench.harness.planning import checks, fingerprint
 from hcbench.harness.planning.backbones import backbone_family
 from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
 from hcbench.harness.planning.config import Resolved
+from hcbench.harness.planning.content_hashes import with_content_hashes
 from hcbench.harness.planning.corpora import (
     PEOPLE,
     CorpusFacts,
@@ -33,7 +34,7 @@ from hcbench.harness.planning.corpora import (
     stem,
 )
 from hcbench.harness.planning.fingerprint import FindCode
-from hcbench.harness.planning.imagenet_weights import IMAGENET, given_to
+from hcbench.harness.planning.imagenet_weights import IMAGENET, with_weights
 from hcbench.harness.planning.knobs import check_knobs, encoder_card, knob_points
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import Machine
@@ -251,7 +252,7 @@ class _Planner:
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
             facts=trained_on(facts.sources) if card.trains else {},
         )
-        cell = self._precise(given_to(cell, card.rules, roots))
+        cell = self._precise(with_weights(with_content_hashes(cell, card.rules), roots))
         if self.effort is not None and cell.images_seen:
             cell = self.effort(cell)
         return self._finished(cell, card, facts.data if card.trains else ())
