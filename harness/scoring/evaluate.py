@@ -28,8 +28,8 @@ from hcbench.benchmarks.base import (
 )
 from hcbench.benchmarks.card import TaskCard
 from hcbench.benchmarks.few_shot import few
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import ImageArray, Int, Samples
+from hcbench.data.seeds import name_seed
 from hcbench.data.task_splits import NAMES
 from hcbench.errors import UnfitError
 from hcbench.harness.jobs.atomic_files import read_json, replacing, write_json, write_table

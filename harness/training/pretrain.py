@@ -10,8 +10,8 @@ from typing import Any, get_type_hints
 import numpy as np
 import torch
 
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import Samples
+from hcbench.data.seeds import name_seed
 from hcbench.harness.jobs.atomic_files import remove, replacing, write_json, write_table
 from hcbench.harness.jobs.cell_folder import CHECKPOINT, DIAGNOSTICS, LEDGER, LOSSES, STATE
 from hcbench.harness.planning.cell import Cell

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import Int, Samples
+from hcbench.data.seeds import name_seed
 from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.jobs.atomic_files import remove, replacing
 from hcbench.harness.jobs.cell_folder import STATE
