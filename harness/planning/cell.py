@@ -14,6 +14,9 @@ from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.formats.person_boxes import DETECTED
 from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 
+COMPUTE_LIMITED_PASSES: Final = 2.0
+"""A cell with fewer passes over its images is compute-limited, and stays out of budget curves."""
+
 ACROSS: Final = ">"
 """Between the data set that heads are trained on and the one that they are scored on."""
 
@@ -41,6 +44,8 @@ class Cell:
             `supervision` and more. Not part of the fingerprint.
         tuning: What the cell is in a search ("trial 3"); empty outside of one. Not part of the fingerprint.
         tuning_trials: Trials that its settings were chosen from; not part of the fingerprint.
+        overrides: Settings that the user changed, by dotted key (`mae.mask_ratio`), each with what it would be
+            otherwise; not part of the fingerprint, since the settings are.
     """
 
     method: str
@@ -60,12 +65,18 @@ class Cell:
     facts: Mapping[str, str] = field(default_factory=dict)
     tuning: str = ""
     tuning_trials: int = 0
+    overrides: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         """How progress and logs call the cell."""
         name = self.facts.get("name", self.method)
         return " ".join(filter(None, (f"{name} {self.budget} seed {self.seed}", self.tuning)))
+
+    @property
+    def compute_limited(self) -> bool:
+        """Whether it passes so few times over its images that it must stay out of budget curves."""
+        return self.budget_images > 0 and self.images_seen < COMPUTE_LIMITED_PASSES * self.budget_images
 
     @property
     def settings(self) -> dict[str, Any]:
