@@ -7,8 +7,6 @@ learning rates and weight decays costs one pass over the features.
 from __future__ import annotations
 
 import functools
-import hashlib
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
@@ -16,7 +14,9 @@ from typing import ParamSpec, TypeVar
 import torch
 from torch import Tensor
 
+from hcbench.data.seeds import name_seed
 from hcbench.errors import TaskError
+from hcbench.methods.parts.schedule import cosine_with_warmup
 
 Params = ParamSpec("Params")
 Result = TypeVar("Result")
@@ -44,8 +44,7 @@ def one_thread(work: Callable[Params, Result]) -> Callable[Params, Result]:
 
 def head_generator(seed: int, *names: str) -> torch.Generator:
     """A generator that depends on the seed and the names alone, on no other draw."""
-    digest = hashlib.sha256("/".join((str(seed), *names)).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
+    return torch.Generator().manual_seed(name_seed(seed, *names, separator="/"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,15 +121,12 @@ def steps_for(count: int, batch_size: int, passes: float) -> int:
 
 
 def cosine_factor(step: int, total: int, warmup: float = 0.1) -> float:
-    """Learning-rate factor at `step` of `total`: linear warm-up over a share of the steps, then half a cosine to 0.
+    """`cosine_with_warmup` with a share of the steps as warm-up, to the nearest step and at least one.
 
     >>> [round(cosine_factor(s, 10, warmup=0.2), 3) for s in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.038]
     """
-    rise = max(1, round(warmup * total))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise)))
+    return cosine_with_warmup(step, total, max(1, round(warmup * total)))
 
 
 class BatchedAdamW:

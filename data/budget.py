@@ -6,13 +6,13 @@ depends on the seed alone, so all methods of a seed share it.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hcbench.data.seeds import name_seed
 from hcbench.errors import BudgetError
 
 _GRAMMAR = re.compile(r"(?P<share>\d+(\.\d+)?)(pct|%)|(?P<count>\d+(\.\d+)?)(?P<unit>[kKmM]?)")
@@ -110,13 +110,3 @@ def draw_images(units: NDArray[np.int64], count: int, seed: int, *, corpus: str)
     turn = np.empty(len(names), np.int64)
     turn[draw_groups(seed, len(names), len(names), corpus=corpus)] = np.arange(len(names))
     return np.sort(np.argsort(turn[group], kind="stable")[:count])
-
-
-def name_seed(*parts: object) -> int:
-    """A 63-bit seed by hashing names, so that streams never depend on each other's order.
-
-    >>> name_seed("budget", 0) == name_seed("budget", 0) != name_seed("budget", 1)
-    True
-    """
-    digest = hashlib.sha256("\x1f".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1

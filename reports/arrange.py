@@ -20,9 +20,6 @@ from hcbench.reports.results import Results
 from hcbench.reports.rows import Arranged, Entry, Metric, Pairs, Record, Row, Settings
 from hcbench.reports.statistics import Sample
 
-GROUP_ORDER = ("control", "images", "structure", "generated", "captions", "labels", "given", "truth")
-"""Supervision groups in report order, as in `methods/card.py`; unknown ones follow in order of appearance."""
-
 CONTROL = "control"
 NO_BUDGET = ("", "-")
 """Budget labels of cells that look at no image."""
@@ -43,12 +40,11 @@ FINAL = frozenset({"done", "failed", "diverged", "skipped", "out-of-memory", "in
 def arrange(results: Results) -> Arranged:
     """Bring results into comparable form."""
     cells = [_prepared(record) for record in _records(results.cells)]
-    trained = [cell for cell in cells if cell["budget"]]
-    overrides = {cell["cell"]: _overrides(cell) for cell in cells}
-    common = _common([overrides[cell["cell"]] for cell in trained])
+    changed = _changed(cells)
+    common = _common([cell for cell in cells if cell["budget"]], changed)
     varying = _varying(((_name(c), c["budget"], c["backbone"]), c["settings"]) for c in cells)
     for cell in cells:
-        keys = varying[_name(cell)] | {key for key, _ in overrides[cell["cell"]] if (key, _) not in common}
+        keys = varying[_name(cell)] | (changed[_name(cell)] - {key for key, _ in common})
         cell["variant"] = _pick(cell["settings"], keys)
     kept, superseded = _newest(cells)
     scores, outdated = _newest_versions(_scores_of(kept, results))
@@ -126,13 +122,22 @@ def _pick(settings: Settings, keys: Iterable[str]) -> Pairs:
     return tuple((key, _shown(settings[key])) for key in sorted(keys) if key in settings)
 
 
-def _overrides(cell: Record) -> Pairs:
-    flat = _flat(cell.get("overrides"))
-    return _pick(flat, flat)
+def _changed(cells: Iterable[Record]) -> dict[Hashable, set[str]]:
+    """Settings that the user changed for any cell of a method, by method.
+
+    Not by cell: seeds with the same settings are one row, whoever chose the settings of each.
+    """
+    changed: dict[Hashable, set[str]] = defaultdict(set)
+    for cell in cells:
+        changed[_name(cell)] |= set(_flat(cell.get("overrides"))) & set(cell["settings"])
+    return changed
 
 
-def _common(overrides: Sequence[Pairs]) -> Pairs:
-    return tuple(pair for pair in overrides[0] if all(pair in other for other in overrides)) if overrides else ()
+def _common(trained: Sequence[Record], changed: Mapping[Hashable, set[str]]) -> Pairs:
+    """Settings that the user changed and that all trained cells share."""
+    keys = {key for cell in trained for key in changed[_name(cell)]}
+    shown = [_pick(cell["settings"], keys) for cell in trained]
+    return tuple(pair for pair in shown[0] if all(pair in other for other in shown)) if shown else ()
 
 
 def _varying(items: Iterable[tuple[tuple[Hashable, ...], Settings]]) -> dict[Hashable, set[str]]:
@@ -306,11 +311,17 @@ def _row(cell: Record, variant: Pairs) -> Row:
     )
 
 
-def _row_order(rows: Iterable[Row]) -> Any:
-    order = list(GROUP_ORDER)
-    order += [row.supervision for row in rows if row.supervision not in order]
+def _row_order(rows: Mapping[Row, Members]) -> Any:
+    """Groups as their cells say (`supervision_order`); others after them, in order of appearance."""
+    places: dict[str, float] = {}
+    for row, members in rows.items():
+        orders = [cell.get("supervision_order") for cell, _ in members]
+        known = [float(order) for order in orders if order is not None and _finite(order)]
+        places[row.supervision] = min([*known, places.get(row.supervision, float("inf"))])
+    appeared = list(places)
     return lambda row: (
-        order.index(row.supervision),
+        places[row.supervision],
+        appeared.index(row.supervision),
         row.title.lower(),
         row.oracle,
         row.variant,

@@ -43,9 +43,6 @@ LEDGER: dict[str, tuple[str, str]] = {
 EQUAL_FLOPS = 0.05
 """Rows of equal compute may differ by this share: images seen come in whole batches, costs are measured on one step."""
 
-LEAST_PASSES = 2.0
-"""Cells with fewer passes over their images are compute-limited (design: fair by construction)."""
-
 
 def ledger_of(arranged: Arranged, row: Row) -> dict[str, float]:
     """The row's ledger, mean over its seeds that ended as done; names without `ledger.`."""
@@ -83,9 +80,10 @@ def passes(arranged: Arranged, row: Row) -> float | None:
 def compute_limited(arranged: Arranged, row: Row) -> str:
     """Why the row is kept out of budget curves; empty where it is not."""
     found = passes(arranged, row)
-    if found is None or found >= LEAST_PASSES:
+    least = max((float(cell["least_passes"]) for cell in arranged.cells[row] if "least_passes" in cell), default=0.0)
+    if found is None or not found < least:
         return ""
-    return f"compute-limited: {found:.1f} passes over its images, at least {LEAST_PASSES:g} are needed"
+    return f"compute-limited: {found:.1f} passes over its images, at least {least:g} are needed"
 
 
 def inequalities(arranged: Arranged, rows: Sequence[Row]) -> dict[Row, tuple[str, ...]]:

@@ -234,7 +234,8 @@ def test_scripts_parse_and_can_be_called(script: str) -> None:
 
 def test_every_dependency_has_a_tested_version() -> None:
     project = PROJECT["project"]
-    wanted = [Requirement(text) for text in (*project["dependencies"], *project["optional-dependencies"]["test"])]
+    extras = project["optional-dependencies"].values()
+    wanted = [Requirement(text) for texts in (project["dependencies"], *extras) for text in texts]
     lines = (line.partition("#")[0].strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
     pinned = {
         canonicalize_name(r.name): str(r.specifier).removeprefix("==") for r in map(Requirement, filter(None, lines))
@@ -246,6 +247,12 @@ def test_every_dependency_has_a_tested_version() -> None:
     for requirement in wanted:
         version = pinned.get(canonicalize_name(requirement.name))
         assert version is None or requirement.specifier.contains(version), f"{requirement} excludes {version}"
+
+
+def test_nothing_heavy_is_required_that_no_module_imports() -> None:
+    required = {canonicalize_name(Requirement(text).name) for text in PROJECT["project"]["dependencies"]}
+    assert not required & {"ray", "accelerate"}
+    assert {Requirement(text).name for text in PROJECT["project"]["optional-dependencies"]["ray"]} == {"ray"}
 
 
 def test_hooks_are_local_and_their_tools_are_installed_with_the_tests() -> None:

@@ -17,15 +17,16 @@ from rich.text import Text
 from hcbench.data.overlaps import NOTHING
 from hcbench.errors import ConfigError, WeightsError
 from hcbench.harness.cli.options import WORKSPACE, Request, parse_size
+from hcbench.harness.planning.card_facts import supervision_facts
+from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.checks import check_choice
 from hcbench.harness.planning.config import Resolved
-from hcbench.harness.planning.imagenet_weights import sha256
+from hcbench.harness.planning.content_hashes import sha256
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import look as look_at_machine
 from hcbench.harness.planning.plan import NO_BUDGET, plan_given
-from hcbench.harness.planning.settings import Cell, CorpusConfig, Matrix, PretrainConfig
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.harness.scoring.weight_fit import Fit, Question, look
-from hcbench.methods.card import SUPERVISION
 from hcbench.methods.checkpoint.card import (
     CARD,
     LAYOUTS,
@@ -211,8 +212,7 @@ def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]
         facts = {
             "name": f"random {fit.backbone}",
             "title": f"Random init ({fit.backbone})",
-            "supervision": "control",
-            "supervision_title": SUPERVISION["control"],
+            **supervision_facts("control"),
             **trained_on([NOTHING]),
         }
         yield replace(cell, method_config=asdict(replace(same, sha256=of, random=True)), facts=facts)

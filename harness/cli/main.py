@@ -33,7 +33,7 @@ from hcbench.harness.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from hcbench.harness.planning.settings import Matrix
+    from hcbench.harness.planning.cell import Matrix
 
 _HOW, _SEARCH = "How it runs", "The search"
 _OF_A_FILE = ("benchmarks", "no_controls", "data", "profile", "config", "sets", "deterministic", "plugin", "protocol")

@@ -15,9 +15,8 @@ from hcbench.harness.cli.progress import clock
 from hcbench.harness.cli.tables import plain_table
 from hcbench.harness.forecast.estimate import CostEstimate, Forecast, Measured, estimate, read_measured
 from hcbench.harness.jobs.executors.local import default_workers
+from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.machine import usable_cores
-from hcbench.harness.planning.plan import is_compute_limited
-from hcbench.harness.planning.settings import Cell, Matrix
 from hcbench.harness.store.workspace import Workspace
 
 _MOST_ROWS = 60
@@ -99,7 +98,7 @@ def _print_cells(console: Console, matrix: Matrix, done: set[str], cost: CostEst
     for reason in dict.fromkeys(f"{cell.method} is skipped: {cell.skip}" for cell in matrix.cells if cell.skip):
         console.print(Text(reason, style="yellow"), soft_wrap=True)
     for cell in matrix.cells:
-        if is_compute_limited(cell) and not cell.tuning:  # trials are short by design
+        if cell.compute_limited and not cell.tuning:  # trials are short by design
             words = f"{cell.title} is compute-limited ({cell.images_seen / cell.budget_images:.1f} passes)"
             console.print(f"{words}; it stays out of budget curves", style="yellow", soft_wrap=True)
 

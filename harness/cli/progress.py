@@ -15,7 +15,7 @@ from rich.text import Text
 
 from hcbench.harness.jobs import events
 from hcbench.harness.jobs.events import Event, Listener
-from hcbench.harness.planning.settings import Cell, Matrix
+from hcbench.harness.planning.cell import Cell, Matrix
 
 STYLES = {
     "done": "green", "cached": "cyan", "skipped": "yellow", "failed": "bold red", "diverged": "bold red",

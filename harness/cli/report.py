@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hcbench.harness.cli.plan import counted
 from hcbench.harness.cli.progress import STYLES
-from hcbench.harness.planning.settings import Matrix
+from hcbench.harness.planning.cell import Matrix
 from hcbench.harness.running.run import RunOutcome
 from hcbench.harness.store.results import tables
 from hcbench.harness.store.store_access import open_store

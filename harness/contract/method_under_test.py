@@ -24,12 +24,13 @@ from hcbench.data.people.spec import GROUP_SIZE
 from hcbench.data.samples import Samples
 from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.planning.backbones import backbone_family
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.config import Override, resolve
+from hcbench.harness.planning.content_hashes import with_content_hashes
 from hcbench.harness.planning.corpora import PEOPLE, corpus_facts
-from hcbench.harness.planning.imagenet_weights import given_to
+from hcbench.harness.planning.imagenet_weights import with_weights
 from hcbench.harness.planning.plan import skip_reason
 from hcbench.harness.planning.registry import Registry, implementation
-from hcbench.harness.planning.settings import Cell
 from hcbench.harness.training.corpus_view import people_spec
 from hcbench.harness.training.ledger import Meter
 from hcbench.harness.training.loss_log import LossLog
@@ -276,7 +277,7 @@ def trial_cell(card: MethodCard, registry: Registry, sets: Iterable[str] = (), b
             corpus_facts(corpus, resolved.pretrains[0], {}),
         ),
     )
-    return given_to(cell, card.rules, {})
+    return with_weights(with_content_hashes(cell, card.rules), {})
 
 
 def _stir(seed: int) -> None:

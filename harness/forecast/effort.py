@@ -25,12 +25,12 @@ from hcbench.harness.jobs.cell_folder import FLOPS, LOG
 from hcbench.harness.jobs.executors.local import worker_environment
 from hcbench.harness.jobs.job import Job
 from hcbench.harness.jobs.outcomes import classify_exit
+from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.config import Resolved
 from hcbench.harness.planning.fingerprint import digest
 from hcbench.harness.planning.machine import Machine, usable_cores
 from hcbench.harness.planning.plan import make_plan
 from hcbench.harness.planning.registry import Registry
-from hcbench.harness.planning.settings import Cell, Matrix
 from hcbench.harness.store.workspace import Workspace
 
 logger = logging.getLogger(__name__)

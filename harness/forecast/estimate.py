@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from hcbench.benchmarks.card import FINETUNE
 from hcbench.benchmarks.recipes import read_recipe
-from hcbench.harness.planning.settings import Cell, Evaluation, Matrix
+from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
 
 if TYPE_CHECKING:
     from hcbench.harness.store.mlflow_store import StoredRun

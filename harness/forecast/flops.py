@@ -22,7 +22,7 @@ from hcbench.harness.jobs.atomic_files import write_json
 from hcbench.harness.jobs.cell_folder import FLOPS
 from hcbench.harness.jobs.job import Job, read_job
 from hcbench.harness.jobs.outcomes import classify
-from hcbench.harness.planning.settings import Cell
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.training.corpus_view import corpus_view
 from hcbench.harness.training.loss_log import LossLog
 from hcbench.harness.training.pretrain import build_method

@@ -14,8 +14,8 @@ from hcbench.harness.jobs.cell_folder import LEDGER
 from hcbench.harness.jobs.events import CellFinished
 from hcbench.harness.jobs.executors.local import LocalExecutor
 from hcbench.harness.jobs.job import Job
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.machine import usable_cores, usable_gpus
-from hcbench.harness.planning.settings import Cell
 from hcbench.harness.store.workspace import Workspace
 
 STEPS: Final = 20

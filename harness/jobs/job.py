@@ -9,7 +9,8 @@ from typing import Any
 
 from hcbench.harness.jobs import cell_folder as names
 from hcbench.harness.jobs.atomic_files import read_json, write_json
-from hcbench.harness.planning.settings import Cell, CorpusConfig, Evaluation, PretrainConfig
+from hcbench.harness.planning.cell import Cell, Evaluation
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from hcbench.harness.planning.cell import COMPUTE_LIMITED_PASSES, Cell, Evaluation
 from hcbench.harness.planning.knobs import recommended_knobs
 from hcbench.harness.planning.leaks import of_card
 from hcbench.harness.planning.registry import Registry
-from hcbench.harness.planning.settings import Cell, Evaluation
 from hcbench.methods.card import SUPERVISION
 
 
@@ -39,10 +39,19 @@ def method_facts(registry: Registry, cell: Cell) -> dict[str, str]:
     named = [title for switch, title in card.titles.items() if cell.method_config.get(switch) is True]
     return {
         "title": named[0] if named else card.title,
-        "supervision": card.supervision,
-        "supervision_title": SUPERVISION[card.supervision],
+        **supervision_facts(card.supervision),
+        "least_passes": str(COMPUTE_LIMITED_PASSES),
         "needs": ", ".join(sorted(card.needs)),
         "sources": json.dumps(card.sources(cell.method_config)),
+    }
+
+
+def supervision_facts(supervision: str) -> dict[str, str]:
+    """A supervision group with its title and its place among the groups of a report."""
+    return {
+        "supervision": supervision,
+        "supervision_title": SUPERVISION[supervision],
+        "supervision_order": str(tuple(SUPERVISION).index(supervision)),
     }
 
 

@@ -61,6 +61,9 @@ class Resolved:
             leaves it to the method's card.
         values: Full key to its values, more than one where it is swept.
         origins: Full key to where its values come from.
+        replaced: Full key of every setting that the user changed (`--config`, `--set`, options), but for those of
+            `run`, to the value that it would have otherwise. What a profile, a recipe or `--tuned` chose is no change
+            of the user's.
     """
 
     run: RunConfig
@@ -71,6 +74,7 @@ class Resolved:
     knobs: Mapping[str, Mapping[str, tuple[float | None, ...]]] = field(default_factory=dict)
     values: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, Any] = field(default_factory=dict)
 
 
 def resolve(
@@ -98,20 +102,20 @@ def resolve(
     Raises:
         ConfigError: A key is unknown, a value has the wrong type, or a file cannot be read.
     """
-    user = [override for path in (tuned, config) if path is not None for override in _file_layer(path, str(path))]
-    line = [*options, *(_parse_set(text) for text in sets)]
-    layers = [*user, *line]
-    profile = _last(layers, "run.profile", default_profile)
+    searched = [] if tuned is None else _file_layer(tuned, str(tuned))
+    user = [] if config is None else _file_layer(config, str(config))
+    user += [*options, *(_parse_set(text) for text in sets)]
+    profile = _last([*searched, *user], "run.profile", default_profile)
     profile_layer = _built_in_layer("profiles", profile)
-    recipe = _last([*profile_layer, *layers], "run.recipe", RunConfig().recipe)
+    recipe = _last([*profile_layer, *searched, *user], "run.recipe", RunConfig().recipe)
     layers = [
         Override("run.profile", profile, "detected" if default_profile == profile else "default"),
         *profile_layer,
         *_built_in_layer("recipes", recipe),
         *ambient,
-        *layers,
+        *searched,
     ]
-    return _build(registry, layers)
+    return _build(registry, layers, user)
 
 
 def built_in_names(kind: str) -> list[str]:
@@ -123,7 +127,8 @@ def built_in_names(kind: str) -> list[str]:
     )
 
 
-def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
+def _build(registry: Registry, layers: Sequence[Override], user: Sequence[Override]) -> Resolved:
+    """The configuration from all layers, the user's own last."""
     classes = {**SECTIONS, **{name: card.config for name, card in registry.methods.items()}}
     knobs = _knobs(registry)
     kinds = {
@@ -137,8 +142,11 @@ def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
     for name, card in registry.methods.items():
         for key, value in card.defaults.items():
             values[f"{name}.{key}"], origins[f"{name}.{key}"] = (value,), "card"
-    for layer in layers:
+    before: dict[str, tuple[Any, ...]] = {}
+    for place, layer in enumerate([*layers, *user]):
         key = _canonical(registry, kinds, layer)
+        if place >= len(layers) and not key.startswith("run."):
+            before.setdefault(key, values[key])
         new = _values(kinds, key, layer)
         if key in _ADDED_TO:
             new = ({**values[key][0], **new[0]},)
@@ -159,6 +167,7 @@ def _build(registry: Registry, layers: Sequence[Override]) -> Resolved:
         knobs={section: {name: values[f"{section}.{name}"] for name in names} for section, names in knobs.items()},
         values=values,
         origins=origins,
+        replaced={key: found[0] for key, found in before.items() if values[key] != found},
     )
 
 

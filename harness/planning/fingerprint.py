@@ -16,9 +16,9 @@ from typing import Any
 
 from hcbench.benchmarks.card import TaskCard
 from hcbench.data.catalogue import dataset_modules
+from hcbench.harness.planning.cell import ACROSS, Cell, Evaluation
 from hcbench.harness.planning.code_hash import closure
 from hcbench.harness.planning.corpora import is_manifest
-from hcbench.harness.planning.settings import ACROSS, Cell, Evaluation
 from hcbench.methods.card import MethodCard
 
 CELL_CODE = ("hcbench.harness.training.pretrain",)

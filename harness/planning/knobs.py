@@ -13,9 +13,9 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from hcbench.errors import ConfigError
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.checks import check_knob
 from hcbench.harness.planning.registry import Registry
-from hcbench.harness.planning.settings import Cell
 from hcbench.methods.card import MethodCard
 from hcbench.methods.checkpoint.card import CARD as CHECKPOINT
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hcbench.data.overlaps import NOTHING, Verdict, judge
+from hcbench.harness.planning.cell import ACROSS, Cell
 from hcbench.harness.planning.corpora import PEOPLE
 from hcbench.harness.planning.registry import Registry
-from hcbench.harness.planning.settings import ACROSS, Cell
 
 TAG = "trained_on"
 _UNTRAINED = ("control", "truth")

@@ -20,7 +20,9 @@ from hcbench.data.catalogue import dataset_modules
 from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
 from hcbench.harness.planning import checks, fingerprint
 from hcbench.harness.planning.backbones import backbone_family
+from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
 from hcbench.harness.planning.config import Resolved
+from hcbench.harness.planning.content_hashes import with_content_hashes
 from hcbench.harness.planning.corpora import (
     PEOPLE,
     CorpusFacts,
@@ -32,20 +34,19 @@ from hcbench.harness.planning.corpora import (
     stem,
 )
 from hcbench.harness.planning.fingerprint import FindCode
-from hcbench.harness.planning.imagenet_weights import IMAGENET, given_to
+from hcbench.harness.planning.imagenet_weights import IMAGENET, with_weights
 from hcbench.harness.planning.knobs import check_knobs, encoder_card, knob_points
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import Machine
+from hcbench.harness.planning.overrides import overrides_of
 from hcbench.harness.planning.registry import Registry
 from hcbench.harness.planning.scored_data import ScoredData, scored_data
-from hcbench.harness.planning.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.methods.card import MethodCard
 from hcbench.methods.checkpoint.card import TIMM
 
 NO_BUDGET = "-"
 """Budget label of controls: they look at no image, so every budget shares them."""
-
-COMPUTE_LIMITED_PASSES = 2.0
 
 Effort = Callable[[Cell], Cell]
 """Gets a cell, not fingerprinted yet, with the images seen of the equal-images rule; gives it with its own."""
@@ -80,11 +81,6 @@ def plan_given(resolved: Resolved, registry: Registry, machine: Machine, cells: 
     """
     planner = _Planner(resolved, registry, machine)
     return planner.given(list(cells))
-
-
-def is_compute_limited(cell: Cell) -> bool:
-    """Whether a cell passes fewer than twice over its images, and so must stay out of budget curves."""
-    return cell.budget_images > 0 and cell.images_seen < COMPUTE_LIMITED_PASSES * cell.budget_images
 
 
 @dataclass
@@ -250,7 +246,8 @@ class _Planner:
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
             facts=trained_on(facts.sources) if card.trains else {},
         )
-        cell = self._precise(given_to(cell, card.rules, roots))
+        cell = replace(cell, overrides=overrides_of(cell, self.resolved))
+        cell = self._precise(with_weights(with_content_hashes(cell, card.rules), roots))
         if self.effort is not None and cell.images_seen:
             cell = self.effort(cell)
         return self._finished(cell, card, facts.data if card.trains else ())

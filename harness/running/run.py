@@ -26,10 +26,10 @@ from hcbench.harness.jobs.events import (
 from hcbench.harness.jobs.executors.local import Executor, LocalExecutor, default_workers, worker_environment
 from hcbench.harness.jobs.job import Job, read_status
 from hcbench.harness.planning.card_facts import card_facts, method_facts
+from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
 from hcbench.harness.planning.leaks import TAG
 from hcbench.harness.planning.machine import usable_cores, usable_gpus
 from hcbench.harness.planning.registry import Registry, load_registry
-from hcbench.harness.planning.settings import Cell, Evaluation, Matrix
 from hcbench.harness.store.import_cell import import_folder, settled, skipped_record, waiting
 from hcbench.harness.store.mlflow_store import CELL, StoredRun, Tracker
 from hcbench.harness.store.results import Known, finished

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data.budget import name_seed
 from hcbench.data.catalogue import dataset, dataset_modules, task_splits
 from hcbench.data.formats.person_boxes import GROUND_TRUTH, loader
 from hcbench.data.people.dataset import benchmark_split
 from hcbench.data.samples import Samples
+from hcbench.data.seeds import name_seed
 from hcbench.data.task_splits import NAMES, task_samples
 from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.planning.corpora import PEOPLE

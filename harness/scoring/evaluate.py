@@ -28,16 +28,16 @@ from hcbench.benchmarks.base import (
 )
 from hcbench.benchmarks.card import TaskCard
 from hcbench.benchmarks.few_shot import few
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import ImageArray, Int, Samples
+from hcbench.data.seeds import name_seed
 from hcbench.data.task_splits import NAMES
 from hcbench.errors import UnfitError
 from hcbench.harness.jobs.atomic_files import read_json, replacing, write_json, write_table
 from hcbench.harness.jobs.cell_folder import PER_SAMPLE, RECORD, REPLICATES, SUMMARY
 from hcbench.harness.jobs.job import read_status, write_status
 from hcbench.harness.jobs.outcomes import classify
+from hcbench.harness.planning.cell import Evaluation
 from hcbench.harness.planning.registry import implementation, load_registry
-from hcbench.harness.planning.settings import Evaluation
 from hcbench.harness.scoring.benchmark_data import benchmark_splits
 from hcbench.methods.parts.checkpoint import load_encoder
 from hcbench.methods.parts.encoder import Encoder, Features, encode_all

@@ -35,9 +35,12 @@ from hcbench.harness.jobs.cell_folder import (
     SUMMARY,
 )
 from hcbench.harness.jobs.job import Job, read_job, read_status, write_status
-from hcbench.harness.planning.settings import Cell, Evaluation
+from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.workspace import Workspace
+
+OVERRIDE = "override."
+"""Begins the tags of settings that the user changed."""
 
 EVALUATION_FILES = (SUMMARY, RECORD, PER_SAMPLE, REPLICATES)
 
@@ -121,6 +124,7 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Stor
             "status": status,
             "reason": reason,
             **tuning_tag(cell),
+            **override_tags(cell),
             "warnings": json.dumps(diagnosis["warnings"]),
             "seconds": str(ledger.get("wall_s", "")),
             **versions(),
@@ -133,7 +137,7 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Stor
 def skipped_record(cell: Cell, facts: Mapping[str, Any]) -> StoredRun:
     """A cell that cannot run, and why."""
     tags = {name: str(value) for name, value in facts.items()}
-    tags |= {"status": "skipped", "reason": cell.skip, **tuning_tag(cell), **versions()}
+    tags |= {"status": "skipped", "reason": cell.skip, **tuning_tag(cell), **override_tags(cell), **versions()}
     return StoredRun(
         kind=CELL, fingerprint=cell.fingerprint, name=cell.title, params=cell_params(cell), metrics={}, tags=tags
     )
@@ -178,6 +182,14 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
 def tuning_tag(cell: Cell) -> dict[str, str]:
     """The tag by which reports know the cells of a search (`stored.tables`)."""
     return {"tuning": cell.tuning} if cell.tuning else {}
+
+
+def override_tags(cell: Cell) -> dict[str, str]:
+    """A tag for each setting that the user changed, with what it would be otherwise; its value is among the settings.
+
+    One each, because the store cuts long texts: no number of changes makes one too long.
+    """
+    return {f"{OVERRIDE}{key}": otherwise for key, otherwise in cell.overrides.items()}
 
 
 def cell_params(cell: Cell) -> dict[str, Any]:

@@ -14,9 +14,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from hcbench.harness.jobs.cell_folder import REPLICATES
+from hcbench.harness.planning.cell import COMPUTE_LIMITED_PASSES
 from hcbench.harness.planning.leaks import verdict
-from hcbench.harness.store.import_cell import versions
+from hcbench.harness.store.import_cell import OVERRIDE, versions
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
+from hcbench.methods.card import SUPERVISION
 
 _INTEGERS = ("budget_images", "seed")
 
@@ -103,8 +105,9 @@ class Replicates(Mapping[tuple[str, str], NDArray[np.float64]]):
 
 
 CELL_COLUMNS = (
-    "cell", "method", "title", "supervision", "supervision_title", "budget", "budget_images", "seed", "backbone",
-    "corpus", "layout", "profile", "precision", "effort", "config", "status", "reason", "created",
+    "cell", "method", "title", "supervision", "supervision_title", "supervision_order",
+    "least_passes", "budget", "budget_images", "seed", "backbone",
+    "corpus", "layout", "profile", "precision", "effort", "config", "overrides", "status", "reason", "created",
 )  # fmt: skip
 SCORE_COLUMNS = (
     "cell", "evaluation", "benchmark", "benchmark_title", "version", "data", "protocol", "config", "readout", "metric",
@@ -121,6 +124,8 @@ def _cell_row(record: StoredRun) -> dict[str, Any]:
         "title": tags.get("title", params["method"]),
         "supervision": tags.get("supervision", ""),
         "supervision_title": tags.get("supervision_title", ""),
+        "supervision_order": _order(tags),
+        "least_passes": float(tags.get("least_passes", COMPUTE_LIMITED_PASSES)),
         "sources": tags.get("sources", ""),
         "budget": params["budget"],
         "budget_images": int(params["budget_images"]),
@@ -132,11 +137,26 @@ def _cell_row(record: StoredRun) -> dict[str, Any]:
         "precision": params["pretrain.precision"],
         "effort": params.get("effort", "images"),
         "config": json.dumps({name: value for name, value in params.items() if "." in name}, sort_keys=True),
+        "overrides": json.dumps(_overrides(record), sort_keys=True),
         "status": record.status,
         "reason": tags.get("reason", ""),
         "created": datetime.fromtimestamp(record.created),
     }
     return row | {name: value for name, value in record.metrics.items() if name.startswith("ledger.")}
+
+
+def _order(tags: Mapping[str, str]) -> float:
+    """Place of the supervision group in a report; NaN where it is none of ours."""
+    groups = tuple(SUPERVISION)
+    group = tags.get("supervision", "")
+    written_before_the_tag = float(groups.index(group)) if group in groups else np.nan
+    return float(tags.get("supervision_order", written_before_the_tag))
+
+
+def _overrides(record: StoredRun) -> dict[str, Any]:
+    """Settings that the user changed, with their values; none in results from before they were written down."""
+    names = [name.removeprefix(OVERRIDE) for name in record.tags if name.startswith(OVERRIDE)]
+    return {name: record.params[name] for name in names if name in record.params}
 
 
 def _score_rows(record: StoredRun, cell: StoredRun) -> Iterator[dict[str, Any]]:

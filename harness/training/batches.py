@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import Int, Samples
+from hcbench.data.seeds import name_seed
 from hcbench.methods.base import Batch
 
 _LABELS = ("group", "identity", "camera", "pose_id", "keypoints", "joints", "attributes")

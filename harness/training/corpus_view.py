@@ -16,9 +16,9 @@ from hcbench.data.people.dataset import pretraining_view
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.corpora import IMAGES, PEOPLE, is_manifest
 from hcbench.harness.planning.registry import load_registry
-from hcbench.harness.planning.settings import Cell
 
 
 def corpus_view(cell: Cell, cache: Path, workers: int = 1) -> Samples:

@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import Samples
+from hcbench.data.seeds import name_seed
 from hcbench.errors import MethodError
 from hcbench.harness.jobs.atomic_files import remove, replacing
 from hcbench.harness.jobs.cell_folder import FIGURES

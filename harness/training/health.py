@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import Int, Samples
+from hcbench.data.seeds import name_seed
 from hcbench.harness.training.loss_log import LossLog
 from hcbench.methods.base import Method
 from hcbench.methods.parts import diagnostics

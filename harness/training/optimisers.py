@@ -13,18 +13,16 @@ from torch import nn
 from hcbench.errors import DivergedError, MethodError, did_you_mean
 from hcbench.harness.planning.settings import PretrainConfig
 from hcbench.methods.base import Objective, OptimiserSpec, Step
+from hcbench.methods.parts.schedule import cosine_with_warmup
 
 
 def schedule(done: int, total: int, warmup: float) -> float:
-    """Factor on the learning rate: linear warm-up over `warmup` of the steps, then half a cosine to 0.
+    """`cosine_with_warmup` with the share `warmup` of the steps as warm-up, in whole steps rounded down, maybe none.
 
     >>> [round(schedule(k, 10, 0.2), 3) for k in (0, 1, 2, 6, 9)]
     [0.5, 1.0, 1.0, 0.5, 0.038]
     """
-    rising = math.floor(total * warmup)
-    if done < rising:
-        return (done + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (done - rising) / max(1, total - rising)))
+    return cosine_with_warmup(done, total, math.floor(total * warmup))
 
 
 class Optimisers:

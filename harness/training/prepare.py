@@ -34,8 +34,8 @@ from hcbench.harness.jobs.cell_folder import CHECKPOINT
 from hcbench.harness.jobs.events import Listener, Note, Prepared, Preparing, ignore
 from hcbench.harness.jobs.job import Job
 from hcbench.harness.jobs.outcomes import classify, classify_exit
+from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.planning.corpora import PEOPLE
-from hcbench.harness.planning.settings import Cell, Evaluation
 from hcbench.harness.scoring.benchmark_data import STYLE
 from hcbench.harness.training.corpus_view import people_spec
 

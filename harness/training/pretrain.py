@@ -10,13 +10,13 @@ from typing import Any, get_type_hints
 import numpy as np
 import torch
 
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import Samples
+from hcbench.data.seeds import name_seed
 from hcbench.harness.jobs.atomic_files import remove, replacing, write_json, write_table
 from hcbench.harness.jobs.cell_folder import CHECKPOINT, DIAGNOSTICS, LEDGER, LOSSES, STATE
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.parse import parse_value
 from hcbench.harness.planning.registry import implementation, load_registry
-from hcbench.harness.planning.settings import Cell
 from hcbench.harness.training.corpus_view import corpus_view, image_warnings, vocabulary
 from hcbench.harness.training.figures import draw_figures
 from hcbench.harness.training.health import Diagnosis, diagnose

@@ -19,8 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import Int
+from hcbench.data.seeds import name_seed
 
 
 @dataclass(frozen=True, slots=True)

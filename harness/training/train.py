@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hcbench.data.budget import name_seed
 from hcbench.data.samples import Int, Samples
+from hcbench.data.seeds import name_seed
 from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.jobs.atomic_files import remove, replacing
 from hcbench.harness.jobs.cell_folder import STATE
 from hcbench.harness.jobs.outcomes import Interrupted
-from hcbench.harness.planning.settings import Cell
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.training.batches import make_batch
 from hcbench.harness.training.ledger import Ledger, Meter, count_encoder, count_parameters, facts_of_view
 from hcbench.harness.training.loss_log import LossLog

@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hcbench.errors import ConfigError
+from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
 from hcbench.harness.planning.config import Resolved
 from hcbench.harness.planning.fingerprint import digest
 from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.plan import make_plan
 from hcbench.harness.planning.registry import Registry
-from hcbench.harness.planning.settings import Cell, Evaluation, Matrix, PretrainConfig
+from hcbench.harness.planning.settings import PretrainConfig
 from hcbench.harness.tuning import objective
 from hcbench.harness.tuning.points import default_of, distributions, points
 

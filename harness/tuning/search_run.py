@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from hcbench.errors import HcbenchError, TaskError
 from hcbench.harness.jobs.events import Listener, ignore
+from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.registry import Registry
-from hcbench.harness.planning.settings import Cell, Matrix
 from hcbench.harness.store.workspace import Workspace
 from hcbench.harness.tuning import objective
 from hcbench.harness.tuning.plan import Trial, TuningPlan, scored_as

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hcbench.data.budget import draw_groups, name_seed, parse_budget
+from hcbench.data.budget import draw_groups, parse_budget
 from hcbench.errors import BudgetError
 
 PEOPLE = 117_126
@@ -63,8 +63,3 @@ def test_seeds_and_corpora_draw_differently() -> None:
              draw_groups(0, PEOPLE, 50, corpus="other")]  # fmt: skip
     assert not np.array_equal(draws[0], draws[1])
     assert not np.array_equal(draws[0], draws[2])
-
-
-def test_name_seed_separates_its_parts() -> None:
-    assert name_seed("a", "b") != name_seed("ab")
-    assert 0 <= name_seed("x") < 2**63

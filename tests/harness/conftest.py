@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hcbench.data.samples import Samples
+from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
 from hcbench.harness.planning.registry import PLUGINS_VARIABLE, implementation, load_registry
-from hcbench.harness.planning.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 DUMMIES = Path(__file__).with_name("dummies.py")

@@ -13,8 +13,9 @@ from gan_toys import NUMBER, SIZE, SMALL, batch, generator, make, people, run, s
 from hcbench.data.samples import Samples
 from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.jobs.outcomes import Interrupted
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.registry import load_registry
-from hcbench.harness.planning.settings import Cell, CorpusConfig, PretrainConfig
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.harness.training.train import train
 from hcbench.methods.gan_invariance import figures
 from hcbench.methods.gan_invariance.card import CARD, Config

@@ -11,7 +11,8 @@ from solider_toys import SIZE, batch, generator, make
 from hcbench.data.samples import Samples
 from hcbench.errors import ConfigError, MethodError
 from hcbench.harness.jobs.outcomes import Interrupted
-from hcbench.harness.planning.settings import Cell, CorpusConfig, PretrainConfig
+from hcbench.harness.planning.cell import Cell
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.harness.training.train import train as run_loop
 from hcbench.methods.base import Step
 from hcbench.methods.parts import losses

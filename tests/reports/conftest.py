@@ -20,6 +20,7 @@ GROUPS = {
     "generated": "generated groups",
     "captions": "captions and identities",
     "labels": "labels (reference)",
+    "given": "given weights (other data, no equal budget)",
     "truth": "ground truth (not a method)",
 }
 METRICS = {
@@ -52,6 +53,8 @@ class Workspace:
             "title": method.upper(),
             "supervision": supervision,
             "supervision_title": GROUPS.get(supervision, supervision),
+            "supervision_order": list(GROUPS).index(supervision) if supervision in GROUPS else None,
+            "least_passes": 2.0,
             "budget": "-" if control else "1pct",
             "budget_images": 0 if control else 5855,
             "seed": 0,

@@ -7,16 +7,17 @@ import math
 
 import pandas as pd
 
-from hcbench.methods.card import SUPERVISION
-from hcbench.reports.arrange import GROUP_ORDER, arrange
+from hcbench.reports.arrange import arrange
 
 
 def labels(arranged) -> list[str]:
     return [row.label for row in arranged.rows]
 
 
-def test_groups_stand_in_the_order_of_the_method_cards() -> None:
-    assert tuple(SUPERVISION) == GROUP_ORDER
+def test_groups_stand_in_the_order_that_their_cells_name(workspace) -> None:
+    for group, order in (("z", None), ("captions", 4), ("a", None), ("images", 1)):
+        workspace.cell(group, group, supervision_order=order)
+    assert [row.supervision for row in arrange(workspace.results()).rows] == ["images", "captions", "z", "a"]
 
 
 def test_rows_by_supervision_then_title(full) -> None:
@@ -110,6 +111,24 @@ def test_what_the_user_changed_is_named_once(workspace) -> None:
     arranged = arrange(workspace.results())
     assert arranged.common == (("pretrain.passes", "1"),)
     assert labels(arranged) == ["HAP", "MAE · mask=0.9"]
+
+
+def test_seeds_of_the_same_settings_are_one_row_whoever_chose_them(workspace) -> None:
+    """The user changed it once; another time a profile said so, or it was stored before changes were."""
+    settings = {"pretrain.passes": "1.0", "mae.mask": "0.9"}
+    for seed, overrides in enumerate((json.dumps(settings), "{}", None)):
+        cell = workspace.cell("mae", seed=seed, config=json.dumps(settings), overrides=overrides)
+        workspace.score(cell, "reid", 0.3)
+    workspace.score(workspace.cell("hap", config=json.dumps({"pretrain.passes": "1.0"})), "reid", 0.3)
+    arranged = arrange(workspace.results())
+    assert labels(arranged) == ["HAP", "MAE · mask=0.9"]
+    assert arranged.common == (("pretrain.passes", "1.0"),)
+
+
+def test_results_without_a_column_of_changes_have_plain_rows(workspace) -> None:
+    workspace.score(workspace.cell("mae", config=json.dumps({"mae.mask": "0.9"})), "reid", 0.3)
+    arranged = arrange(workspace.results())
+    assert (labels(arranged), arranged.common) == (["MAE"], ())
 
 
 def test_smaller_test_sets_never_share_a_column(workspace) -> None:

@@ -51,11 +51,15 @@ def test_passes_and_the_compute_limit(workspace) -> None:
     workspace.cell("mae", **{"ledger.images_seen": 11709})
     workspace.cell("hap", **{"ledger.images_seen": 11710})
     workspace.cell("pixels", "control")
+    workspace.cell("simclr", **{"ledger.images_seen": 17565, "least_passes": 3.5})
+    workspace.cell("dino", **{"ledger.images_seen": 1, "least_passes": None})
     arranged = arrange(workspace.results())
     found = {row.method: (passes(arranged, row), compute_limited(arranged, row)) for row in arranged.rows}
     assert found["hap"] == (2.0, "")
     assert found["mae"][1].startswith("compute-limited: 2.0 passes")
     assert found["pixels"] == (None, "")
+    assert found["simclr"][1] == "compute-limited: 3.0 passes over its images, at least 3.5 are needed"
+    assert found["dino"][1] == "", "nobody says how many are needed"
 
 
 @pytest.mark.parametrize(

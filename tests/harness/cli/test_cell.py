@@ -13,11 +13,11 @@ from hcbench.harness.cli.cell import find_cell, show_cell
 from hcbench.harness.cli.plan import show_plan
 from hcbench.harness.cli.progress import clock
 from hcbench.harness.forecast.estimate import SECONDS_OF_FEATURES
+from hcbench.harness.planning.cell import Matrix
 from hcbench.harness.planning.config import Override, resolve
 from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.plan import make_plan
 from hcbench.harness.planning.registry import load_registry
-from hcbench.harness.planning.settings import Matrix
 from hcbench.harness.store.import_cell import cell_params
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.store_access import open_store, store_address

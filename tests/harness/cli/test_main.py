@@ -13,7 +13,7 @@ from hcbench import __version__
 from hcbench.errors import CacheError
 from hcbench.harness.cli.main import app
 from hcbench.harness.jobs.events import CellFinished, RunFinished
-from hcbench.harness.planning.settings import Matrix
+from hcbench.harness.planning.cell import Matrix
 from hcbench.harness.running import run as run_module
 from hcbench.harness.running.run import Ending, RunOutcome
 

@@ -7,7 +7,8 @@ from rich.console import Console
 
 from hcbench.harness.cli.progress import Board, Lines, clock, watching
 from hcbench.harness.jobs import events
-from hcbench.harness.planning.settings import Cell, CorpusConfig, Matrix, PretrainConfig
+from hcbench.harness.planning.cell import Cell, Matrix
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 
 
 def matrix(count: int = 3) -> Matrix:

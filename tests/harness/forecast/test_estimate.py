@@ -7,7 +7,8 @@ import pytest
 
 from hcbench.harness.forecast import estimate as module
 from hcbench.harness.forecast.estimate import Measured, estimate, read_measured
-from hcbench.harness.planning.settings import Cell, CorpusConfig, Evaluation, Matrix, PretrainConfig
+from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun
 
 A = Cell(

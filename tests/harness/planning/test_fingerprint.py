@@ -12,9 +12,10 @@ import pytest
 
 import hcbench
 from hcbench.harness.planning import fingerprint
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.fingerprint import cell_fingerprint, digest
 from hcbench.harness.planning.registry import load_registry
-from hcbench.harness.planning.settings import Cell, CorpusConfig, PretrainConfig
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 
 CELL = Cell(
     method="stablerep", budget="1pct", budget_images=5855, images_seen=36000, seed=0, backbone="vit-mini16",

@@ -8,10 +8,11 @@ import pandas as pd
 import pytest
 from manifest_files import write
 
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.corpora import corpus_facts
 from hcbench.harness.planning.leaks import TAG, of_card, verdict
 from hcbench.harness.planning.registry import load_registry
-from hcbench.harness.planning.settings import Cell, CorpusConfig, PretrainConfig
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.reports.build import build_report
 from hcbench.reports.results import Results
 

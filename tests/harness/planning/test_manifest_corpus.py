@@ -12,11 +12,11 @@ import pytest
 from manifest_files import HEIGHT, WIDTH, columns, write
 
 from hcbench.errors import BudgetError, DataError
+from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.config import Override, resolve
 from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.plan import make_plan
 from hcbench.harness.planning.registry import load_registry
-from hcbench.harness.planning.settings import Cell
 from hcbench.harness.training.corpus_view import corpus_view, image_warnings
 
 REGISTRY = load_registry(())

@@ -13,11 +13,11 @@ from hcbench.benchmarks.card import MetricInfo, TaskCard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS
 from hcbench.errors import BudgetError, ConfigError, DataError, HcbenchError
 from hcbench.harness.planning import plan as plan_module
+from hcbench.harness.planning.cell import Matrix
 from hcbench.harness.planning.config import Override, resolve
 from hcbench.harness.planning.machine import Machine, cpu_flags, has_cuda, look
-from hcbench.harness.planning.plan import NO_BUDGET, is_compute_limited, make_plan
+from hcbench.harness.planning.plan import NO_BUDGET, make_plan
 from hcbench.harness.planning.registry import Registry, load_registry
-from hcbench.harness.planning.settings import Matrix
 from hcbench.methods.card import MethodCard
 
 FP32, BF16 = Machine(cuda=False, bf16=False, cores=2), Machine(cuda=False, bf16=True, cores=2)
@@ -76,12 +76,12 @@ def test_budgets_become_whole_groups_and_images_seen() -> None:
     assert cells["5000"].budget_images == 5000
     three = cells["3pct"]
     assert three.images_seen == 3 * three.budget_images > 36_000
-    assert not any(is_compute_limited(cell) for cell in cells.values())
+    assert not any(cell.compute_limited for cell in cells.values())
 
 
 def test_few_passes_are_compute_limited() -> None:
     limited = plan("pretrain.passes=1.5", "pretrain.min_images_seen=0", methods=("alpha",)).cells
-    assert [is_compute_limited(cell) for cell in limited if cell.budget != NO_BUDGET] == [True]
+    assert [cell.compute_limited for cell in limited if cell.budget != NO_BUDGET] == [True]
 
 
 def test_each_method_takes_its_own_layout_unless_told() -> None:
@@ -376,9 +376,8 @@ def test_the_machine_is_read_from_its_files(tmp_path: Path, monkeypatch: pytest.
 
 def test_only_the_plan_decides_what_is_limited() -> None:
     cell = plan(methods=("alpha",), controls=False).cells[0]
-    assert not is_compute_limited(replace(cell, images_seen=2 * cell.budget_images))
-    assert is_compute_limited(replace(cell, images_seen=2 * cell.budget_images - 1))
-    assert plan_module.COMPUTE_LIMITED_PASSES == 2
+    assert not replace(cell, images_seen=2 * cell.budget_images).compute_limited
+    assert replace(cell, images_seen=2 * cell.budget_images - 1).compute_limited
 
 
 RANKED = task("ranked", protocols=("frozen", "finetune"), options=frozenset({"rerank"}), trains=frozenset({"finetune"}))

@@ -15,7 +15,7 @@ from PIL import Image
 
 from hcbench.benchmarks.base import EvaluateConfig
 from hcbench.errors import DataError
-from hcbench.harness.planning.settings import Evaluation
+from hcbench.harness.planning.cell import Evaluation
 from hcbench.harness.scoring.benchmark_data import benchmark_splits, scaled
 from hcbench.harness.scoring.evaluate import evaluate
 from hcbench.harness.training.prepare import _of_evaluation

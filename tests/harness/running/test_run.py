@@ -16,11 +16,16 @@ import pytest
 from hcbench.errors import CacheError
 from hcbench.harness.jobs import events
 from hcbench.harness.jobs.executors.local import finished
+from hcbench.harness.planning.config import Override, resolve
+from hcbench.harness.planning.machine import Machine
+from hcbench.harness.planning.plan import make_plan
 from hcbench.harness.running import run, worker
 from hcbench.harness.running.run import Ending, run_matrix
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Tracker
 from hcbench.harness.store.results import tables
 from hcbench.harness.store.workspace import Workspace
+from hcbench.reports.build import build_report
+from hcbench.reports.results import Results
 
 pytestmark = pytest.mark.usefixtures("plugins")
 
@@ -399,3 +404,40 @@ def test_a_workspace_that_cannot_be_written_is_said_to_be_so(tmp_path, make_matr
     with pytest.raises(CacheError, match="cannot be written") as error:
         run_matrix(make_matrix([]), workspace=tmp_path / "file" / "runs")
     assert "--workspace" in error.value.hint
+
+
+@pytest.mark.usefixtures("inline")
+def test_what_the_user_changed_is_said_in_the_report(workspace, registry, make_matrix):
+    """From `--set` to the table: one method's own setting names its row, what all share is said once."""
+    shared = {
+        "pretrain.height": 32, "pretrain.width": 16, "pretrain.groups_per_batch": 4, "pretrain.images_per_group": 2,
+        "pretrain.passes": 3, "pretrain.min_images_seen": 100,
+    }  # fmt: skip
+    options = {
+        "methods": ("dummy-plain", "dummy-gan"), "controls": False, "budgets": ("35",), "benchmarks": ("reid",),
+        "backbones": ("timm:test_vit",),
+    }  # fmt: skip
+    resolved = resolve(
+        registry,
+        [Override(f"run.{name}", value, "test") for name, value in options.items()],
+        sets=[*(f"{key}={value}" for key, value in shared.items()), "dummy-plain.marker=mine"],
+    )
+    cells = make_plan(resolved, registry, Machine(cuda=False, bf16=False, cores=2)).cells
+    assert run_matrix(make_matrix(cells), workspace=workspace).ok
+    overrides = stored(workspace).cells.set_index("method")["overrides"].map(json.loads)
+    same = {"pretrain.height": "32", "pretrain.width": "16", "pretrain.groups_per_batch": "4"}
+    same |= {"pretrain.images_per_group": "2", "pretrain.min_images_seen": "100"}
+    assert overrides["dummy-gan"] == same, "pretrain.passes is as the profile has it"
+    assert overrides["dummy-plain"] == {**same, "dummy-plain.marker": "mine"}
+    found = Results(**stored(workspace)._asdict())
+    report = build_report(found, formats=("md",))
+    assert "| dummy-plain · marker=mine |" in report.texts["md"]
+    assert "| dummy-gan |" in report.texts["md"]
+    (remark,) = [remark for remark in report.remarks if "differs from the defaults" in remark]
+    assert remark == (
+        "Every row differs from the defaults in pretrain.groups_per_batch=4, pretrain.height=32, "
+        "pretrain.images_per_group=2, pretrain.min_images_seen=100, pretrain.width=16."
+    )
+    before = found.cells.drop(columns=["overrides", "supervision_order", "least_passes"])  # as older versions had them
+    plain = build_report(replace(found, cells=before), formats=("md",))
+    assert "marker" not in plain.texts["md"].split("##")[1]

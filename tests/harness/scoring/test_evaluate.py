@@ -15,7 +15,7 @@ from hcbench.benchmarks.reid.task import Reid
 from hcbench.benchmarks.reid.zero_shot import ZeroShotReid
 from hcbench.benchmarks.text_reid.zero_shot import ZeroShotTextReid
 from hcbench.harness.jobs.atomic_files import read_json
-from hcbench.harness.planning.settings import Evaluation
+from hcbench.harness.planning.cell import Evaluation
 from hcbench.harness.scoring import evaluate as evaluate_module
 from hcbench.harness.scoring.benchmark_data import benchmark_splits
 from hcbench.harness.scoring.evaluate import Counted, evaluate

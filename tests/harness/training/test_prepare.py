@@ -7,7 +7,8 @@ import pytest
 from hcbench.harness.jobs import events
 from hcbench.harness.jobs.executors.local import worker_environment
 from hcbench.harness.jobs.job import Job
-from hcbench.harness.planning.settings import CorpusConfig, Evaluation
+from hcbench.harness.planning.cell import Evaluation
+from hcbench.harness.planning.settings import CorpusConfig
 from hcbench.harness.training import prepare as module
 from hcbench.harness.training.prepare import Piece, _run, missing_pieces, prepare, rendering_seconds
 

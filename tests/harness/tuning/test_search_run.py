@@ -11,10 +11,10 @@ import pytest
 from hcbench.errors import CacheError, HcbenchError
 from hcbench.harness.jobs import events
 from hcbench.harness.jobs.job import Job
+from hcbench.harness.planning.cell import Evaluation
 from hcbench.harness.planning.config import Override, resolve
 from hcbench.harness.planning.plan import make_plan
 from hcbench.harness.planning.registry import implementation
-from hcbench.harness.planning.settings import Evaluation
 from hcbench.harness.running.run import run_matrix
 from hcbench.harness.scoring import benchmark_data
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Tracker

@@ -1,0 +1,69 @@
+"""Hashes of files and folders, so that a setting that names one counts by what is there, not by where.
+
+Settings that name files, folders or entry points are `Source` in a card's rules.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib.metadata
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from hcbench.harness.planning.cell import Cell
+from hcbench.methods.rules import Rules, Source
+
+
+def with_content_hashes(cell: Cell, rules: Rules) -> Cell:
+    """The cell with hashes in the settings that name files; `Cell.settings` has them as they were written.
+
+    Args:
+        cell: Of any method; those whose settings name no file stay as they are.
+        rules: Of the method's settings.
+    """
+    config, places = dict(cell.method_config), {}
+    for name, rule in rules.items():
+        kind, colon, where = str(config.get(name)).partition(":")
+        if isinstance(rule, Source) and colon and (kind in rule.files or kind in rule.named):
+            content = sha256(Path(where).expanduser()) if kind in rule.files else _installed(where, rule.named[kind])
+            places[f"{cell.method}.{name}"] = config[name]
+            config[name] = f"{kind}:{content}"
+    return replace(cell, method_config=config, roots={**cell.roots, **places}) if places else cell
+
+
+def _installed(name: str, group: str) -> str:
+    """An entry point with the package that it is of, and its version; the name alone where no package has it."""
+    for point in importlib.metadata.entry_points(group=group, name=name):
+        if point.dist is not None:
+            return f"{name} ({point.dist.name} {point.dist.version})"
+    return name
+
+
+def sha256(path: Path) -> str:
+    """The first 16 digits of a file's hash; of a folder's, those of all files in it with their names below it.
+
+    Read once for as long as neither names, sizes nor times change.
+    """
+    if not path.is_dir():
+        return _sha256(path, _state(path))
+    files = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names]
+    return _folder(path, tuple((file.relative_to(path), _state(file)) for file in sorted(files) if file.is_file()))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_size, state.st_mtime_ns
+
+
+@functools.lru_cache(maxsize=64)
+def _sha256(path: Path, state: tuple[int, int]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=8)
+def _folder(path: Path, files: tuple[tuple[Path, tuple[int, int]], ...]) -> str:
+    hashes = [f"{name.as_posix()}:{_sha256(path / name, state)}" for name, state in files]
+    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
