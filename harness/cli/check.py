@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hcbench.harness.cli.plan import counted
-from hcbench.harness.jobs.executors.local import worker_environment
+from hcbench.harness.jobs.worker_process import worker_environment
 from hcbench.harness.planning.registry import Registry
 from hcbench.methods.card import MethodCard
 

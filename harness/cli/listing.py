@@ -7,7 +7,7 @@ import typer
 from hcbench.harness.cli.console import console
 from hcbench.harness.cli.options import PluginOption, Request, open_registry, takes_request
 
-list_app = typer.Typer(no_args_is_help=True, help="What there is: methods, benchmarks, backbones, corpora.")
+list_app = typer.Typer(no_args_is_help=True, help="What there is: methods, benchmarks, backbones, corpora, executors.")
 config_app = typer.Typer(no_args_is_help=True, help="Settings and where they come from.")
 
 
@@ -42,6 +42,14 @@ def list_corpora(plugin: PluginOption = None) -> None:
     from hcbench.harness.cli import tables as screens
 
     console().print(screens.corpora_table(open_registry(plugin)))
+
+
+@list_app.command("executors")
+def list_executors(plugin: PluginOption = None) -> None:
+    """What can run the cells of a comparison: `--executor NAME`."""
+    from hcbench.harness.cli import tables as screens
+
+    console().print(screens.executors_table(open_registry(plugin)))
 
 
 @config_app.command("show")

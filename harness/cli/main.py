@@ -19,7 +19,9 @@ from hcbench.harness.cli.data import data_app
 from hcbench.harness.cli.generate_options import GenerateOptions
 from hcbench.harness.cli.listing import config_app, list_app
 from hcbench.harness.cli.options import (
+    DEFAULT_EXECUTOR,
     WORKSPACE,
+    ExecutorOption,
     PluginOption,
     Request,
     TrackingOption,
@@ -125,6 +127,7 @@ def run(
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = DEFAULT_EXECUTOR,
     log_checkpoints: Annotated[
         bool,
         typer.Option("--log-checkpoints", rich_help_panel=_HOW,
@@ -158,11 +161,11 @@ def run(
     if dry_run:
         from hcbench.harness.cli.plan import show_plan
 
-        show_plan(screen, matrix, workspace, tracking_uri, workers, fresh=fresh)
+        show_plan(screen, matrix, workspace, tracking_uri, workers, fresh=fresh, executor=executor)
         return
     end = _run(
         screen, matrix, workspace, tracking_uri, workers=workers, fail_fast=fail_fast, fresh=fresh,
-        log_checkpoints=log_checkpoints,
+        log_checkpoints=log_checkpoints, executor=executor,
     )  # fmt: skip
     raise typer.Exit(end)
 
@@ -175,6 +178,7 @@ def plan(
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = DEFAULT_EXECUTOR,
     measure: Annotated[
         bool,
         typer.Option("--measure", rich_help_panel=_HOW,
@@ -188,7 +192,8 @@ def plan(
     from hcbench.harness.cli.plan import show_plan
 
     screen = console()
-    show_plan(screen, _plan(request, workspace, screen, tuned=tuned), workspace, tracking_uri, workers, measure=measure)
+    matrix = _plan(request, workspace, screen, tuned=tuned)
+    show_plan(screen, matrix, workspace, tracking_uri, workers, measure=measure, executor=executor)
 
 
 @app.command()
@@ -231,6 +236,7 @@ def evaluate(
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = DEFAULT_EXECUTOR,
     fresh: Annotated[
         bool, typer.Option("--fresh", rich_help_panel=_HOW, help="Compute everything again, also what is known.")
     ] = False,
@@ -250,7 +256,7 @@ def evaluate(
     screen = console()
     given = WeightsFile(checkpoint, layout, vocabulary, name, allow_partial, normalise, words(trained_on))
     planned = plan_weights(screen, request, given, size, workspace)
-    end = _run(screen, planned.matrix, workspace, tracking_uri, workers=workers, fresh=fresh)
+    end = _run(screen, planned.matrix, workspace, tracking_uri, workers=workers, fresh=fresh, executor=executor)
     warn(screen, planned, workspace, tracking_uri)
     raise typer.Exit(end)
 
@@ -291,6 +297,7 @@ def tune(
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     workers: WorkersOption = None,
+    executor: ExecutorOption = DEFAULT_EXECUTOR,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", rich_help_panel=_HOW, help="Only show what would be tried, and how long it takes."),
@@ -310,7 +317,7 @@ def tune(
 
     options = Options(
         trials=trials, share=share, images=images, sampler_seed=sampler_seed, out=out, workspace=workspace,
-        tracking_uri=tracking_uri, workers=workers, dry_run=dry_run,
+        tracking_uri=tracking_uri, workers=workers, executor=executor, dry_run=dry_run,
     )  # fmt: skip
     ended = run_tune(console(), replace(request, methods=methods), options)
     if ended is not None and ended.interrupted:

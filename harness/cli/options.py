@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 import typer
 
 from hcbench.errors import ConfigError
+from hcbench.harness.jobs.executors.base import DEFAULT_EXECUTOR as DEFAULT_EXECUTOR
 
 if TYPE_CHECKING:
     from hcbench.harness.planning.config import Resolved
@@ -66,6 +67,16 @@ WorkersOption = Annotated[
         min=1,
         metavar="N",
         help="Cells trained side by side. Default: one per core, fewer where memory is short.",
+        rich_help_panel="How it runs",
+    ),
+]
+
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        "--executor",
+        metavar="NAME",
+        help="What runs the cells; see `hcbench list executors`.",
         rich_help_panel="How it runs",
     ),
 ]

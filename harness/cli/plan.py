@@ -14,7 +14,8 @@ from hcbench.benchmarks.card import FINETUNE, ZERO_SHOT
 from hcbench.harness.cli.progress import clock
 from hcbench.harness.cli.tables import plain_table
 from hcbench.harness.forecast.estimate import CostEstimate, Forecast, Measured, estimate, read_measured
-from hcbench.harness.jobs.executors.local import default_workers
+from hcbench.harness.jobs.executors.base import DEFAULT_EXECUTOR
+from hcbench.harness.jobs.worker_process import default_workers
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.machine import usable_cores
 from hcbench.harness.store.workspace import Workspace
@@ -32,6 +33,7 @@ def show_plan(
     *,
     fresh: bool = False,
     measure: bool = False,
+    executor: str = DEFAULT_EXECUTOR,
 ) -> None:
     """The cells of a matrix, what is known of them, and what the rest will take; `measure` trains probes first."""
     known, measured = _known(workspace, tracking_uri)
@@ -40,7 +42,7 @@ def show_plan(
     count = workers or default_workers(max(1, len(missing)), usable_cores(), psutil.virtual_memory().available)
     if measure:
         untrained = [cell for cell in missing if _state(cell, matrix, done) == "missing" and cell.images_seen]
-        measured = measured.updated(_probed(console, untrained, count)) if untrained else measured
+        measured = measured.updated(_probed(console, untrained, count, executor)) if untrained else measured
     cost = estimate(matrix, done, measured, workers=count)
     _print_cells(console, matrix, done, cost)
     _print_cost(console, matrix, done, cost)
@@ -59,12 +61,12 @@ def _known(workspace: Path, tracking_uri: str | None) -> tuple[set[str], Measure
     return settled, read_measured(known.cells.values(), known.evaluations.values())
 
 
-def _probed(console: Console, cells: list[Cell], workers: int) -> Measured:
+def _probed(console: Console, cells: list[Cell], workers: int, executor: str) -> Measured:
     """What a few steps of each kind of cell tell; failures are shown, since the run would meet them too."""
     from hcbench.harness.forecast.probe import STEPS, probe
 
     console.print(f"Measuring {STEPS} steps of each kind of cell ...")
-    measured, failures = probe(cells, workers=workers)
+    measured, failures = probe(cells, workers=workers, executor=executor)
     for failure in failures:
         console.print(failure, style="yellow", soft_wrap=True)
     return measured

@@ -88,6 +88,14 @@ def corpora_table(registry: Registry) -> Table:
     return table
 
 
+def executors_table(registry: Registry) -> Table:
+    """What can run cells."""
+    table = plain_table("executor", "what it is")
+    for name, card in registry.executors.items():
+        table.add_row(name, card.summary)
+    return table
+
+
 def config_table(resolved: Resolved, sections: Iterable[str]) -> Table:
     """Each setting of the named sections, its values and their origin."""
     table = plain_table("setting", "value", "from")

@@ -33,6 +33,7 @@ class Options:
     workspace: Path
     tracking_uri: str | None
     workers: int | None
+    executor: str
     dry_run: bool
 
 
@@ -48,7 +49,7 @@ def run_tune(console: Console, request: Request, options: Options) -> Tuned | No
     with watching(plan.matrix, console) as listener:
         tuned = tune(
             plan, registry, workspace=options.workspace, tracking_uri=options.tracking_uri, workers=options.workers,
-            listener=listener,
+            executor=options.executor, listener=listener,
         )  # fmt: skip
     console.print(trials_table(tuned))
     console.print(_explained(plan), style="dim", soft_wrap=True)

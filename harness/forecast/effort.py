@@ -22,9 +22,9 @@ from pathlib import Path
 from hcbench.errors import ConfigError
 from hcbench.harness.jobs.atomic_files import read_json, write_json
 from hcbench.harness.jobs.cell_folder import FLOPS, LOG
-from hcbench.harness.jobs.executors.local import worker_environment
 from hcbench.harness.jobs.job import Job
 from hcbench.harness.jobs.outcomes import classify_exit
+from hcbench.harness.jobs.worker_process import worker_environment
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.config import Resolved
 from hcbench.harness.planning.fingerprint import digest

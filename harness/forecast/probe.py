@@ -12,10 +12,11 @@ from hcbench.harness.forecast.estimate import Measured, cell_key
 from hcbench.harness.jobs.atomic_files import read_json
 from hcbench.harness.jobs.cell_folder import LEDGER
 from hcbench.harness.jobs.events import CellFinished
-from hcbench.harness.jobs.executors.local import LocalExecutor
+from hcbench.harness.jobs.executors.base import DEFAULT_EXECUTOR, ExecutorSettings, open_executor
 from hcbench.harness.jobs.job import Job
 from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.machine import usable_cores, usable_gpus
+from hcbench.harness.planning.registry import load_registry
 from hcbench.harness.store.workspace import Workspace
 
 STEPS: Final = 20
@@ -24,7 +25,7 @@ BATCHES_STORED: Final = 3
 """Batches that a probe's corpus holds; what is not there yet is rendered into the throw-away folder."""
 
 
-def probe(cells: Iterable[Cell], *, workers: int) -> tuple[Measured, tuple[str, ...]]:
+def probe(cells: Iterable[Cell], *, workers: int, executor: str = DEFAULT_EXECUTOR) -> tuple[Measured, tuple[str, ...]]:
     """Train each kind of cell for STEPS steps, as many side by side as the run would; give speeds and memory.
 
     A kind is a method with its backbone, input size and precision. Nothing is kept: neither weights nor results.
@@ -32,6 +33,7 @@ def probe(cells: Iterable[Cell], *, workers: int) -> tuple[Measured, tuple[str, 
     Args:
         cells: What is still to be trained; cells without training and skipped ones are passed over.
         workers: Processes side by side, each with its share of the cores.
+        executor: Name of what runs them.
 
     Returns:
         What was measured, and for each probe that failed a sentence that says why.
@@ -46,8 +48,9 @@ def probe(cells: Iterable[Cell], *, workers: int) -> tuple[Measured, tuple[str, 
         place = Workspace(Path(folder))
         place.make()
         jobs = [_job(cell, place, workers) for cell in kinds.values()]
-        executor = LocalExecutor(workers, max(1, usable_cores() // workers), gpus=usable_gpus())
-        ends = [event for event in executor.run(jobs) if isinstance(event, CellFinished)]
+        settings = ExecutorSettings(workers=workers, threads=max(1, usable_cores() // workers), gpus=usable_gpus())
+        opened = open_executor(load_registry(), executor, settings)
+        ends = [event for event in opened.run(jobs) if isinstance(event, CellFinished)]
         for key, job in zip(kinds, jobs, strict=True):
             if (job.folder / LEDGER).is_file():
                 ledger = read_json(job.folder / LEDGER)

@@ -1,7 +1,8 @@
-"""What there is to run: methods, benchmarks and data sets by name, read from their cards without torch.
+"""What there is to run: methods, benchmarks, data sets and executors by name, read from their cards without torch.
 
 A built-in registers by being a folder with a `card.py`. Others come from installed packages (entry points
-`hcbench.methods`, `hcbench.benchmarks`, `hcbench.data`) or from one plugin file that holds a card and a class.
+`hcbench.methods`, `hcbench.benchmarks`, `hcbench.data`, `hcbench.executors`) or from one plugin file that holds a card
+and a class.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 from hcbench.benchmarks.card import TaskCard
 from hcbench.errors import ConfigError, HcbenchError, did_you_mean
+from hcbench.harness.planning.executor_card import ExecutorCard
 from hcbench.methods.card import MethodCard
 
 logger = logging.getLogger(__name__)
@@ -31,8 +33,11 @@ ALIASES = {"gcl": "gan-invariance", "t2i_reid": "text-reid", "par": "attributes"
 PLUGINS_VARIABLE = "HCBENCH_PLUGINS"
 """Environment variable with plugin files, separated as in PATH; workers inherit it."""
 
+EXECUTORS = ("local",)
+"""Modules of `harness/jobs/executors` that hold a card."""
+
 _PLUGIN_PREFIX = "hcbench_plugin_"
-_KINDS = ("methods", "benchmarks", "data")
+_KINDS = ("methods", "benchmarks", "data", "executors")
 _Card = TypeVar("_Card")
 
 
@@ -43,6 +48,7 @@ class Registry:
     Attributes:
         methods: Method cards by name.
         benchmarks: Benchmark cards by name.
+        executors: Cards of ways to run jobs by name.
         data: Corpora from entry points and plugins by name: an object with what `harness/planning/corpora.py` asks for.
         origins: "kind:name" to where it comes from, for people to read.
         broken: "kind:name" to why an installed package's entry could not be loaded.
@@ -50,6 +56,7 @@ class Registry:
 
     methods: Mapping[str, MethodCard] = field(default_factory=dict)
     benchmarks: Mapping[str, TaskCard] = field(default_factory=dict)
+    executors: Mapping[str, ExecutorCard] = field(default_factory=dict)
     data: Mapping[str, Any] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
@@ -69,6 +76,14 @@ class Registry:
             ConfigError: No benchmark has this name.
         """
         return self._find("benchmark", self.benchmarks, name)
+
+    def executor(self, name: str) -> ExecutorCard:
+        """The card of an executor; underscores are understood.
+
+        Raises:
+            ConfigError: No executor has this name.
+        """
+        return self._find("executor", self.executors, name)
 
     def controls(self) -> tuple[str, ...]:
         """Names of the methods that do not train and stand in every table; the oracle stands there when asked for."""
@@ -128,10 +143,13 @@ def _load(plugins: tuple[str, ...]) -> Registry:
             found["methods"].items(), key=lambda item: (not item[1].trains, item[1].supervision == "control", item[0])
         )
     )
-    return Registry(ordered, dict(sorted(found["benchmarks"].items())), found["data"], origins, broken)
+    return Registry(
+        ordered, dict(sorted(found["benchmarks"].items())), dict(sorted(found["executors"].items())), found["data"],
+        origins, broken,
+    )  # fmt: skip
 
 
-def implementation(card: MethodCard | TaskCard) -> type[Any]:
+def implementation(card: MethodCard | TaskCard | ExecutorCard) -> type[Any]:
     """Import the class that a card names; only here is anything heavy loaded.
 
     Raises:
@@ -156,6 +174,11 @@ def _built_in() -> Iterator[tuple[str, Any, str]]:
                 for card in _cards(module):
                     yield kind, card, f"hcbench.{kind}.{path.parent.name}"
 
+    for name in EXECUTORS:
+        module = importlib.import_module(f"hcbench.harness.jobs.executors.{name}")
+        for card in _cards(module):
+            yield "executors", card, module.__name__
+
 
 def _entry_points(broken: dict[str, str]) -> Iterator[tuple[str, str, Any, str]]:
     for kind in _KINDS:
@@ -176,7 +199,7 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
     if not cards:
         raise ConfigError(
             f"The plugin {path} holds no card.",
-            "Give it a module-level CARD: a MethodCard, a TaskCard or a corpus.",
+            "Give it a module-level CARD: a MethodCard, a TaskCard, an ExecutorCard or a corpus.",
         )
 
     def here(implementation: str) -> str:
@@ -184,7 +207,7 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
         return f"{module.__name__}:{implementation.rpartition(':')[2]}"
 
     for card in cards:
-        if isinstance(card, MethodCard | TaskCard):
+        if isinstance(card, MethodCard | TaskCard | ExecutorCard):
             card = replace(card, implementation=here(card.implementation))
         if isinstance(card, TaskCard):
             further = {protocol: here(one) for protocol, one in card.implementations.items()}
@@ -225,6 +248,5 @@ def _cards(module: ModuleType) -> tuple[Any, ...]:
 
 
 def _kind(card: Any) -> str:
-    if isinstance(card, MethodCard):
-        return "methods"
-    return "benchmarks" if isinstance(card, TaskCard) else "data"
+    kinds = {MethodCard: "methods", TaskCard: "benchmarks", ExecutorCard: "executors"}
+    return next((name for kind, name in kinds.items() if isinstance(card, kind)), "data")

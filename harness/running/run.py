@@ -23,8 +23,9 @@ from hcbench.harness.jobs.events import (
     RunStarted,
     ignore,
 )
-from hcbench.harness.jobs.executors.local import Executor, LocalExecutor, default_workers, worker_environment
+from hcbench.harness.jobs.executors.base import DEFAULT_EXECUTOR, Executor, ExecutorSettings, open_executor
 from hcbench.harness.jobs.job import Job, read_status
+from hcbench.harness.jobs.worker_process import default_workers, worker_environment
 from hcbench.harness.planning.card_facts import card_facts, method_facts
 from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
 from hcbench.harness.planning.leaks import TAG
@@ -74,6 +75,7 @@ def run_matrix(
     fail_fast: bool = False,
     fresh: bool = False,
     log_checkpoints: bool = False,
+    executor: str = DEFAULT_EXECUTOR,
     listener: Listener = ignore,
 ) -> RunOutcome:
     """Run what is not yet known of a matrix, and put it into the store.
@@ -86,18 +88,22 @@ def run_matrix(
         fail_fast: Stop at the first cell that fails.
         fresh: Run everything again, known or not.
         log_checkpoints: Also store checkpoints as MLflow artifacts; they always stay in the workspace.
+        executor: Name of what runs the cells; it decides no number.
         listener: Gets the events of the run, in the thread that called.
 
     Raises:
+        ConfigError: No executor has this name.
         CacheError: The workspace cannot be used: not writable, locked, of a newer schema; or the server is down.
     """
+    registry = load_registry()
+    registry.executor(executor)  # a wrong name is told of before anything is made
     place = Workspace(workspace)
     place.make()
     with place.lock() as lock:
         tracker = Tracker(place, tracking_uri)
         for folder in waiting(place):
             import_folder(folder, tracker, log_checkpoint=log_checkpoints)
-        run = _Run(matrix, place, tracker, load_registry(), listener, log_checkpoints)
+        run = _Run(matrix, place, tracker, registry, listener, log_checkpoints, executor)
         return run.execute(workers=workers, fail_fast=fail_fast, fresh=fresh, lock=lock)
 
 
@@ -111,6 +117,7 @@ class _Run:
     registry: Registry
     listener: Listener
     log_checkpoints: bool
+    executor: str
     cells: dict[str, Ending] = field(default_factory=dict)
     evaluations: dict[str, Ending] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
@@ -135,7 +142,8 @@ class _Run:
                 inherit=(lock,),
                 listener=self.listener,
             )
-            self._work(LocalExecutor(count, threads, inherit=(lock,), gpus=gpus), jobs, fail_fast)
+            settings = ExecutorSettings(workers=count, threads=threads, inherit=(lock,), gpus=gpus)
+            self._work(open_executor(self.registry, self.executor, settings), jobs, fail_fast)
         except KeyboardInterrupt:
             interrupted = True
         self._close(jobs)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.samples import Float
-from hcbench.harness.jobs.executors.local import worker_environment
+from hcbench.harness.jobs.worker_process import worker_environment
 from hcbench.harness.planning.machine import usable_cores
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcbench.errors import HcbenchError, WeightsError
-from hcbench.harness.jobs.executors.local import worker_environment
 from hcbench.harness.jobs.outcomes import classify_exit
+from hcbench.harness.jobs.worker_process import worker_environment
 
 if TYPE_CHECKING:
     from hcbench.methods.parts.encoder import Encoder

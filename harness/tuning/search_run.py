@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from hcbench.errors import HcbenchError, TaskError
 from hcbench.harness.jobs.events import Listener, ignore
+from hcbench.harness.jobs.executors.base import DEFAULT_EXECUTOR
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.registry import Registry
 from hcbench.harness.store.workspace import Workspace
@@ -67,6 +68,7 @@ def tune(
     workspace: Path,
     tracking_uri: str | None = None,
     workers: int | None = None,
+    executor: str = DEFAULT_EXECUTOR,
     listener: Listener = ignore,
 ) -> Tuned:
     """Run the trials that are not known yet; the rest as `run_matrix`.
@@ -91,7 +93,14 @@ def tune(
         from hcbench.harness.store.mlflow_store import Tracker
 
         matrix = _part(plan, [trial.cell for _, trial in left])
-        outcome = run_matrix(matrix, workspace=workspace, tracking_uri=tracking_uri, workers=workers, listener=listener)
+        outcome = run_matrix(
+            matrix,
+            workspace=workspace,
+            tracking_uri=tracking_uri,
+            workers=workers,
+            executor=executor,
+            listener=listener,
+        )
         interrupted = outcome.interrupted
         judge = _Judge(plan, registry, outcome, Tracker(place, tracking_uri))
         for search, trial in left:

@@ -213,6 +213,7 @@ def test_options_reach_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
         "run", "-m", "stablerep,mae", "--budgets", "0.3pct,1pct", "--seeds", "0,1", "--benchmarks", "par",
         "--backbones", "vit-mini8", "--no-controls", "--config", "mine.yaml", "--set", "evaluate.readout=cls,mean",
         "--deterministic", "--profile", "cpu", "--recipe", "cpu", "--workspace", "ws", "--workers", "3",
+        "--executor", "elsewhere",
         "--fail-fast", "--fresh", "--log-checkpoints", "--tracking-uri", "http://host",
     )  # fmt: skip
     assert answer.exit_code == 0, answer.output
@@ -227,7 +228,8 @@ def test_options_reach_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     ]  # fmt: skip
     rest = {key: found[key] for key in found if key not in ("matrix", "listener")}
     assert rest == {
-        "workspace": Path("ws"), "workers": 3, "fail_fast": True, "fresh": True, "log_checkpoints": True,
+        "workspace": Path("ws"), "workers": 3, "executor": "elsewhere", "fail_fast": True, "fresh": True,
+        "log_checkpoints": True,
         "tracking_uri": "http://host",
     }  # fmt: skip
 

@@ -15,7 +15,7 @@ import pytest
 
 from hcbench.errors import CacheError
 from hcbench.harness.jobs import events
-from hcbench.harness.jobs.executors.local import finished
+from hcbench.harness.jobs.worker_process import finished
 from hcbench.harness.planning.config import Override, resolve
 from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.plan import make_plan
@@ -50,7 +50,7 @@ def workspace(tmp_path, empty_database):
 class Inline:
     """Runs jobs in this process, with the worker's own code: importing torch for each takes seconds."""
 
-    def __init__(self, workers, threads, *, inherit=(), gpus=()):
+    def __init__(self):
         self.told = []
 
     def run(self, jobs):
@@ -68,11 +68,11 @@ class Inline:
 def inline(monkeypatch):
     executors = []
 
-    def make(*args, **named):
-        executors.append(Inline(*args, **named))
+    def make(registry, name, settings):
+        executors.append(Inline())
         return executors[-1]
 
-    monkeypatch.setattr(run, "LocalExecutor", make)
+    monkeypatch.setattr(run, "open_executor", make)
     monkeypatch.setattr(worker, "emit", lambda event: executors[-1].told.append(event))
     monkeypatch.setattr(worker.Stop, "install", lambda self: None)
 

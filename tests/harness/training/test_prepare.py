@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from hcbench.harness.jobs import events
-from hcbench.harness.jobs.executors.local import worker_environment
 from hcbench.harness.jobs.job import Job
+from hcbench.harness.jobs.worker_process import worker_environment
 from hcbench.harness.planning.cell import Evaluation
 from hcbench.harness.planning.settings import CorpusConfig
 from hcbench.harness.training import prepare as module

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hcbench.harness.jobs import events
-from hcbench.harness.jobs.executors.local import finished
+from hcbench.harness.jobs.worker_process import finished
 from hcbench.harness.planning.config import Override, resolve
 from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.registry import PLUGINS_VARIABLE, load_registry
@@ -59,7 +59,7 @@ class Inline:
 
     limit = 1000
 
-    def __init__(self, workers, threads, *, inherit=(), gpus=()):
+    def __init__(self):
         self.told = []
 
     def run(self, jobs):
@@ -79,11 +79,11 @@ def inline(monkeypatch):
     """The executor's class, to set its limit."""
     executors = []
 
-    def make(*args, **named):
-        executors.append(Inline(*args, **named))
+    def make(registry, name, settings):
+        executors.append(Inline())
         return executors[-1]
 
-    monkeypatch.setattr(run, "LocalExecutor", make)
+    monkeypatch.setattr(run, "open_executor", make)
     monkeypatch.setattr(worker, "emit", lambda event: executors[-1].told.append(event))
     monkeypatch.setattr(worker.Stop, "install", lambda self: None)
     monkeypatch.setattr(Inline, "limit", 1000)

@@ -6,9 +6,11 @@ import pytest
 
 from hcbench.errors import DivergedError, HcbenchError
 from hcbench.harness.jobs import events
-from hcbench.harness.jobs.executors.local import LocalExecutor, default_workers, finished, worker_environment
+from hcbench.harness.jobs.executors.base import ExecutorSettings
+from hcbench.harness.jobs.executors.local import LocalExecutor
 from hcbench.harness.jobs.job import Job, read_job, read_status, write_status
 from hcbench.harness.jobs.outcomes import Interrupted, classify, classify_exit
+from hcbench.harness.jobs.worker_process import default_workers, finished, worker_environment
 from hcbench.harness.planning.machine import usable_gpus
 
 
@@ -59,7 +61,7 @@ def test_a_gpu_serves_one_worker_at_a_time(tmp_path, monkeypatch, job):
     assert usable_gpus(tmp_path) == ("0", "1")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-abc")
     assert usable_gpus(tmp_path) == ("3", "GPU-abc")
-    executor = LocalExecutor(2, 1, gpus=usable_gpus(tmp_path))
+    executor = LocalExecutor(ExecutorSettings(workers=2, threads=1, gpus=usable_gpus(tmp_path)))
     jobs = [replace(job, cell=replace(job.cell, fingerprint=name)) for name in "abc"]
     given = []
     for one in jobs[:2]:
