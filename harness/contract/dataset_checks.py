@@ -302,10 +302,10 @@ def _check_field(split: str, name: str, value: Any, axes: dict[str, int]) -> Non
     shape = (len(few), *shape[1:]) if name == "parts" else shape
     expected = f"{facts.dtype} {shape}"
     if _array(few) != expected:
-        written = ", ".join(map(str, facts.shape))
+        written = f"({', '.join(map(str, facts.shape))}{',' if len(facts.shape) == 1 else ''})"
         raise DataError(
             f"{split}: {name} is {_array(few)}; expected {expected}.",
-            f"{name} is {facts.dtype} ({written}): N images"
+            f"{name} is {facts.dtype} {written}: N images"
             + (", K joints of skeleton" if "K" in facts.shape else "")
             + (", A attribute_names" if "A" in facts.shape else "")
             + ".",
@@ -320,7 +320,7 @@ def _array(value: Any) -> str:
 
 def _some(values: Any) -> str:
     shown = ", ".join(str(value) for value in values[:_SHOWN])
-    return shown + (" ..." if len(values) > _SHOWN else "")
+    return shown + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
 
 
 def _listing(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:

@@ -6,6 +6,7 @@ has failed is skipped: one mistake is told once.
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 import traceback
@@ -88,7 +89,10 @@ def _perform(tested: DatasetUnderTest, check: DatasetCheck, done: dict[str, Data
         status, note, hint = "failed", error.message, error.hint
     except Exception as error:  # the code under test may fail in any way; other checks may still say something
         logger.debug("%s: %s", tested.data_set.name, check.name, exc_info=True)
-        frame = traceback.extract_tb(error.__traceback__)[-1]
+        frames = traceback.extract_tb(error.__traceback__)
+        load = tested.data_set.load
+        own = inspect.getfile(load) if inspect.isroutine(load) else ""
+        frame = next((one for one in reversed(frames) if one.filename == own), frames[-1])
         place = f"{frame.filename.rpartition('/')[2]}:{frame.lineno} in {frame.name}"
         status, note, hint = (
             "failed",
