@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats.coco_files import BOX_AREA, Format, Layout, layout_of_files
 from hcbench.data.formats.coco_persons import PersonSet
 from hcbench.data.skeletons import AIC
@@ -47,3 +48,7 @@ _OWN = PersonSet(card=CARD, splits=SPLITS, find=_find, format=Format(skeleton=AI
 load = _OWN.load
 verify = _OWN.verify
 annotation_files = _OWN.annotation_files
+
+DATASET = Dataset(
+    card=CARD, load=load, verify=verify, splits=SPLITS, task_splits=TASK_SPLITS, annotation_files=annotation_files
+)

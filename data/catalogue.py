@@ -1,82 +1,97 @@
-"""Which real data sets there are: every module of this folder that holds a `CARD` registers by being there."""
+"""Which data sets there are: the built-in ones, listed here, and those that plug-ins have registered.
+
+A module is imported when its data set is asked for, and nothing here loads torch.
+"""
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib
-import inspect
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.dataset import Dataset
 from hcbench.data.overlaps import plain
-from hcbench.data.task_splits import OWN, TaskSplits
+from hcbench.data.task_splits import TaskSplits
 from hcbench.errors import DataError, did_you_mean
 
-_CARD = re.compile(r"^CARD\s*=\s*(DatasetCard|replace)\(", re.MULTILINE)
+BUILT_IN = (
+    "aic", "cihp", "coco", "crowdpose", "cuhk03_np", "cuhk03_np_labeled", "cuhk_pedes", "dukemtmc", "icfg_pedes",
+    "image_folder", "lip", "luperson", "luperson_nl", "market1501", "mpii", "msmt17", "occluded_duke", "ochuman",
+    "pa100k", "peta", "peta_persons", "peta_zs", "rapv1", "rapv2", "rapzs", "rstpreid", "synth_pedes",
+)  # fmt: skip
+"""Modules of this folder that hold a `DATASET`, each called as its data set is, with _ for -."""
+
+_registered: dict[str, tuple[Dataset, str]] = {}
+"""Data sets of plug-ins by name, each with its module."""
 
 
-@functools.cache
-def dataset_modules() -> Mapping[str, str]:
-    """Name of every data set, sorted, to its module.
+def register(data_set: Dataset, module: str) -> None:
+    """Make the data set of a plug-in known to this process; of two that share a name, the later one counts.
 
-    A module is looked at as text first, and imported only where it holds a card: nothing here loads torch.
+    Args:
+        data_set: The data set.
+        module: The module that its code stands in, for fingerprints.
 
     Raises:
-        DataError: Two modules use one name.
+        DataError: A built-in one has this name.
     """
-    found: dict[str, str] = {}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        if _CARD.search(path.read_text(encoding="utf-8")):
-            module = f"{__package__}.{path.stem}"
-            name = importlib.import_module(module).CARD.name
-            if name in found:
-                raise DataError(f"{module} and {found[name]} are both called {name!r}.", "Give one another name.")
-            found[name] = module
-    return dict(sorted(found.items()))
+    own = {plain(one): one for one in built_in_modules()}.get(plain(data_set.name))
+    if own is not None:
+        raise DataError(f"{module} calls its data set {data_set.name!r}, as the built-in {own} is.", "Rename it.")
+    _registered[data_set.name] = (data_set, module)
 
 
-def dataset(name: str) -> ModuleType:
-    """The module of a data set: its `CARD`, `load` and `verify`; other spellings are understood (`overlaps.plain`).
+def built_in_modules() -> Mapping[str, str]:
+    """Name of every built-in data set, sorted, to its module."""
+    return {name.replace("_", "-"): f"{__package__}.{name}" for name in BUILT_IN}
+
+
+def dataset_modules() -> Mapping[str, str]:
+    """Name of every data set, those of plug-ins last, to its module."""
+    return {**built_in_modules(), **{name: module for name, (_, module) in sorted(_registered.items())}}
+
+
+def dataset(name: str) -> Dataset:
+    """A data set by its name; other spellings are understood (`overlaps.plain`).
 
     Raises:
         DataError: No data set has this name.
     """
     modules = dataset_modules()
-    own = {plain(one): one for one in modules}.get(plain(name))
+    own = name if name in modules else {plain(one): one for one in modules}.get(plain(name))
     if own is None:
         raise DataError(f"No data set is called {name!r}.", did_you_mean(name, modules))
-    return importlib.import_module(modules[own])
+    if own in _registered:
+        return _registered[own][0]
+    found: Dataset = importlib.import_module(modules[own]).DATASET
+    return found
 
 
 def dataset_card(name: str) -> DatasetCard:
     """The card of a data set; errors as `dataset`."""
-    card: DatasetCard = dataset(name).CARD
-    return card
+    return dataset(name).card
 
 
 def direct_corpora() -> tuple[str, ...]:
-    """Data sets that can be pre-trained on as they are, because their module cuts crops for it (`person_crops`)."""
-    return tuple(name for name in dataset_modules() if hasattr(dataset(name), "person_crops"))
+    """Data sets that can be pre-trained on as they are, because they cut crops for it (`person_crops`)."""
+    return tuple(name for name in dataset_modules() if dataset(name).person_crops is not None)
 
 
 def taking(option: str) -> tuple[str, ...]:
     """Data sets whose loader has an argument that not all have, such as `trust_pickle`."""
-    return tuple(name for name in dataset_modules() if option in inspect.signature(dataset(name).load).parameters)
+    return tuple(name for name in dataset_modules() if option in dataset(name).options)
 
 
 def task_splits(name: str) -> TaskSplits:
     """The owners' splits behind those of a benchmark."""
-    found: TaskSplits = getattr(dataset(name), "TASK_SPLITS", OWN)
-    return found
+    return dataset(name).task_splits
 
 
 def is_for_training(name: str) -> bool:
     """Whether a data set may be trained on; OCHuman, for one, may not."""
-    return task_splits(name).train is not None
+    return dataset(name).is_for_training
 
 
 def training_split(name: str) -> str:
@@ -85,19 +100,15 @@ def training_split(name: str) -> str:
     Raises:
         DataError: It has none.
     """
-    module = dataset(name)
-    if not is_for_training(name):
-        raise DataError(f"{module.CARD.title} has no split to train on.", "Name one (--split) for another purpose.")
-    splits = tuple(module.CARD.counts)
-    return str(getattr(module, "CORPUS_SPLIT", next((one for one in splits if one.startswith("train")), splits[0])))
+    return dataset(name).training_split
 
 
 def content_hashes(name: str, root: Path) -> tuple[str, ...]:
     """What tells one copy of a data set from another: hashes of its annotation files.
 
-    Where a module does not name them (`annotation_files`), the names and sizes of all files are taken.
+    Where it does not name them (`annotation_files`), the names and sizes of all files are taken.
     """
-    files: Callable[[Path], tuple[Path, ...]] | None = getattr(dataset(name), "annotation_files", None)
+    files = dataset(name).annotation_files
     if files is not None:
         return tuple(f"{path.name}:{_sha256(path)}" for path in files(root))
     listing = sorted(f"{path.relative_to(root).as_posix()} {path.stat().st_size}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePosixPath
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats.listing import find_base, list_files
 from hcbench.data.formats.parsing_files import Pairs, ParsingSet, read_stems
 from hcbench.data.part_names import CIHP
@@ -89,3 +90,5 @@ _OWN = ParsingSet(card=CARD, splits=SPLITS, names=CIHP, find=_find)
 load = _OWN.load
 label_map = _OWN.label_map
 verify = _OWN.verify
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, task_splits=TASK_SPLITS)

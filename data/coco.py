@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.crops import crop_windows
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats.coco_detections import detection_file, detection_path, read_detections
 from hcbench.data.formats.coco_files import SPLITS, TREE, find_layout, read_captions, read_truth
 from hcbench.data.formats.coco_persons import (
@@ -179,3 +180,18 @@ def _large(height: int, width: int) -> Keep:
         return bool(not person["iscrowd"] and person["area"] > 0 and box[2] >= width / 4 and box[3] >= height / 4)
 
     return large
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    task_splits=TASK_SPLITS,
+    annotation_files=annotation_files,
+    load_detected=load_detected,
+    person_crops=person_crops,
+    corpus_size=corpus_size,
+    corpus_fields=CORPUS_FIELDS,
+    corpus_split=CORPUS_SPLIT,
+)

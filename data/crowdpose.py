@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats.coco_files import BOX_AREA, Format, Layout, layout_of_files
 from hcbench.data.formats.coco_persons import PersonSet
 from hcbench.data.formats.loading import digest
@@ -83,3 +84,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
 verify = _OWN.verify
 annotation_files = _OWN.annotation_files
+
+DATASET = Dataset(
+    card=CARD, load=load, verify=verify, splits=SPLITS, task_splits=TASK_SPLITS, annotation_files=annotation_files
+)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.cuhk03_raw import RawImages, extract
 from hcbench.data.formats.listing import find_base
@@ -201,3 +202,6 @@ def _raw_problems(path: Path, kind: str, names: Sequence[str]) -> list[str]:
     except DataError as error:
         return [error.message]
     return [*broken[:3], *([f"and {len(broken) - 3} more such images"] if len(broken) > 3 else [])]
+
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, renumbered=RENUMBERED)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hcbench.data import cuhk03_np
 from hcbench.data.card import VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats.loading import check_split
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import TaskSplits
@@ -34,3 +35,14 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 def verify(root: Path) -> VerifyReport:
     """Check what is there of this kind. What is looked at, and errors, are those of `cuhk03_np.verify`."""
     return cuhk03_np.verify_kinds(CARD, root, [_KIND])
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    renumbered=RENUMBERED,
+    task_splits=TASK_SPLITS,
+    corpus_split=CORPUS_SPLIT,
+)

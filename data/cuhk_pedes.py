@@ -6,6 +6,7 @@ Ids count from 1. A few images have more than two captions.
 from __future__ import annotations
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import text_reid_files
 from hcbench.data.formats.text_reid_files import TextReidSet
 
@@ -48,3 +49,7 @@ _OWN = TextReidSet(
 load = _OWN.load
 annotation_files = _OWN.annotation_files
 verify = _OWN.verify
+
+DATASET = Dataset(
+    card=CARD, load=load, verify=verify, splits=SPLITS, renumbered=RENUMBERED, annotation_files=annotation_files
+)

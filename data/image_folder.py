@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.decoded import Files
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.file_index import index_images, list_images
@@ -126,3 +127,15 @@ def _folder_numbers(names: NDArray[np.str_], root: Path) -> NDArray[np.int64]:
             "Move them into folders, or let folders mean nothing: --folders ignore (in Python folders='ignore').",
         )
     return numbered(folders)
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    renumbered=(),
+    sometimes=frozenset({"group", "identity"}),
+    options=frozenset({"folders"}),
+    index=index,
+)

@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats.listing import find_base, list_files
 from hcbench.data.formats.parsing_files import Pairs, ParsingSet, read_stems
 from hcbench.data.part_names import LIP
@@ -72,3 +73,5 @@ _OWN = ParsingSet(card=CARD, splits=SPLITS, names=LIP, find=_find)
 load = _OWN.load
 label_map = _OWN.label_map
 verify = _OWN.verify
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, task_splits=TASK_SPLITS)

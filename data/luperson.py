@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.decoded import Files, Lmdb, PixelSource
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.file_index import index_images, list_images
@@ -118,3 +119,6 @@ def _find(root: Path) -> tuple[Path, str]:
             return root, "."
     base, (layout,) = find_base(root, CARD, [(name,) for name in layouts])
     return base, layout
+
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, index=index)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.decoded import Lmdb
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.listing import find_base
@@ -148,3 +149,14 @@ def _labels(base: Path, keys: NDArray[np.str_], trust_pickle: bool) -> tuple[NDA
     if (base / KEYS_FILE).exists():
         log.info("%s", _NOT_READ)
     return keys, persons_of_keys(keys, base / _LMDB), ""
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    renumbered=(),
+    options=frozenset({"trust_pickle"}),
+    index=index,
+)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.market_attributes import FILE, find_attributes
 from hcbench.data.formats.market_files import MARKET
@@ -90,3 +91,8 @@ def verify(root: Path) -> VerifyReport:
 
 def _read(root: Path) -> ReidSet:
     return replace(read_market_like(root, CARD, (MARKET,)), dropped=DROPPED, distractor=DISTRACTOR)
+
+
+DATASET = Dataset(
+    card=CARD, load=load, verify=verify, splits=SPLITS, renumbered=RENUMBERED, sometimes=frozenset({"attributes"})
+)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, to_crop
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats.listing import find_annotated, list_files
 from hcbench.data.formats.loading import (
     check_cache,
@@ -255,3 +256,8 @@ def _outside(base: Path, persons: Persons, scored: Scored | None) -> list[str]:
         return []
     first = persons.images[int(beyond.any(axis=1).argmax())]
     return [f"{beyond.sum()} joints lie outside their image, as in {first}; no head learns them"]
+
+
+DATASET = Dataset(
+    card=CARD, load=load, verify=verify, splits=SPLITS, task_splits=TASK_SPLITS, annotation_files=annotation_files
+)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.listing import find_base, list_files
 from hcbench.data.formats.loading import skipped_junk, some
@@ -178,3 +179,6 @@ def _joined(parts: Sequence[PersonFiles]) -> PersonFiles:
         pids=np.concatenate([part.pids for part in parts])[order],
         cameras=np.concatenate([part.cameras for part in parts])[order],
     )
+
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, renumbered=RENUMBERED)

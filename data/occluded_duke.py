@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import duke_files, reid_splits
 from hcbench.data.formats.reid_splits import load_split, verify_set
 from hcbench.data.samples import Samples
@@ -44,3 +45,6 @@ def verify(root: Path) -> VerifyReport:
     if absent:
         problems.append(f"{len(absent)} persons of query are not in the gallery, the first is {absent[0]:04d}")
     return verify_set(found, root, notes=[duke_files.NOTICE], problems=problems)
+
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, renumbered=RENUMBERED)

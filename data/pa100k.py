@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.person_splits import PARTS
@@ -104,3 +105,6 @@ def _read(base: Path, annotation: str, images: str) -> tables.Table:
         labels=np.concatenate(labels),
         rows=rows,
     )
+
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, annotation_files=annotation_files)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.person_splits import PARTS
@@ -158,3 +159,14 @@ def read(base: Path) -> tuple[tables.Table, Any]:
         notes=("the image numbers in data are not 1, 2, 3 ...: the row tells the file",) if renumbered else (),
     )
     return table, struct
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    renumbered=(),
+    options=frozenset({"partition"}),
+    annotation_files=annotation_files,
+)

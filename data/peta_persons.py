@@ -12,6 +12,7 @@ import numpy as np
 
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.loading import numbered
 from hcbench.data.samples import Int, Samples
@@ -82,3 +83,14 @@ def person_rows(persons: Int) -> dict[str, Int]:
 def _read(base: Path) -> tables.Table:
     table, _ = peta.read(base)
     return replace(table, rows=person_rows(np.empty(0, np.int64) if table.persons is None else table.persons))
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    renumbered=(),
+    annotation_files=annotation_files,
+    corpus_split=CORPUS_SPLIT,
+)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hcbench.data import peta
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.samples import Samples
@@ -62,3 +63,6 @@ def verify(root: Path) -> VerifyReport:
 def _read(base: Path) -> tables.Table:
     table, _ = peta.read(base)
     return replace(table, rows=files.read_zero_shot(base / files.ZERO_SHOT_FILE, len(table.files)))
+
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, renumbered=(), annotation_files=annotation_files)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.loading import every_tenth
@@ -132,3 +133,13 @@ def _read(base: Path) -> tuple[tables.Table, Any]:
         rows={},
     )
     return table, fields[_PARTITIONS]
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    options=frozenset({"partition"}),
+    annotation_files=annotation_files,
+)

@@ -10,6 +10,7 @@ import numpy as np
 
 from hcbench.data import rapv1
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.formats.person_splits import PARTS
@@ -128,3 +129,13 @@ def read(base: Path) -> tuple[tables.Table, Any]:
 def _rows(table: tables.Table, parts: Any, number: int) -> dict[str, Int]:
     where = f"{table.base / rapv1.LAYOUT[0]}: partition_attribute"
     return files.partition(parts, number, PARTS["all"], len(table.files), where)
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    options=frozenset({"partition"}),
+    annotation_files=annotation_files,
+)

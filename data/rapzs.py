@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hcbench.data import rapv1, rapv2
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import attribute_files as files
 from hcbench.data.formats import attribute_tables as tables
 from hcbench.data.samples import Samples
@@ -71,3 +72,6 @@ def _read(base: Path) -> tables.Table:
         labels=table.labels[:, kept],
         rows=files.read_zero_shot(base / files.ZERO_SHOT_FILE, len(table.files)),
     )
+
+
+DATASET = Dataset(card=CARD, load=load, verify=verify, splits=SPLITS, annotation_files=annotation_files)

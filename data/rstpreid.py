@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.dataset import Dataset
 from hcbench.data.formats import text_reid_files
 from hcbench.data.formats.text_reid_files import TextReidSet
 
@@ -49,3 +50,7 @@ _OWN = TextReidSet(
 load = _OWN.load
 annotation_files = _OWN.annotation_files
 verify = _OWN.verify
+
+DATASET = Dataset(
+    card=CARD, load=load, verify=verify, splits=SPLITS, renumbered=RENUMBERED, annotation_files=annotation_files
+)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.decoded import Files
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.listing import find_base
@@ -219,3 +220,14 @@ def _entries(path: Path) -> Iterator[Any]:
 def _hash(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+DATASET = Dataset(
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    renumbered=(),
+    annotation_files=annotation_files,
+    index=index,
+)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from hcbench.data.catalogue import dataset_modules
+from hcbench.data.catalogue import built_in_modules
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = ("data", "methods", "benchmarks", "harness", "reports")
@@ -62,7 +62,7 @@ def folder(module: str) -> str:
 @functools.cache
 def _data_sets() -> frozenset[str]:
     """Modules of data sets, with those beside them that only data sets import."""
-    sets = set(dataset_modules().values())
+    sets = set(built_in_modules().values())
     beside = {name for name in modules() if name.count(".") == 2 and name.startswith("hcbench.data.")} - sets
     importers: dict[str, set[str]] = defaultdict(set)
     for name, path in modules().items():

@@ -6,10 +6,10 @@ are those of the split that is scored.
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
+    from hcbench.data.dataset import Dataset
     from hcbench.data.task_splits import Load
 
 GROUND_TRUTH: Final = "gt"
@@ -17,11 +17,14 @@ DETECTED: Final = "detected"
 BOXES: Final = (GROUND_TRUTH, DETECTED)
 
 
-def loader(module: ModuleType, split: str, boxes: str = GROUND_TRUTH) -> Load:
-    """What reads a benchmark's split of a data set, by the boxes that are asked for.
+Reader = Literal["load", "load_detected"]
+
+
+def reader(data_set: Dataset, split: str, boxes: str = GROUND_TRUTH) -> Reader:
+    """Which member of a data set reads a benchmark's split, by the boxes that are asked for.
 
     Args:
-        module: The data set's own. It has detections where it has `load_detected`, which takes what `load` takes.
+        data_set: It has detections where it has `load_detected`, which takes what `load` takes.
         split: `train`, `val` or `test`.
         boxes: One of `BOXES`.
 
@@ -29,6 +32,11 @@ def loader(module: ModuleType, split: str, boxes: str = GROUND_TRUTH) -> Load:
         `load_detected` for the test split where a detector's boxes are asked for and known, else `load`: samples
         without `box_scores` then tell the benchmark that there are none.
     """
-    found = getattr(module, "load_detected", None) if boxes == DETECTED and split == "test" else None
-    load: Load = module.load if found is None else found
-    return load
+    detected = boxes == DETECTED and split == "test" and data_set.load_detected is not None
+    return "load_detected" if detected else "load"
+
+
+def loader(data_set: Dataset, split: str, boxes: str = GROUND_TRUTH) -> Load:
+    """The member that `reader` names, with the same arguments."""
+    detected = data_set.load_detected if reader(data_set, split, boxes) == "load_detected" else None
+    return data_set.load if detected is None else detected

@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from hcbench.data.card import DatasetCard
 from hcbench.data.catalogue import dataset
 from hcbench.data.crops import in_threads, to_original, whole_windows
+from hcbench.data.dataset import Columns
 from hcbench.data.formats.pretraining import BATCH
 from hcbench.data.samples import Float, Samples
 from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
 
-Columns = Mapping[str, Sequence[Any]]
 _NUMBERS = ("identity", "group_id")
 """Columns whose numbers mean nothing beyond the numbering that they belong to."""
 
@@ -36,23 +35,23 @@ def index_splits(
 ) -> Iterator[Columns]:
     """The rows of several splits of a data set as those of one corpus, in which a number never means two persons.
 
-    A loader may number the persons of its training splits anew and keep the owners' numbers elsewhere; its module's
-    `RENUMBERED` then names the former. They come first, and the owners' numbers are raised above theirs. Of a module
-    without it, all splits have the owners' numbers, and these stay.
+    A loader may number the persons of its training splits anew and keep the owners' numbers elsewhere; the data set's
+    `renumbered` then names the former. They come first, and the owners' numbers are raised above theirs. Where it is
+    empty, all splits have the owners' numbers, and these stay.
 
     Args:
         name: Of the data set.
         root: Its folder; nothing is written there.
-        splits: Of its module's `SPLITS`, without repetition.
+        splits: Of its `splits`, without repetition.
         pack: As for `index`, as are `size`, `cache` and `options`.
         size: Height and width of crops.
         cache: Folder that `load` may use.
-        options: Further arguments of the module.
+        options: Further arguments of its members.
 
     Raises:
         DataError: Two splits share an image; and as `index`.
     """
-    renumbered: Sequence[str] = getattr(dataset(name), "RENUMBERED", ())
+    renumbered = dataset(name).renumbered
     listed: dict[str, str] = {}
     taken = 0
     for split in sorted(splits, key=lambda one: one not in renumbered):
@@ -92,38 +91,38 @@ def index(
 ) -> Iterator[Columns]:
     """The rows of one split of a data set, in batches.
 
-    A module that knows its rows without looking at pixels gives them with `index(root, split)`, one that cuts crops to
-    pre-train on with `person_crops`; of any other, the samples of `load` are taken.
+    A data set that knows its rows without looking at pixels gives them with `index(root, split)`, one that cuts
+    crops to pre-train on with `person_crops`; of any other, the samples of `load` are taken.
 
     Args:
         name: Of the data set.
         root: Its folder; nothing is written there.
-        split: One of its module's `SPLITS`.
+        split: One of its `splits`.
         pack: Put the images' bytes in: files as they are, crops of larger photographs as PNG.
         size: Height and width of crops.
         cache: Folder that `load` may use.
-        options: Arguments that not every module takes (`trust_pickle`, `folders`).
+        options: Arguments that not every data set takes (`trust_pickle`, `folders`).
 
     Raises:
         DataError: The data are not as they should be, or their samples are crops and `pack` is not set.
     """
-    module = dataset(name)
-    card: DatasetCard = module.CARD
+    found = dataset(name)
+    card = found.card
     further = options or {}
     shared = {"source": card.name, "licence": " ".join(card.terms.split()), "split": split}
-    if hasattr(module, "index"):
-        rows: Iterator[Columns] = module.index(root, split, **further)
+    if found.index is not None:
+        rows = found.index(root, split, **further)
     else:
         height, width = size
-        if hasattr(module, "person_crops"):  # what the data set is to be pre-trained on, not what heads are scored on
-            samples: Samples = module.person_crops(root, split, height, width, cache, **further)
+        if found.person_crops is not None:  # what is to be pre-trained on, not what heads are scored on
+            samples = found.person_crops(root, split, height, width, cache, **further)
         else:
-            samples = module.load(root, split, height=height, width=width, cache=cache, **further)
+            samples = found.load(root, split, height=height, width=width, cache=cache, **further)
         rows = _of_samples(samples, root, size, pack=pack)
     for columns in rows:
         count = len(next(iter(columns.values())))
-        found = {**{key: [value] * count for key, value in shared.items()}, **columns}
-        yield with_bytes(found, root) if pack and "image_bytes" not in found else found
+        whole = {**{key: [value] * count for key, value in shared.items()}, **columns}
+        yield with_bytes(whole, root) if pack and "image_bytes" not in whole else whole
 
 
 def _of_samples(samples: Samples, root: Path, size: tuple[int, int], *, pack: bool) -> Iterator[Columns]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.text import Text
@@ -25,6 +25,39 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+
+class Promise(Protocol):
+    """A check as its line shows it."""
+
+    @property
+    def promise(self) -> str:
+        """What is promised, in words."""
+
+
+class Shown(Protocol):
+    """How a check ended, whatever was checked."""
+
+    @property
+    def check(self) -> Promise:
+        """The promise."""
+
+    @property
+    def status(self) -> str:
+        """One of ok, failed, skipped."""
+
+    @property
+    def note(self) -> str:
+        """A note, or what was found."""
+
+    @property
+    def hint(self) -> str:
+        """What to do next."""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+
+
 ALL = "all"
 _STYLES = {"ok": "green", "failed": "bold red", "skipped": "yellow"}
 
@@ -37,9 +70,14 @@ def chosen(registry: Registry, words: Sequence[str], plugins: Sequence[Path]) ->
     """
     if words and ALL not in words:
         return list({card.name: card for card in map(registry.method, words)}.values())
-    files = {str(path.expanduser().resolve()) for path in plugins}
-    own = [card for name, card in registry.methods.items() if registry.origins.get(f"methods:{name}") in files]
+    own = methods_of(registry, plugins)
     return own if own and not words else list(registry.methods.values())
+
+
+def methods_of(registry: Registry, plugins: Sequence[Path]) -> list[MethodCard]:
+    """The methods that plug-in files hold."""
+    files = {str(path.expanduser().resolve()) for path in plugins}
+    return [card for name, card in registry.methods.items() if registry.origins.get(f"methods:{name}") in files]
 
 
 def check_methods(
@@ -65,7 +103,7 @@ def check_methods(
         console.print(Text(card.name, style="bold"), end="" if card.name in cells else "\n")
         if card.name in problems:
             several.append(problems[card.name])
-            _show(console, problems[card.name])
+            show_result(console, problems[card.name])
             continue
         with tempfile.TemporaryDirectory(prefix="hcbench-check-") as folder:
             tested = MethodUnderTest(card, cells[card.name], Path(folder))
@@ -73,8 +111,8 @@ def check_methods(
             with _quiet_methods():
                 for result in examine(tested):
                     several.append(result)
-                    _show(console, result)
-    return _conclude(console, results)
+                    show_result(console, result)
+    return conclude(console, results)
 
 
 @contextmanager
@@ -90,7 +128,8 @@ def _quiet_methods() -> Iterator[None]:
         methods.setLevel(level)
 
 
-def _show(console: Console, result: CheckResult) -> None:
+def show_result(console: Console, result: Shown) -> None:
+    """The line of a check, and what is wrong below it."""
     seconds = "" if result.status == "skipped" else f"{result.seconds:.1f} s"
     note = "" if result.status == "failed" else result.note
     line = Text(f"  {result.status:8}", style=_STYLES[result.status])
@@ -105,8 +144,8 @@ def _explain(console: Console, message: str, hint: str) -> None:
         console.print(Text(f"          {text}"), soft_wrap=True)
 
 
-def _conclude(console: Console, results: Mapping[str, Sequence[CheckResult]]) -> bool:
-    """How many checks ended how, and the methods with a broken promise."""
+def conclude(console: Console, results: Mapping[str, Sequence[Shown]]) -> bool:
+    """How many checks ended how, and what has a broken promise."""
     told = Counter(result.status for several in results.values() for result in several)
     seconds = sum(result.seconds for several in results.values() for result in several)
     failed = [name for name, several in results.items() if any(result.status == "failed" for result in several)]

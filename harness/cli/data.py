@@ -53,6 +53,7 @@ def data_verify(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"{_DATASET} Or a manifest: FILE.parquet.")],
     root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
     trust_pickle: _TrustPickle = False,
+    plugin: PluginOption = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Compare a copy with the official one: exact, subset or mismatch, and what is missing. Writes nothing.
@@ -61,6 +62,7 @@ def data_verify(
     """
     from hcbench.harness.cli import data_sets as data_screen
 
+    open_registry(plugin)
     usable = data_screen.verify(console(), name, root, workspace, _given(trust_pickle=trust_pickle))
     raise typer.Exit(OK if usable else SOME_FAILED)
 
@@ -87,6 +89,7 @@ def data_prepare(
         typer.Option("--folders", metavar="group|identity", help="What sub-folders of an image-folder are: groups, or"
                      " persons. Default: nothing."),
     ] = None,
+    plugin: PluginOption = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:  # fmt: skip
     """Index a data set once into a manifest, to pre-train on it: hcbench run --corpus FILE.parquet.
@@ -102,6 +105,7 @@ def data_prepare(
     from hcbench.harness.cli.data_sets import Indexing, prepare
     from hcbench.harness.cli.options import parse_size
 
+    open_registry(plugin)
     options = _given(trust_pickle=trust_pickle, folders=folders)
     wanted = Indexing(out=out, pack=pack, splits=words(split), size=parse_size(size), options=options)
     prepare(console(), name, root, wanted, workspace)
@@ -118,12 +122,14 @@ def data_preview(
         str | None, typer.Option("--split", metavar="NAME", help="Split. Default: the one for training.")
     ] = None,
     count: Annotated[int, typer.Option("--count", min=1, max=1_000, metavar="N", help="How many images.")] = 40,
+    plugin: PluginOption = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
     """Draw a contact sheet with boxes and keypoints in the images, ids and captions below them.
 
     Of people, the embedded corpus: what each layout holds fixed.
     """
+    open_registry(plugin)
     if name != "people":
         from hcbench.harness.cli import data_sets as data_screen
 
@@ -159,6 +165,7 @@ def data_duplicates(
     sheet: Annotated[
         Path | None, typer.Option("--sheet", metavar="FILE.png", help="Picture of the first pairs, side by side.")
     ] = None,
+    plugin: PluginOption = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:  # fmt: skip
     """Look for images of a test set that a corpus holds as well.
@@ -172,6 +179,7 @@ def data_duplicates(
     from hcbench.harness.cli.duplicates import DuplicatesRequest, screen
     from hcbench.harness.cli.options import parse_roots, parse_size
 
+    open_registry(plugin)
     roots = parse_roots(data or [])
     request = DuplicatesRequest(
         corpus=corpus, test=test, roots=roots, by=by, layout=layout, size=parse_size(size), least=least, bits=bits,

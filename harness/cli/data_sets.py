@@ -16,9 +16,9 @@ from rich.text import Text
 
 from hcbench.data.card import VerifyReport
 from hcbench.data.catalogue import (
+    built_in_modules,
     dataset,
     dataset_card,
-    dataset_modules,
     direct_corpora,
     is_for_training,
     taking,
@@ -30,7 +30,7 @@ from hcbench.harness.planning.corpora import PARQUET, is_manifest
 from hcbench.harness.planning.data_roots import found_roots, root_of, rooted_names
 
 if TYPE_CHECKING:
-    from hcbench.data.manifest.indexing import Columns
+    from hcbench.data.dataset import Columns
     from hcbench.data.samples import Samples
     from hcbench.harness.planning.registry import Registry
 
@@ -46,7 +46,7 @@ def datasets_table(registry: Registry, workspace: Path) -> Table:
     """Every real data set: what it is, who uses it, and where it lies on this machine."""
     roots = _known_roots(workspace, registry.data)
     table = plain_table("data set", "what it is", "used by", "here at", unbroken=("data set",))
-    for name in dataset_modules():
+    for name in (*built_in_modules(), *registry.data):
         users = [task.name for task in registry.benchmarks.values() if name in task.data]
         if is_for_training(name):
             users += ["pre-training" if name in direct_corpora() else "pre-training, prepared"]
@@ -123,8 +123,8 @@ def verify(
         coco = _known_roots(workspace).get("coco")
         report = verify_manifest(Path(name), root, None if coco is None else Path(coco))
     else:
-        module = dataset(name)
-        report = module.verify(root_of(module.CARD.name, root, workspace), **(options or {}))
+        found = dataset(name)
+        report = found.verify(root_of(found.name, root, workspace), **(options or {}))
     console.print(Text(report.text()), soft_wrap=True)
     console.print(Text(_verdict(report), style="green" if report.level == "exact" else "yellow"), soft_wrap=True)
     return report.level != "mismatch"
@@ -157,13 +157,13 @@ def prepare(console: Console, name: str, root: Path | None, wanted: Indexing, wo
         return
     from hcbench.data.manifest.indexing import index_splits
 
-    module = dataset(name)
-    place = root_of(module.CARD.name, root, workspace)
+    found = dataset(name)
+    place = root_of(found.name, root, workspace)
     check_outside(wanted.out, place)
     splits = tuple(dict.fromkeys(wanted.splits)) or (training_split(name),)
     for split in splits:
-        if split not in module.SPLITS:
-            raise ConfigError(f"{module.CARD.name} has no split {split!r}.", did_you_mean(split, module.SPLITS))
+        if split not in found.splits:
+            raise ConfigError(f"{found.name} has no split {split!r}.", did_you_mean(split, found.splits))
     with tempfile.TemporaryDirectory(prefix="hcbench-prepare-") as cache:
         rows = index_splits(
             name, place, splits, pack=wanted.pack, size=wanted.size, cache=Path(cache), options=wanted.options
@@ -252,11 +252,9 @@ def _shown(name: str, root: Path | None, split: str | None, count: int, workspac
             return view(manifest, "captions", rows, height=height, width=width, cache=cache)
         finally:  # an open memory map outlives its file
             shutil.rmtree(cache)
-    module = dataset(name)
-    place = root_of(module.CARD.name, root, workspace)
-    samples: Samples = module.load(
-        place, split or training_split(name), height=height, width=width, cache=workspace / CACHE
-    )
+    found = dataset(name)
+    place = root_of(found.name, root, workspace)
+    samples = found.load(place, split or found.training_split, height=height, width=width, cache=workspace / CACHE)
     return samples.subset(np.unique(np.linspace(0, len(samples) - 1, count).astype(np.int64)), samples.name)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data.catalogue import dataset, dataset_card, training_split
+from hcbench.data.catalogue import dataset
 from hcbench.data.manifest.manifest import Manifest, check_images, open_manifest
 from hcbench.data.samples import Samples
 from hcbench.errors import ConfigError, did_you_mean
@@ -48,12 +48,10 @@ class ImageSet:
 
             rows = np.arange(len(self.manifest))
             return view(self.manifest, "captions", rows, height=height, width=width, cache=workspace / CACHE)
-        module = dataset(self.name)
-        if self.as_corpus and hasattr(module, "person_crops"):
-            found: Samples = module.person_crops(self.root, self.split, height, width, workspace / CACHE)
-        else:
-            found = module.load(self.root, self.split, height=height, width=width, cache=workspace / CACHE)
-        return found
+        found = dataset(self.name)
+        if self.as_corpus and found.person_crops is not None:
+            return found.person_crops(self.root, self.split, height, width, workspace / CACHE)
+        return found.load(self.root, self.split, height=height, width=width, cache=workspace / CACHE)
 
 
 def find_images(text: str, roots: Mapping[str, str], workspace: Path, *, as_corpus: bool) -> ImageSet:
@@ -83,17 +81,11 @@ def find_images(text: str, roots: Mapping[str, str], workspace: Path, *, as_corp
         )
     if is_manifest(written):
         raise ConfigError(f"There is no manifest {given}.", f"Name FILE{PARQUET}, a folder of such, or a data set.")
-    name = dataset_card(written).name
-    splits = tuple(getattr(dataset(name), "SPLITS", dataset_card(name).counts))
-    split = split or (training_split(name) if as_corpus else _scored_split(name, splits))
-    if split not in splits:
-        raise ConfigError(f"{name} has no split {split!r}.", did_you_mean(split, splits))
+    name = dataset(written).name
+    known = dataset(name)
+    split = split or (known.training_split if as_corpus else known.scored_split)
+    if split not in known.splits:
+        raise ConfigError(f"{name} has no split {split!r}.", did_you_mean(split, known.splits))
     where = root or roots.get(name, "")
     folder = root_of(name, Path(where) if where else None, workspace)
     return ImageSet(name=name, split=split, root=folder, as_corpus=as_corpus)
-
-
-def _scored_split(name: str, splits: tuple[str, ...]) -> str:
-    """The split that models are scored on."""
-    own = getattr(dataset(name), "TASK_SPLITS", None)
-    return own.test if own is not None else next((one for one in splits if one.startswith("test")), splits[-1])

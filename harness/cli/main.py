@@ -385,7 +385,10 @@ def ui(
 def check(
     method: Annotated[
         str | None,
-        typer.Argument(metavar="[METHOD]", help="Methods by comma, or all. Default: those of --plugin, else all."),
+        typer.Argument(
+            metavar="[NAME]",
+            help="Methods or data sets by comma, or all methods. Default: those of --plugin, else all methods.",
+        ),
     ] = None,
     sets: Annotated[
         list[str] | None,
@@ -396,21 +399,37 @@ def check(
     backbone: Annotated[
         str | None, typer.Option("--backbone", metavar="NAME", help="The network; see `hcbench list backbones`.")
     ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option("--data", metavar="NAME=ROOT", help="Where a data set lies that is checked.")
+    ] = None,
     plugin: PluginOption = None,
+    workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Try whether methods keep what they promise the training loop: seconds per method, one line per promise.
+    """Try whether methods and data sets keep what they promise: seconds for each, one line per promise.
 
     For example:
 
     hcbench check stablerep
 
     hcbench check --plugin my_method.py --set my-method.temperature=0.2
+
+    hcbench check market1501 --data market1501=/data/market1501
     """
-    from hcbench.harness.cli.check import check_methods, chosen
+    from hcbench.harness.cli.check import check_methods, chosen, methods_of
+    from hcbench.harness.cli.check_data import check_data_sets, chosen_data
+    from hcbench.harness.cli.options import parse_roots
 
     registry = open_registry(plugin)
-    cards = chosen(registry, words(method), plugin or ())
-    raise typer.Exit(OK if check_methods(console(), registry, cards, sets or (), backbone) else SOME_FAILED)
+    names = words(method)
+    data_sets, rest = chosen_data(registry, names, plugin or ())
+    if data_sets and not rest:
+        cards = [] if names else methods_of(registry, plugin or ())
+    else:
+        cards = chosen(registry, rest, plugin or ())
+    kept = check_data_sets(console(), data_sets, parse_roots(data or []), workspace) if data_sets or data else True
+    if cards:
+        kept = check_methods(console(), registry, cards, sets or (), backbone) and kept
+    raise typer.Exit(OK if kept else SOME_FAILED)
 
 
 @app.command()

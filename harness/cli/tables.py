@@ -66,7 +66,7 @@ def backbones_table(presets: Mapping[str, BackboneFacts], timm_models: Mapping[s
 
 def corpora_table(registry: Registry) -> Table:
     """Corpora to pre-train on."""
-    from hcbench.data.catalogue import dataset_card, direct_corpora
+    from hcbench.data.catalogue import built_in_modules, dataset
     from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS
 
     table = plain_table("corpus", "size at 100pct", "layouts", "what it is")
@@ -77,11 +77,11 @@ def corpora_table(registry: Registry) -> Table:
         "captions, poses, identities",
         "Rendered people with exact labels; needs nothing, is the default.",
     )
-    for name in direct_corpora():
-        card = dataset_card(name)
-        table.add_row(name, "its own", "none", f"{card.title}, from --data {name}=ROOT; images without groups.")
-    for name, corpus in registry.data.items():
-        table.add_row(name, "its own", "", getattr(corpus, "title", ""))
+    for name in (*built_in_modules(), *registry.data):
+        found = dataset(name)
+        if found.person_crops is not None:
+            title = f"{found.card.title}, from --data {name}=ROOT; images without groups."
+            table.add_row(name, "its own", "none", title)
     table.add_row(
         "FILE.parquet", "its own", "as it knows", "A manifest of your own images; hcbench data prepare writes one."
     )

@@ -6,11 +6,10 @@ import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from hcbench.data.catalogue import content_hashes, dataset, dataset_modules, direct_corpora
 from hcbench.data.overlaps import plain
-from hcbench.data.samples import Samples
 from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.planning.registry import load_registry
 from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
@@ -47,25 +46,10 @@ class CorpusFacts:
     sources: tuple[str, ...] = ()
 
 
-class Corpus(Protocol):
-    """What an entry point of `hcbench.data` gives: a further corpus."""
-
-    name: str
-    title: str
-
-    def facts(self, root: Path, height: int, width: int) -> CorpusFacts:
-        """Size and fields of the copy in `root`, without reading its images."""
-
-    def load(self, root: Path, height: int, width: int, cache: Path) -> Samples:
-        """All images of the copy in `root` at a size; `cache` keeps decoded pixels."""
-
-    def splits(self, root: Path, height: int, width: int, cache: Path) -> dict[str, Samples]:
-        """Train, val and test of a benchmark's data; a corpus that serves no benchmark needs none."""
-
-
-def corpus_names(further: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+def corpus_names() -> tuple[str, ...]:
     """All corpora that can be pre-trained on by name; a manifest is named by its path."""
-    return (PEOPLE, *direct_corpora(), *(further or {}))
+    load_registry()  # workers, too, must know the data sets of plug-ins
+    return (PEOPLE, *direct_corpora())
 
 
 def is_manifest(name: str) -> bool:
@@ -77,7 +61,8 @@ def is_manifest(name: str) -> bool:
         return True
     if not name or next(Path(name).glob(f"*{PARQUET}"), None) is None:
         return False
-    return plain(name) not in {plain(one) for one in (PEOPLE, *dataset_modules(), *load_registry().data)}
+    load_registry()
+    return plain(name) not in {plain(one) for one in (PEOPLE, *dataset_modules())}
 
 
 def stem(name: str) -> str:
@@ -102,16 +87,13 @@ def located(corpus: CorpusConfig, roots: Mapping[str, str]) -> tuple[CorpusConfi
     return replace(corpus, name=short), {short: str(path), **images}
 
 
-def corpus_facts(
-    corpus: CorpusConfig, pretrain: PretrainConfig, roots: Mapping[str, str], further: Mapping[str, Any] | None = None
-) -> CorpusFacts:
+def corpus_facts(corpus: CorpusConfig, pretrain: PretrainConfig, roots: Mapping[str, str]) -> CorpusFacts:
     """Look at a corpus.
 
     Args:
         corpus: Which one; what a manifest knows depends on the layout.
         pretrain: Gives the input size, on which the number of usable crops may depend.
         roots: Roots of real data by name.
-        further: Corpora of entry points by name.
 
     Raises:
         DataError: The corpus is unknown, has no root, or its files are not as they should be.
@@ -121,20 +103,19 @@ def corpus_facts(
         return _people(corpus, pretrain)
     if is_manifest(corpus.name):
         return _of_manifest(corpus, roots)
-    names = corpus_names(further)
+    names = corpus_names()
     if corpus.name not in names:
         raise _unknown(corpus.name, names)
     root = data_root(corpus.name, roots)
-    if corpus.name in (further or {}):
-        facts: CorpusFacts = (further or {})[corpus.name].facts(root, pretrain.height, pretrain.width)
-        return facts
-    module = dataset(corpus.name)
+    found = dataset(corpus.name)
+    if found.corpus_size is None:  # `Dataset` refuses crops without it
+        raise _unknown(corpus.name, names)
     return CorpusFacts(
-        provides=module.CORPUS_FIELDS,
-        reference_groups=module.corpus_size(root, pretrain.height, pretrain.width),
+        provides=found.fields if found.corpus_fields is None else found.corpus_fields,
+        reference_groups=found.corpus_size(root, pretrain.height, pretrain.width),
         group_size=1,
         data=data_fingerprints(corpus.name, root),
-        sources=(f"{corpus.name}:{module.CORPUS_SPLIT}",),
+        sources=(f"{corpus.name}:{found.training_split}",),
     )
 
 
@@ -155,7 +136,7 @@ def data_root(name: str, roots: Mapping[str, str]) -> Path:
 
 
 def data_fingerprints(name: str, root: Path) -> tuple[str, ...]:
-    """What a real data set holds, as hashes; nothing for the embedded one and for others' data sets."""
+    """What a real data set holds, as hashes; nothing for the embedded one."""
     return content_hashes(name, root) if name in dataset_modules() else ()
 
 

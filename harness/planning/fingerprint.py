@@ -33,6 +33,7 @@ SCORING = ("hcbench.benchmarks",)
 PLUMBING = (
     "hcbench.harness.planning.registry", "hcbench.harness.planning.corpora", "hcbench.harness.jobs.job",
     "hcbench.harness.jobs.atomic_files", "hcbench.harness.training.figures", "hcbench.data.catalogue",
+    "hcbench.data.dataset",
 )  # fmt: skip
 """Modules that find, store and draw: what they find is in the fingerprint itself, so their code is not."""
 
@@ -123,10 +124,12 @@ def code(implementation: str, shared: tuple[str, ...], data: str, idle: tuple[st
     """
     modules = {**EMBEDDED_CODE, **{name: (module,) for name, module in dataset_modules().items()}}
     used = data.split(ACROSS)
-    others = [module for name, own in modules.items() if name not in used for module in own]
     # A data set's module is found by its name, so no import leads to it.
     own = [module for name in used for module in modules.get(name, ())]
-    found = closure([implementation.partition(":")[0], *shared, *own], without=[*PLUMBING, *others, *idle])
+    roots = [implementation.partition(":")[0], *shared, *own]
+    # One plug-in file may hold several data sets, or a method beside them: what is in use counts all the same.
+    others = [module for name, own in modules.items() if name not in used for module in own if module not in roots]
+    found = closure(roots, without=[*PLUMBING, *others, *idle])
     libraries = sorted(DISTRIBUTIONS[name] for name in found.foreign if name in DISTRIBUTIONS)
     return {"modules": found.modules, "versions": {name: version(name) for name in libraries}}
 

@@ -170,7 +170,7 @@ class _Planner:
     def _check_data(self) -> None:
         known = {name for card in self.registry.benchmarks.values() for name in card.data}
         known |= {stem(corpus.name) for corpus in self.resolved.corpora if is_manifest(corpus.name)}
-        known = (known | set(corpus_names(self.registry.data)) | set(dataset_modules()) | {IMAGENET}) - {PEOPLE}
+        known = (known | set(corpus_names()) | set(dataset_modules()) | {IMAGENET}) - {PEOPLE}
         for name in self.resolved.run.data:
             if name not in known:
                 raise DataError(f"--data names {name!r}, which nothing here can read.", did_you_mean(name, known))
@@ -255,7 +255,7 @@ class _Planner:
     def _corpus(self, corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
         key = (corpus, pretrain.height, pretrain.width)
         if key not in self._facts:
-            self._facts[key] = corpus_facts(corpus, pretrain, self.resolved.run.data, self.registry.data)
+            self._facts[key] = corpus_facts(corpus, pretrain, self.resolved.run.data)
         return self._facts[key]
 
     def _budget(self, text: str, facts: CorpusFacts, card: MethodCard, pretrain: PretrainConfig) -> tuple[str, int]:

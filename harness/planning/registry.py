@@ -1,8 +1,8 @@
 """What there is to run: methods, benchmarks, data sets and executors by name, read from their cards without torch.
 
-A built-in registers by being a folder with a `card.py`. Others come from installed packages (entry points
-`hcbench.methods`, `hcbench.benchmarks`, `hcbench.data`, `hcbench.executors`) or from one plugin file that holds a card
-and a class.
+A built-in method or benchmark registers by being a folder with a `card.py`, a built-in data set by standing in
+`data/catalogue.py`. Others come from installed packages (entry points `hcbench.methods`, `hcbench.benchmarks`,
+`hcbench.data`, `hcbench.executors`) or from one plugin file that holds a card and a class, or a `DATASET`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ from types import ModuleType
 from typing import Any, TypeVar
 
 from hcbench.benchmarks.card import TaskCard
+from hcbench.data.card import DatasetCard
+from hcbench.data.catalogue import built_in_modules, register
+from hcbench.data.dataset import Dataset
 from hcbench.errors import ConfigError, HcbenchError, did_you_mean
 from hcbench.harness.planning.executor_card import ExecutorCard
 from hcbench.methods.card import MethodCard
@@ -49,7 +52,8 @@ class Registry:
         methods: Method cards by name.
         benchmarks: Benchmark cards by name.
         executors: Cards of ways to run jobs by name.
-        data: Corpora from entry points and plugins by name: an object with what `harness/planning/corpora.py` asks for.
+        data: Data sets from entry points and plugins by name; the built-in ones stand in `data/catalogue.py`.
+        modules: The module of each of `data`.
         origins: "kind:name" to where it comes from, for people to read.
         broken: "kind:name" to why an installed package's entry could not be loaded.
     """
@@ -57,7 +61,8 @@ class Registry:
     methods: Mapping[str, MethodCard] = field(default_factory=dict)
     benchmarks: Mapping[str, TaskCard] = field(default_factory=dict)
     executors: Mapping[str, ExecutorCard] = field(default_factory=dict)
-    data: Mapping[str, Any] = field(default_factory=dict)
+    data: Mapping[str, Dataset] = field(default_factory=dict)
+    modules: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
 
@@ -101,22 +106,30 @@ class Registry:
 def load_registry(plugins: Iterable[Path | str] | None = None) -> Registry:
     """Read all cards. Without `plugins`, those of the environment variable `HCBENCH_PLUGINS` are taken.
 
+    The data sets among them are registered in the catalogue of this process.
+
     Raises:
         ConfigError: Two entries share a name, or a plugin file cannot be used.
     """
     if plugins is None:
         plugins = [part for part in os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep) if part]
-    return _load(tuple(str(Path(plugin).expanduser().resolve()) for plugin in plugins))
+    registry = _load(tuple(str(Path(plugin).expanduser().resolve()) for plugin in plugins))
+    for name, data_set in registry.data.items():
+        register(data_set, registry.modules[name])
+    return registry
 
 
 @functools.lru_cache(maxsize=8)
 def _load(plugins: tuple[str, ...]) -> Registry:
     found: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS}
     origins: dict[str, str] = {}
+    modules: dict[str, str] = {}
     broken: dict[str, str] = {}
 
     def add(kind: str, name: str, card: Any, origin: str) -> None:
         key = f"{kind}:{name}"
+        if kind == "data" and name in built_in_modules():
+            raise ConfigError(f"{origin} calls its data set {name!r}, as a built-in one is.", "Give it another name.")
         if name in found[kind]:
             raise ConfigError(
                 f"The name {name!r} is taken twice in {kind}: by {origins[key]} and by {origin}.",
@@ -130,23 +143,53 @@ def _load(plugins: tuple[str, ...]) -> Registry:
 
     for kind, card, origin in _built_in():
         add(kind, card.name, card, origin)
-    for kind, name, card, origin in _entry_points(broken):
+    for kind, name, card, origin, module in _entry_points(broken):
         add(kind, name, card, origin)
+        modules[name] = module
     stems = [Path(path).stem for path in dict.fromkeys(plugins)]
     if twice := sorted({stem for stem in stems if stems.count(stem) > 1}):
         raise ConfigError(f"Two plugin files are called {twice[0]}.py.", "Rename one of them.")
     for path in dict.fromkeys(plugins):
         for kind, card in _plugin_cards(Path(path)):
             add(kind, card.name, card, path)
+            modules[card.name] = f"{_PLUGIN_PREFIX}{Path(path).stem}"
+    _join(found["benchmarks"], found["data"], origins)
     ordered = dict(
         sorted(
             found["methods"].items(), key=lambda item: (not item[1].trains, item[1].supervision == "control", item[0])
         )
     )
+    data = dict(sorted(found["data"].items()))
     return Registry(
-        ordered, dict(sorted(found["benchmarks"].items())), dict(sorted(found["executors"].items())), found["data"],
-        origins, broken,
-    )  # fmt: skip
+        methods=ordered,
+        benchmarks=dict(sorted(found["benchmarks"].items())),
+        executors=dict(sorted(found["executors"].items())),
+        data=data,
+        modules={name: modules[name] for name in data},
+        origins=origins,
+        broken=broken,
+    )
+
+
+def _join(benchmarks: dict[str, Any], data: Mapping[str, Dataset], origins: Mapping[str, str]) -> None:
+    """Enter the data sets of plug-ins into the cards of the benchmarks that they name."""
+    for name, data_set in data.items():
+        for joined in data_set.benchmarks:
+            card = benchmarks.get(ALIASES.get(joined, joined))
+            if card is None:
+                raise ConfigError(
+                    f"The data set {name!r} of {origins[f'data:{name}']} joins the benchmark {joined!r}, which is not "
+                    "there.",
+                    did_you_mean(joined, benchmarks),
+                )
+            lacking = sorted(card.needs - data_set.fields)
+            if lacking:
+                raise ConfigError(
+                    f"The data set {name!r} of {origins[f'data:{name}']} joins the benchmark {card.name}, but its card "
+                    f"does not name {' and '.join(lacking)}.",
+                    f"{card.name} needs {', '.join(sorted(card.needs))}: load them, and name them in card.fields.",
+                )
+            benchmarks[card.name] = replace(card, data=tuple(dict.fromkeys((*card.data, name))))
 
 
 def implementation(card: MethodCard | TaskCard | ExecutorCard) -> type[Any]:
@@ -180,17 +223,20 @@ def _built_in() -> Iterator[tuple[str, Any, str]]:
             yield "executors", card, module.__name__
 
 
-def _entry_points(broken: dict[str, str]) -> Iterator[tuple[str, str, Any, str]]:
+def _entry_points(broken: dict[str, str]) -> Iterator[tuple[str, str, Any, str, str]]:
     for kind in _KINDS:
         for point in importlib.metadata.entry_points(group=f"hcbench.{kind}"):
             origin = f"{point.dist.name if point.dist else 'a package'} ({point.value})"
             try:
                 card = point.load()
+                if kind == "data" and not isinstance(card, Dataset):
+                    raise ConfigError(f"it is a {type(card).__name__}; expected a Dataset.")
+                name = str(card.name)
             except Exception as error:  # a foreign package may fail in any way; it must not stop the others
                 logger.warning("Cannot load %s from %s: %s", point.name, origin, error)
                 broken[f"{kind}:{point.name}"] = f"{type(error).__name__}: {error}"
                 continue
-            yield kind, str(getattr(card, "name", point.name)), card, origin
+            yield kind, name, card, origin, point.module
 
 
 def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
@@ -199,7 +245,7 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
     if not cards:
         raise ConfigError(
             f"The plugin {path} holds no card.",
-            "Give it a module-level CARD: a MethodCard, a TaskCard, an ExecutorCard or a corpus.",
+            "Give it a module-level CARD, a MethodCard, a TaskCard or an ExecutorCard, or a DATASET, a Dataset.",
         )
 
     def here(implementation: str) -> str:
@@ -212,7 +258,7 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
         if isinstance(card, TaskCard):
             further = {protocol: here(one) for protocol, one in card.implementations.items()}
             card = replace(card, implementations=further)
-        yield _kind(card), card
+        yield _kind(card, path), card
 
 
 def _import_plugin(path: Path) -> ModuleType:
@@ -229,6 +275,9 @@ def _import_plugin(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
+    except HcbenchError as error:
+        del sys.modules[name]
+        raise ConfigError(f"The plugin {path} cannot be used. {error.message}", error.hint) from error
     except Exception as error:
         del sys.modules[name]
         raise ConfigError(
@@ -239,14 +288,22 @@ def _import_plugin(path: Path) -> ModuleType:
 
 
 def _cards(module: ModuleType) -> tuple[Any, ...]:
-    """The module's `CARDS`, or its one `CARD`, or nothing."""
-    cards = getattr(module, "CARDS", None)
-    if cards is not None:
-        return tuple(cards)
-    card = getattr(module, "CARD", None)
-    return () if card is None else (card,)
+    """What a plug-in registers: its `CARDS`, or its one `CARD`, and its `DATASETS` or its one `DATASET`.
+
+    A `CARD` that is a data set's is part of its `DATASET`.
+    """
+    held = vars(module)
+    found = [one for several, single in (("CARDS", "CARD"), ("DATASETS", "DATASET"))
+             for one in (held[several] if several in held else [held[single]] if single in held else [])]  # fmt: skip
+    return tuple(one for one in found if not isinstance(one, DatasetCard))
 
 
-def _kind(card: Any) -> str:
-    kinds = {MethodCard: "methods", TaskCard: "benchmarks", ExecutorCard: "executors"}
-    return next((name for kind, name in kinds.items() if isinstance(card, kind)), "data")
+def _kind(card: Any, path: Path) -> str:
+    kinds = {MethodCard: "methods", TaskCard: "benchmarks", ExecutorCard: "executors", Dataset: "data"}
+    for kind, name in kinds.items():
+        if isinstance(card, kind):
+            return name
+    raise ConfigError(
+        f"The plugin {path} holds a {type(card).__name__} as a card.",
+        "Expected a MethodCard, a TaskCard, an ExecutorCard or a Dataset.",
+    )

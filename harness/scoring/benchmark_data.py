@@ -30,14 +30,14 @@ def benchmark_splits(
     """Samples by split.
 
     Args:
-        data: `people`, a data set of the catalogue, or one of a plugin that has `splits`.
+        data: `people`, or a data set of the catalogue, plug-ins included.
         root: Folder of real data.
         height: Input height, pixels.
         width: Input width, pixels.
         scale: Share of the people benchmark's identities; of real data the share of what is trained and chosen on,
             persons where they are told apart, else images: a real test split is never cut.
         cache: Folder of rendered and decoded pixels.
-        splits: What is wanted. No other split is read, rendered or handed out (a plugin's data are cut afterwards).
+        splits: What is wanted. No other split is read, rendered or handed out.
         boxes: Which boxes persons of the test split are cut out by, one of `data.person_boxes.BOXES`.
 
     Raises:
@@ -48,21 +48,17 @@ def benchmark_splits(
             split: benchmark_split(split, style=STYLE, height=height, width=width, scale=scale, cache=cache)
             for split in splits
         }
-    if data in dataset_modules():
-        module, parts = dataset(data), task_splits(data)
-        calls = {split: loader(module, split, boxes) for split in splits}
-        loads = {call: functools.cache(call) for call in calls.values()}  # train and val are often parts of one split
-        found = {
-            split: task_samples(loads[call], parts, Path(root), split, height=height, width=width, cache=cache)
-            for split, call in calls.items()
-        }
-        return {split: samples if split == "test" else scaled(samples, scale) for split, samples in found.items()}
-    further = load_registry().data
-    if data in further:
-        given: dict[str, Samples] = further[data].splits(Path(root), height, width, cache)
-        return {split: given[split] for split in splits}
-    names = (PEOPLE, *dataset_modules(), *further)
-    raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, names))
+    load_registry()  # a worker has not looked at plug-ins yet
+    if data not in dataset_modules():
+        raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, (PEOPLE, *dataset_modules())))
+    data_set, parts = dataset(data), task_splits(data)
+    calls = {split: loader(data_set, split, boxes) for split in splits}
+    loads = {call: functools.cache(call) for call in calls.values()}  # train and val are often parts of one split
+    found = {
+        split: task_samples(loads[call], parts, Path(root), split, height=height, width=width, cache=cache)
+        for split, call in calls.items()
+    }
+    return {split: samples if split == "test" else scaled(samples, scale) for split, samples in found.items()}
 
 
 def scaled(samples: Samples, scale: float) -> Samples:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data.budget import draw_groups, draw_images
-from hcbench.data.catalogue import dataset, dataset_modules
+from hcbench.data.catalogue import dataset
 from hcbench.data.manifest.manifest import Manifest, open_manifest
 from hcbench.data.manifest.view import budget_rows, view, words
 from hcbench.data.people.captions import VOCABULARY
@@ -44,13 +44,12 @@ def corpus_view(cell: Cell, cache: Path, workers: int = 1) -> Samples:
         rows = budget_rows(manifest, layout, cell.budget_images, cell.seed)
         samples = view(manifest, layout, rows, height=pretrain.height, width=pretrain.width, cache=cache)
         return replace(samples, name=f"{samples.name} {cell.budget}")
+    load_registry()  # a worker has not looked at plug-ins yet
+    found = dataset(corpus.name)
+    if found.person_crops is None:
+        raise DataError(f"{corpus.name} gives no crops to pre-train on.", "It needs person_crops, or a manifest.")
     root = Path(cell.roots[corpus.name])
-    if corpus.name in dataset_modules():
-        module = dataset(corpus.name)
-        samples = module.person_crops(root, module.CORPUS_SPLIT, pretrain.height, pretrain.width, cache)
-    else:
-        samples = load_registry().data[corpus.name].load(root, pretrain.height, pretrain.width, cache)
-    return draw_from(samples, cell)
+    return draw_from(found.person_crops(root, found.training_split, pretrain.height, pretrain.width, cache), cell)
 
 
 def image_warnings(samples: Samples) -> tuple[str, ...]:

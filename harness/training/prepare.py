@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,10 +25,13 @@ import numpy as np
 
 from hcbench.data.budget import draw_groups
 from hcbench.data.catalogue import dataset, dataset_modules, direct_corpora, task_splits
-from hcbench.data.formats.person_boxes import GROUND_TRUTH, loader
+from hcbench.data.dataset import Dataset
+from hcbench.data.formats.person_boxes import GROUND_TRUTH, reader
 from hcbench.data.people import dataset as people
 from hcbench.data.people.cache import Shard
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
+from hcbench.data.samples import Samples
+from hcbench.errors import DataError
 from hcbench.harness.jobs.atomic_files import read_json, remove, write_json
 from hcbench.harness.jobs.cell_folder import CHECKPOINT
 from hcbench.harness.jobs.events import Listener, Note, Prepared, Preparing, ignore
@@ -36,6 +39,7 @@ from hcbench.harness.jobs.job import Job
 from hcbench.harness.jobs.outcomes import classify, classify_exit
 from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.planning.corpora import PEOPLE
+from hcbench.harness.planning.registry import load_registry
 from hcbench.harness.scoring.benchmark_data import STYLE
 from hcbench.harness.training.corpus_view import people_spec
 
@@ -113,7 +117,7 @@ def _of_cell(cell: Cell) -> Iterator[Piece]:
         yield from _of_shards(people.shards(people_spec(cell), groups), f"people/{cell.corpus.layout}")
     elif cell.corpus.name in direct_corpora():
         name = cell.corpus.name
-        yield _of_files("person_crops", (name, cell.roots[name], dataset(name).CORPUS_SPLIT), pretrain.height,
+        yield _of_files("person_crops", (name, cell.roots[name], dataset(name).training_split), pretrain.height,
                         pretrain.width)  # fmt: skip
 
 
@@ -125,8 +129,8 @@ def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[
                 shards = people.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
                 yield from _of_shards(shards, f"people/{split}")
         elif data in dataset_modules():
-            module, owners = dataset(data), task_splits(data).owners
-            calls = dict.fromkeys((loader(module, split, boxes).__name__, owners(split)) for split in splits)
+            found, owners = dataset(data), task_splits(data).owners
+            calls = dict.fromkeys((reader(found, split, boxes), owners(split)) for split in splits)
             yield from (_of_files(call, (data, root, split), height, width) for call, split in calls)
 
 
@@ -191,11 +195,22 @@ def _make(task: dict[str, Any], key: str, cache: Path) -> int:
         images = people.prepare(shard, cache)
         write_json(cache / f"{key}.cost.json", {"images": images, "seconds": time.process_time() - start})
         return images
-    cut = getattr(dataset(task["kind"]), task["call"])
-    samples = cut(Path(task["root"]), task["split"], height=task["height"], width=task["width"], cache=cache)
+    read = _member(dataset(task["kind"]), task["call"])
+    samples = read(Path(task["root"]), task["split"], height=task["height"], width=task["width"], cache=cache)
     # The decoder has a cache of its own; this only spares the next run the looking. Data that change are decoded anew.
     write_json(cache / key, {"images": len(samples)})
     return len(samples)
+
+
+def _member(data_set: Dataset, call: str) -> Callable[..., Samples]:
+    """What reads the files of a piece, by the name that `_of_files` gave it."""
+    members = {
+        "load": data_set.load, "load_detected": data_set.load_detected, "person_crops": data_set.person_crops
+    }  # fmt: skip
+    found = members[call]
+    if found is None:
+        raise DataError(f"{data_set.name} has no {call}.", "The plug-in changed while it was in use: start again.")
+    return found
 
 
 def _end_with_parent() -> None:
@@ -208,6 +223,7 @@ def main(path: Path) -> int:
     """Make all pieces of a file, one JSON line each."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    load_registry()  # the data sets of plug-ins, named by the environment
     work = read_json(path)
     for piece in work["pieces"]:
         images, error = 0, ""

@@ -267,7 +267,7 @@ def found(roots: dict[str, Path], tmp_path: Path) -> Any:
     path.write_text(json.dumps([
         {"image_id": i, "category_id": 1, "bbox": box, "score": score} for i, box, score in boxes
     ]))  # fmt: skip
-    samples = person_boxes.loader(coco, "test", "detected")(
+    samples = person_boxes.loader(coco.DATASET, "test", "detected")(
         roots["coco"], "val2017", height=SIZE[0], width=SIZE[1], cache=tmp_path
     )
     path.unlink()
@@ -350,8 +350,9 @@ def test_detections_agree_with_pycocotools_by_hand(found: Any) -> None:
 def test_where_no_detector_looked_the_reason_is_said(found: Any, load: Any) -> None:
     task = Pose(dataclasses.replace(CONFIG, boxes="detected"))
     own = load("crowdpose", "test")
-    assert person_boxes.loader(crowdpose, "test", "detected") is crowdpose.load
-    assert person_boxes.loader(coco, "train", "detected") is person_boxes.loader(coco, "test") is coco.load
+    assert person_boxes.loader(crowdpose.DATASET, "test", "detected") is crowdpose.load
+    own = coco.DATASET
+    assert person_boxes.loader(own, "train", "detected") is person_boxes.loader(own, "test") is coco.load
     assert task.unscorable_reason(own) == "crowdpose test has no boxes of a detector (evaluate.boxes=detected)"
     assert Pose(CONFIG).unscorable_reason(own) is None
     assert task.oracle(found.samples) is None

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from hcbench.data.catalogue import dataset, dataset_card, dataset_modules
+from hcbench.data.catalogue import built_in_modules, dataset, dataset_card
 from hcbench.data.overlaps import (
     KNOWN,
     NEVER_TRAINED_ON,
@@ -81,7 +81,7 @@ def test_overlaps_hold_in_both_directions() -> None:
 
 def test_every_loader_is_in_the_table_or_a_reasoned_exception() -> None:
     """A new loader must be entered into the table before its scores can be called clean."""
-    own = {plain(name) for name in dataset_modules()}
+    own = {plain(name) for name in built_in_modules()}
     excepted = {plain(name) for name in UNKNOWABLE}
     assert own - KNOWN == excepted
     assert excepted <= own
@@ -93,11 +93,11 @@ def test_every_loader_is_in_the_table_or_a_reasoned_exception() -> None:
     [("Market", "market1501"), ("MSCOCO", "coco"), ("cuhk_pedes", "cuhk-pedes"), ("CUHK03 NP", "cuhk03-np")],
 )
 def test_data_sets_are_found_by_the_spellings_of_the_table(spelling: str, name: str) -> None:
-    assert dataset(spelling).CARD.name == name
+    assert dataset(spelling).name == name
 
 
 def test_the_table_names_loaders_as_the_catalogue_does() -> None:
-    names = {plain(name): name for name in dataset_modules()}
+    names = {plain(name): name for name in built_in_modules()}
     assert KNOWN - set(names) == FOREIGN | {"people"}
     for pair in OVERLAPS:
         for name in (pair.one, pair.other):
@@ -107,20 +107,19 @@ def test_the_table_names_loaders_as_the_catalogue_does() -> None:
 
 
 def test_rules_of_splits_are_those_of_the_loaders() -> None:
-    splits = {name: getattr(dataset(name), "TASK_SPLITS", None) for name in dataset_modules()}
-    never = {plain(name) for name, found in splits.items() if found is not None and found.train is None}
+    splits = {name: dataset(name).task_splits for name in built_in_modules()}
+    never = {plain(name) for name, found in splits.items() if found.train is None}
     assert never == set(NEVER_TRAINED_ON)
-    on_val = {plain(name) for name, found in splits.items() if found is not None and found.test.startswith("val")}
+    on_val = {plain(name) for name, found in splits.items() if found.test.startswith("val")}
     assert on_val | {"coco"} == SCORED_ON_VAL
-    for name in dataset_modules():
-        module = dataset(name)
-        for split in getattr(module, "SPLITS", module.CARD.counts):
+    for name in built_in_modules():
+        for split in dataset(name).splits:
             part = split.rpartition("/")[2]
             assert is_held_out(split) != part.startswith("train"), f"{name}: is {split} for training or not?"
 
 
 def test_cards_tell_what_the_table_knows() -> None:
-    for name in dataset_modules():
+    for name in built_in_modules():
         for other, relation in dataset_card(name).sister_sets.items():
             found = judge([f"{other}:train"], name)
             assert found.status == "overlap"

@@ -14,6 +14,8 @@ from torch import nn
 from hcbench.benchmarks.base import Scores, Task
 from hcbench.benchmarks.card import MetricInfo, TaskCard
 from hcbench.data.augment import normalise
+from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 from hcbench.methods.base import Method, Objective, OptimiserSpec, ParamGroup, Stage, split_decay
@@ -40,32 +42,44 @@ def card(name: str, implementation: str, **facts: object) -> MethodCard:
     return MethodCard(name=name, implementation=f"here:{implementation}", **values)
 
 
-class Noise:
+def noise(root, split, *, height, width, cache):
     """A corpus and a benchmark's data: noise in groups of three, brighter from group to group."""
+    if not root.is_dir():
+        raise DataError(f"There is no {root}.", "Make it.")
+    groups = 12 if split == "corpus" else 6
+    rng = np.random.default_rng(len(split))
+    group = np.repeat(np.arange(groups), 3)
+    images = rng.integers(0, 100, (len(group), 3, 32, 16)) + 150 * group[:, None, None, None] // groups
+    return Samples(
+        name=split,
+        fingerprint=split,
+        images=images.astype(np.uint8),
+        group=group,
+        identity=group.copy(),
+        ids=np.array([f"{split}{i}" for i in range(len(group))]),
+    )
 
-    name = "noise"
 
-    @staticmethod
-    def samples(name, groups):
-        rng = np.random.default_rng(len(name))
-        group = np.repeat(np.arange(groups), 3)
-        images = rng.integers(0, 100, (len(group), 3, 32, 16)) + 150 * group[:, None, None, None] // groups
-        return Samples(
-            name=name,
-            fingerprint=name,
-            images=images.astype(np.uint8),
-            group=group,
-            identity=group.copy(),
-            ids=np.array([f"{name}{i}" for i in range(len(group))]),
-        )
-
-    def load(self, root, height, width, cache):
-        if not root.is_dir():
-            raise DataError(f"There is no {root}.", "Make it.")
-        return self.samples("corpus", 12)
-
-    def splits(self, root, height, width, cache):
-        return {split: self.samples(split, 6) for split in ("train", "val", "test")}
+NOISE = Dataset(
+    card=DatasetCard(
+        name="noise",
+        title="Noise",
+        homepage="none",
+        terms="none",
+        obtain="It is made.",
+        tree="any folder",
+        counts={"corpus": {}, "train": {}, "val": {}, "test": {}},
+        fields=frozenset({"images", "group", "identity"}),
+    ),
+    load=noise,
+    verify=lambda root: VerifyReport(dataset="noise", root=root, level="exact", layout="", found={}, expected={}),
+    splits=("corpus", "train", "val", "test"),
+    renumbered=("corpus", "train", "val", "test"),
+    annotation_files=lambda root: (),
+    person_crops=lambda root, split, height, width, cache: noise(root, split, height=height, width=width, cache=cache),
+    corpus_size=lambda root, height, width: 36,
+    corpus_split="corpus",
+)
 
 
 def benchmark(name, implementation):
@@ -83,7 +97,7 @@ def benchmark(name, implementation):
 
 
 CARDS = (
-    Noise(),
+    NOISE,
     benchmark("dummy-score", "Score"),
     benchmark("dummy-broken", "Broken"),
     benchmark("dummy-deadly", "Deadly"),

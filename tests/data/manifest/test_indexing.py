@@ -11,7 +11,7 @@ from image_tree import write_images
 from mpii_tree import MpiiTree
 
 from hcbench.data import mpii
-from hcbench.data.catalogue import dataset, dataset_modules, training_split
+from hcbench.data.catalogue import built_in_modules, dataset, training_split
 from hcbench.data.manifest.indexing import index, index_splits
 from hcbench.data.manifest.manifest import open_manifest
 from hcbench.data.manifest.view import view
@@ -98,10 +98,10 @@ def test_splits_that_share_images_are_refused(tmp_path: Path, cache: Path) -> No
         persons("market1501", root, ["gallery", "test"], cache)
 
 
-@pytest.mark.parametrize("name", dataset_modules())
+@pytest.mark.parametrize("name", built_in_modules())
 def test_every_data_set_names_its_splits(name: str) -> None:
-    module = dataset(name)
-    assert set(module.CARD.counts) <= set(module.SPLITS)
-    assert set(getattr(module, "RENUMBERED", ())) <= set(module.SPLITS)
+    splits = set(dataset(name).splits)
+    assert set(dataset(name).card.counts) <= splits
+    assert set(dataset(name).renumbered) <= splits
     if name != "ochuman":
-        assert training_split(name) in module.SPLITS
+        assert training_split(name) in splits

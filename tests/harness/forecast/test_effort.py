@@ -132,16 +132,7 @@ def compute_plan(registry, workspace: Path, methods: str, root: Path, reference=
     return effort.plan(resolve(registry, overrides, sets=sets), registry, FP32, workspace, quiet)
 
 
-@pytest.fixture
-def noise_facts(registry, monkeypatch):
-    """What planning asks of the dummies' corpus."""
-    from hcbench.harness.planning.corpora import CorpusFacts
-
-    facts = CorpusFacts(provides=frozenset({"images", "group", "identity"}), reference_groups=12, group_size=3)
-    monkeypatch.setattr(type(registry.data["noise"]), "facts", lambda *args: facts, raising=False)
-
-
-def test_two_methods_end_with_equal_flops(registry, plugins, noise_facts, place, tmp_path):
+def test_two_methods_end_with_equal_flops(registry, plugins, place, tmp_path):
     """Planned, then really trained: the ledgers agree."""
     matrix = compute_plan(registry, place, "dummy-gan,dummy-plain", tmp_path)
     gan, plain = sorted(matrix.cells, key=lambda cell: cell.method)
@@ -155,15 +146,13 @@ def test_two_methods_end_with_equal_flops(registry, plugins, noise_facts, place,
     assert flops["dummy-gan"] == pytest.approx(flops["dummy-plain"], rel=0.05)
 
 
-def test_a_precision_that_is_left_to_the_machine_is_the_one_that_is_measured(
-    registry, plugins, noise_facts, place, tmp_path
-):
+def test_a_precision_that_is_left_to_the_machine_is_the_one_that_is_measured(registry, plugins, place, tmp_path):
     plans = [compute_plan(registry, place, "dummy-gan", tmp_path, precision=name) for name in ("auto", "fp32")]
     assert plans[0].cells[0].images_seen == plans[1].cells[0].images_seen
     assert [cell.fingerprint for cell in plans[0].cells] == [cell.fingerprint for cell in plans[1].cells]
 
 
-def test_a_cell_does_not_depend_on_what_it_is_compared_with(registry, plugins, noise_facts, place, tmp_path):
+def test_a_cell_does_not_depend_on_what_it_is_compared_with(registry, plugins, place, tmp_path):
     both = compute_plan(registry, place, "dummy-gan,dummy-plain", tmp_path)
     alone = compute_plan(registry, place, "dummy-gan", tmp_path)
     assert {cell.fingerprint for cell in alone.cells} < {cell.fingerprint for cell in both.cells}
@@ -171,7 +160,7 @@ def test_a_cell_does_not_depend_on_what_it_is_compared_with(registry, plugins, n
     assert {cell.images_seen for cell in (*seeds.cells, *alone.cells)} == {alone.cells[0].images_seen}
 
 
-def test_wrong_efforts_and_references_are_named(registry, plugins, noise_facts, place, tmp_path):
+def test_wrong_efforts_and_references_are_named(registry, plugins, place, tmp_path):
     with pytest.raises(ConfigError, match=r"run\.effort is 'computer'"):
         compute_plan(registry, tmp_path, "dummy-plain", tmp_path, effort="computer")
     with pytest.raises(ConfigError, match="does not train"):

@@ -78,6 +78,10 @@ def test_one_that_fails_stops_no_other_and_features_are_computed_once(checkpoint
     assert "Traceback" in caplog.text
 
 
+def noise_splits(folder):
+    return benchmark_splits("noise", str(folder), height=32, width=16, scale=1, cache=folder)
+
+
 def test_a_benchmark_whose_data_lack_something_is_skipped(checkpoint, evaluations, tmp_path, registry, monkeypatch):
     from dataclasses import replace
 
@@ -85,7 +89,9 @@ def test_a_benchmark_whose_data_lack_something_is_skipped(checkpoint, evaluation
 
     blind = {
         name: replace(split, group=None)
-        for name, split in registry.data["noise"].splits(tmp_path, 32, 16, tmp_path).items()
+        for name, split in benchmark_splits(
+            "noise", str(tmp_path), height=32, width=16, scale=1, cache=tmp_path
+        ).items()
     }
     monkeypatch.setattr(module, "benchmark_splits", lambda *args, **named: blind)
     (ended,) = run(checkpoint, evaluations("dummy-score"), tmp_path)
@@ -111,7 +117,9 @@ def captioned(tmp_path, registry, monkeypatch):
     """The noise data, with two captions for each image."""
     splits = {
         name: replace(split, captions=tuple((f"red {i}", "blue") for i in range(len(split.images))))
-        for name, split in registry.data["noise"].splits(tmp_path, 32, 16, tmp_path).items()
+        for name, split in benchmark_splits(
+            "noise", str(tmp_path), height=32, width=16, scale=1, cache=tmp_path
+        ).items()
     }
     monkeypatch.setattr(evaluate_module, "benchmark_splits", lambda *args, **named: splits)
     return splits
