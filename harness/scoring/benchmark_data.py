@@ -37,7 +37,7 @@ def benchmark_splits(
         scale: Share of the people benchmark's identities; of real data the share of what is trained and chosen on,
             persons where they are told apart, else images: a real test split is never cut.
         cache: Folder of rendered and decoded pixels.
-        splits: What is wanted. No other split is read, rendered or handed out (a plugin's data are cut afterwards).
+        splits: The splits to load. No other split is read, rendered or handed out (a plugin's data are cut afterwards).
         boxes: Which boxes persons of the test split are cut out by, one of `data.person_boxes.BOXES`.
 
     Raises:
@@ -59,8 +59,8 @@ def benchmark_splits(
         return {split: samples if split == "test" else scaled(samples, scale) for split, samples in found.items()}
     further = load_registry().data
     if data in further:
-        given: dict[str, Samples] = further[data].splits(Path(root), height, width, cache)
-        return {split: given[split] for split in splits}
+        samples: dict[str, Samples] = further[data].splits(Path(root), height, width, cache)
+        return {split: samples[split] for split in splits}
     names = (PEOPLE, *dataset_modules(), *further)
     raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, names))
 
