@@ -207,7 +207,7 @@ class FineTunedTask(Task):
         val: Samples,
         *,
         knobs: Mapping[str, float] | None = None,
-        tell: Progress = lambda phase, done, total: None,
+        progress: Progress = lambda phase, done, total: None,
     ) -> Mapping[str, Any]:
         """Train a copy of the encoder and choose every setting on validation; returns what was chosen and why."""
 

@@ -168,7 +168,7 @@ class FineTune(FineTunedTask):
         val: Samples,
         *,
         knobs: Mapping[str, float] | None = None,
-        tell: Progress = lambda phase, done, total: None,
+        progress: Progress = lambda phase, done, total: None,
     ) -> Mapping[str, Any]:
         """Train at every learning rate of the recipe and keep the weights of the best look at validation.
 
@@ -177,7 +177,7 @@ class FineTune(FineTunedTask):
             train: What is trained on.
             val: What chooses.
             knobs: Settings of the encoder's forward pass.
-            tell: Hears of steps.
+            progress: Called before each step with the phase, the steps done and their total.
 
         Returns:
             What was chosen, and the table of trials behind it.
@@ -196,7 +196,7 @@ class FineTune(FineTunedTask):
             with torch.random.fork_rng(devices):
                 torch.manual_seed(self._generator("global").initial_seed())  # drop path and dropout draw from it
                 self._learner = type(self).learner(setup).to(encoder.device)
-                for look in self._course(self._learner, train, lr, tell):
+                for look in self._course(self._learner, train, lr, progress):
                     scores = judge.score(self._learner.predict(UnlabelledImages.of(val), self.config.batch_size), val)
                     value = self.judged(scores)
                     trials.append({"readout": "finetune", "lr": lr, "length": look, self.criterion: value})
@@ -214,7 +214,7 @@ class FineTune(FineTunedTask):
         """Predictions on a split, by the weights that `tune` kept."""
         return self._learner.predict(unlabelled, self.config.batch_size)
 
-    def _course(self, learner: Learner, train: Samples, lr: float, tell: Progress) -> Iterator[float]:
+    def _course(self, learner: Learner, train: Samples, lr: float, progress: Progress) -> Iterator[float]:
         """Train; yields the share that is done whenever validation is due, the end included."""
         recipe = learner.recipe
         generator = self._generator("order")
@@ -224,7 +224,7 @@ class FineTune(FineTunedTask):
         due = {math.ceil(len(batches) * look / recipe.validations) for look in range(1, recipe.validations + 1)}
         learner.train()
         for step, index in enumerate(batches, start=1):
-            tell(f"finetune {self.card.name} lr {lr:.2g}", step - 1, len(batches))
+            progress(f"finetune {self.card.name} lr {lr:.2g}", step - 1, len(batches))
             loss = learner.loss(_batch(train, index, recipe, generator, learner.device))
             optimiser.zero_grad(set_to_none=True)
             loss.backward()

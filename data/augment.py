@@ -81,21 +81,23 @@ def augment(
         ConfigError: There are more or fewer joints than names.
     """
     source = (images.shape[2], images.shape[3])
-    drawn = _draw(len(images), source, size or source, settings, generator, flip_groups)
+    parameters = _draw(len(images), source, size or source, settings, generator, flip_groups)
     # On a CPU small pieces stay in the cache, and their buffers are used again instead of mapped anew.
     piece = _PIECE if images.device.type == "cpu" else max(1, len(images))
     out = torch.empty(len(images), 3, *(size or source), device=images.device)
     for start in range(0, len(images), piece):
         chosen = slice(start, start + piece)
-        _render(images[chosen], drawn.pick(chosen), settings.interpolation, out[chosen])
+        _render(images[chosen], parameters.pick(chosen), settings.interpolation, out[chosen])
     moved = (
-        None if keypoints is None else _move_keypoints(keypoints, drawn.boxes, drawn.flips, size or source, mirrored)
+        None
+        if keypoints is None
+        else _move_keypoints(keypoints, parameters.boxes, parameters.flips, size or source, mirrored)
     )
     return Augmented(out, moved)
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class _Parameters:
     """Parameters of B images, all on the CPU.
 
     Attributes:
@@ -122,9 +124,9 @@ class _Drawn:
     solarised: Tensor
     reduction: Tensor
 
-    def pick(self, chosen: slice) -> _Drawn:
+    def pick(self, chosen: slice) -> _Parameters:
         """The parameters of some of the images."""
-        return _Drawn(*(getattr(self, f.name)[chosen] for f in fields(self)))
+        return _Parameters(*(getattr(self, f.name)[chosen] for f in fields(self)))
 
 
 def _draw(
@@ -134,7 +136,7 @@ def _draw(
     settings: Augmentation,
     generator: torch.Generator,
     flip_groups: Tensor | None,
-) -> _Drawn:
+) -> _Parameters:
     """Draw every parameter of every image, used or not, so that no setting moves the draws of another."""
     boxes = _draw_crops(batch, source, output, settings, generator)
     flips = _draw_flips(batch, settings.flip, generator, flip_groups)
@@ -155,28 +157,28 @@ def _draw(
     if settings.downsample:
         reduced = torch.rand(batch, generator=generator) < settings.downsample
         reduction = torch.where(reduced, 2 + 2 * torch.randint(2, (batch,), generator=generator), reduction)
-    return _Drawn(boxes, flips, sigma, factors.clamp(min=0), angle, order, grey, erased, solarised, reduction)
+    return _Parameters(boxes, flips, sigma, factors.clamp(min=0), angle, order, grey, erased, solarised, reduction)
 
 
-def _render(images: Tensor, drawn: _Drawn, interpolation: str, out: Tensor) -> None:
+def _render(images: Tensor, parameters: _Parameters, interpolation: str, out: Tensor) -> None:
     """Write the augmented images (b, 3, h, w) into `out`."""
     batch, _, source_h, source_w = images.shape
     height, width = out.shape[2:]
     device = images.device
-    rows = _resample_matrices(drawn.boxes[:, 0], drawn.boxes[:, 2], source_h, height, interpolation)
-    columns = _resample_matrices(drawn.boxes[:, 1], drawn.boxes[:, 3], source_w, width, interpolation)
-    rows, columns = _reduce(rows, drawn.reduction), _reduce(columns, drawn.reduction)
-    columns = torch.where(drawn.flips[:, None, None], columns.flip(1), columns)
-    rows, columns = _blur(rows, drawn.sigma).to(device), _blur(columns, drawn.sigma).to(device)
+    rows = _resample_matrices(parameters.boxes[:, 0], parameters.boxes[:, 2], source_h, height, interpolation)
+    columns = _resample_matrices(parameters.boxes[:, 1], parameters.boxes[:, 3], source_w, width, interpolation)
+    rows, columns = _reduce(rows, parameters.reduction), _reduce(columns, parameters.reduction)
+    columns = torch.where(parameters.flips[:, None, None], columns.flip(1), columns)
+    rows, columns = _blur(rows, parameters.sigma).to(device), _blur(columns, parameters.sigma).to(device)
 
     # Rows first, on a layout (b, H, 3W) where all channels share one product; the copy is the uint8 cast.
     flat = images.permute(0, 2, 1, 3).to(torch.float32, memory_format=torch.contiguous_format)
     flat = torch.bmm(rows, flat.reshape(batch, source_h, 3 * source_w))
     flat = torch.bmm(flat.view(batch, height * 3, source_w), columns.transpose(1, 2))
     pixels = flat.view(batch, height, 3, width).permute(0, 2, 1, 3).reshape(batch, 3, height * width)
-    _apply_colours(pixels, drawn, out.view(batch, 3, height * width))
-    _solarise(out, drawn.solarised)
-    _erase(out, drawn.erased)
+    _apply_colours(pixels, parameters, out.view(batch, 3, height * width))
+    _solarise(out, parameters.solarised)
+    _erase(out, parameters.erased)
 
 
 def _uniform(generator: torch.Generator, *shape: int, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -273,37 +275,37 @@ def _blur(matrices: Tensor, sigma: Tensor) -> Tensor:
     return matrices.index_copy_(0, chosen, blurred)
 
 
-def _apply_colours(pixels: Tensor, drawn: _Drawn, out: Tensor) -> None:
+def _apply_colours(pixels: Tensor, parameters: _Parameters, out: Tensor) -> None:
     """Jitter, grey, clamp to the legal range and normalise pixels (b, 3, N) in 0..255 into `out`."""
     scale, shift = _normalisation(pixels.device)
     mean = (pixels.mean(dim=2) / 255).cpu()
-    matrix, offset = (x.to(pixels.device) for x in _compose_colours(mean, drawn))
+    matrix, offset = (x.to(pixels.device) for x in _compose_colours(mean, parameters))
     torch.baddbmm((offset * scale + shift)[:, :, None], matrix * (scale[:, None] / 255), pixels, out=out)
     torch.clamp(out, min=shift[:, None], max=(scale + shift)[:, None], out=out)
 
 
-def _compose_colours(mean: Tensor, drawn: _Drawn) -> tuple[Tensor, Tensor]:
+def _compose_colours(mean: Tensor, parameters: _Parameters) -> tuple[Tensor, Tensor]:
     """One affine map (b, 3, 3), (b, 3) on RGB in 0..1, given the mean colour (b, 3) of each image."""
     batch = len(mean)
     eye = torch.eye(3)
     luma = torch.tensor(_LUMA)
     to_grey = luma.expand(3, 3)
-    brightness, contrast, saturation = (drawn.factors[:, i, None, None] for i in range(3))
-    turns = _hue_matrices(drawn.angle)
+    brightness, contrast, saturation = (parameters.factors[:, i, None, None] for i in range(3))
+    turns = _hue_matrices(parameters.angle)
     candidates = torch.stack(
         [brightness * eye, contrast * eye, saturation * eye + (1 - saturation) * to_grey, turns], dim=1
     )
     matrix, offset = eye.expand(batch, 3, 3), torch.zeros(batch, 3)
     rows = torch.arange(batch)
     for turn in range(4):
-        kind = drawn.order[:, turn]
+        kind = parameters.order[:, turn]
         step = candidates[rows, kind]
         # Contrast pulls towards the mean grey of the image as it stands at its turn.
         level = ((matrix @ mean[:, :, None])[:, :, 0] + offset) @ luma
-        pull = torch.where(kind == 1, (1 - drawn.factors[:, 1]) * level, torch.zeros(()))
+        pull = torch.where(kind == 1, (1 - parameters.factors[:, 1]) * level, torch.zeros(()))
         matrix = step @ matrix
         offset = (step @ offset[:, :, None])[:, :, 0] + pull[:, None]
-    greyed = drawn.grey[:, None]
+    greyed = parameters.grey[:, None]
     matrix = torch.where(greyed[:, :, None], to_grey @ matrix, matrix)
     offset = torch.where(greyed, offset @ to_grey.T, offset)
     return matrix, offset

@@ -89,9 +89,9 @@ class VerifyReport:
         lines = [f"{self.dataset} at {self.root}: {self.level}" + (f" ({self.layout})" if self.layout else "")]
         for split, counts in self.found.items():
             expected = self.expected.get(split, {})
-            told = (f"{what} {count:,}/{expected[what]:,}" if what in expected else f"{what} {count:,}"
+            found_counts = (f"{what} {count:,}/{expected[what]:,}" if what in expected else f"{what} {count:,}"
                     for what, count in counts.items())  # fmt: skip
-            lines.append(f"  {split}: {', '.join(told)}")
+            lines.append(f"  {split}: {', '.join(found_counts)}")
         lines += [f"  problem: {problem}" for problem in self.problems]
         lines += [f"  note: {note}" for note in self.notes]
         return "\n".join(lines)

@@ -41,7 +41,7 @@ NO_LABEL = 255
 _HALF_WAY = 1e-3
 _PIXELS_VERSION = 2
 """Changes with every edit that changes pixels."""
-_TELL_EVERY_S = 10.0
+_LOG_EVERY_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -187,7 +187,7 @@ def whole_images(folder: Path, files: Sequence[str], height: int, width: int) ->
 
     unique = sorted(set(files))
     found = dict(zip(unique, in_threads(size_of, unique, f"sizes of {folder.name}"), strict=True))
-    broken = [told for told in found.values() if isinstance(told, str)]
+    broken = [problem for problem in found.values() if isinstance(problem, str)]
     if broken:
         raise DataError(
             f"{len(broken)} of {len(unique)} images in {folder} cannot be opened: {' '.join(broken[:3])}",
@@ -351,10 +351,10 @@ def _write(plan: CropPlan, path: Path, shape: tuple[int, ...], kind: _Kind) -> N
 
 def in_threads(work: Callable[[Item], Result], jobs: Sequence[Item], what: str) -> Iterator[Result]:
     """Results in order; Pillow decodes outside the interpreter lock, so threads do run side by side."""
-    started = told = time.monotonic()
+    started = logged = time.monotonic()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for done, result in enumerate(pool.map(work, jobs), start=1):
             yield result
-            if time.monotonic() - told > _TELL_EVERY_S:
-                told = time.monotonic()
-                log.info("read %d of %d %s, %.0f per second", done, len(jobs), what, done / (told - started))
+            if time.monotonic() - logged > _LOG_EVERY_S:
+                logged = time.monotonic()
+                log.info("read %d of %d %s, %.0f per second", done, len(jobs), what, done / (logged - started))

@@ -103,13 +103,13 @@ class Measures:
         return values
 
     def validation(self) -> dict[str, float]:
-        """What validation tells of a trial, the criterion first.
+        """Validation scores of a trial, the criterion first.
 
         Mean OKS chooses: AP50 of 900 images is noisy near its floor, and PCK .20 is high for the mean pose already.
         """
-        told = {"OKS": float(np.nanmean(self.own_oks)), "AP50": self.oks.ap50} if self.oks else {}
-        told |= {name: found.mean for name, found in self.heads.items()}
-        return told | ({} if self.near is None else _renamed(self.near.summary()))
+        values = {"OKS": float(np.nanmean(self.own_oks)), "AP50": self.oks.ap50} if self.oks else {}
+        values |= {name: found.mean for name, found in self.heads.items()}
+        return values | ({} if self.near is None else _renamed(self.near.summary()))
 
     def record(self) -> dict[str, Any]:
         """The rules behind the numbers."""

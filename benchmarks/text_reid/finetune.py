@@ -82,14 +82,14 @@ class TextLearner(Learner):
             self.towers = OwnTowers(setup.encoder)
         else:
             width = joined(self.shapes(), self.readout).shape[1]
-            said = [caption for several in self.captions for caption in several]
+            said = [caption for captions in self.captions for caption in captions]
             self.towers = NewTowers(self.readout, width, said, setup.generator)
 
     def loss(self, batch: TrainingBatch) -> Tensor:
         """One caption of each image, drawn anew, against all images of the batch, and back."""
-        several = [self.captions[row] for row in batch.index.tolist()]
-        draws = torch.rand(len(several), generator=self.words).tolist()
-        texts = self.towers.texts([said[int(draw * len(said))] for said, draw in zip(several, draws, strict=True)])
+        captions = [self.captions[row] for row in batch.index.tolist()]
+        draws = torch.rand(len(captions), generator=self.words).tolist()
+        texts = self.towers.texts([said[int(draw * len(said))] for said, draw in zip(captions, draws, strict=True)])
         images, labels = self.towers.images(self.see(batch.images)), self.labels[batch.index].to(self.device)
         return cmpm(images, texts, labels) if self.recipe.loss == "cmpm" else sdm(images, texts, labels)
 
@@ -99,14 +99,14 @@ class TextLearner(Learner):
         if unlabelled.captions is None:
             raise TaskError("The split came without captions.", "Text queries are its inputs: hand them over.")
         table = self.table(unlabelled, batch_size)
-        flat = [caption for several in unlabelled.captions for caption in several]
+        flat = [caption for captions in unlabelled.captions for caption in captions]
         images = [self.towers.images(_part(table, rows, self.device)) for rows in batched(len(table), 500)]
         texts = [self.towers.texts(flat[rows]) for rows in batched(len(flat), 500)]
         return {
             "image": F.normalize(torch.cat(images), dim=1).cpu().numpy(),
             "text": F.normalize(torch.cat(texts), dim=1).cpu().numpy(),
             "text_image": np.repeat(
-                np.arange(len(unlabelled.captions)), [len(several) for several in unlabelled.captions]
+                np.arange(len(unlabelled.captions)), [len(captions) for captions in unlabelled.captions]
             ),
         }
 
@@ -120,7 +120,7 @@ class FineTuneTextReid(FineTune, TextReid):
     def usable(self, train: Samples) -> Samples:
         """The persons with a caption."""
         known, _, _ = persons(train)
-        return known.subset(np.flatnonzero([bool(several) for several in need(known, "captions")]))
+        return known.subset(np.flatnonzero([bool(captions) for captions in need(known, "captions")]))
 
     def how(self) -> Mapping[str, Any]:
         """Whose text tower it is."""

@@ -72,12 +72,12 @@ class Probe:
         """Unit embeddings: `image` (N, D), `text` (T, D), and `text_image` (T,), the image that a caption is of."""
         self.towers.eval()
         image = self.towers.encode_image(self.standardise(joined(features, self.readout)))
-        flat = [caption for several in captions for caption in several]
+        flat = [caption for texts in captions for caption in texts]
         text = [self.towers.encode_text(self.tokenizer.encode(flat[i : i + 500])) for i in range(0, len(flat), 500)]
         return {
             "image": F.normalize(image, dim=1).numpy(),
             "text": F.normalize(torch.cat(text), dim=1).numpy(),
-            "text_image": np.repeat(np.arange(len(captions)), [len(several) for several in captions]),
+            "text_image": np.repeat(np.arange(len(captions)), [len(texts) for texts in captions]),
         }
 
 
@@ -92,7 +92,7 @@ class TextReid(Task):
     def fit(self, train: Split, val: Split) -> Mapping[str, Any]:
         """Choose the readout by validation mAP after short runs, then train on it at full length."""
         names = candidates(self.config.readout)
-        tokenizer = Tokenizer.from_captions(text for several in need(train.samples, "captions") for text in several)
+        tokenizer = Tokenizer.from_captions(text for texts in need(train.samples, "captions") for text in texts)
         pairs = caption_pairs(train.samples, tokenizer)
         share = SEARCH_SHARE if len(names) > 1 else 1.0
         probes = [self._train(train.features, pairs, tokenizer, name, share) for name in names]
@@ -147,7 +147,7 @@ class TextReid(Task):
     def oracle(self, truth: Samples) -> Mapping[str, NDArray[Any]]:
         """Images and captions of a person in one direction; whom a caption was written for decides, not its words."""
         codes, captions = identity_codes(need(truth, "identity")), need(truth, "captions")
-        owner = np.repeat(np.arange(len(captions)), [len(several) for several in captions])
+        owner = np.repeat(np.arange(len(captions)), [len(texts) for texts in captions])
         return {"image": codes, "text": codes[owner], "text_image": owner}
 
     def _validate(self, probe: Probe, val: Split) -> TextRankMetrics:
@@ -190,10 +190,10 @@ def caption_pairs(samples: Samples, tokenizer: Tokenizer) -> Pairs:
         TaskError: There are none.
     """
     captions, identity = need(samples, "captions"), need(samples, "identity")
-    owner = [i for i, several in enumerate(captions) if identity[i] >= 0 for _ in several]
+    owner = [i for i, texts in enumerate(captions) if identity[i] >= 0 for _ in texts]
     if not owner:
         raise TaskError(f"{samples.name} has no captioned image with an identity.", "Choose data with captions.")
-    tokens = tokenizer.encode([text for i, several in enumerate(captions) if identity[i] >= 0 for text in several])
+    tokens = tokenizer.encode([text for i, texts in enumerate(captions) if identity[i] >= 0 for text in texts])
     return Pairs(tokens, torch.tensor(owner), torch.from_numpy(identity[owner]))
 
 
@@ -221,8 +221,8 @@ def rank(predictions: Mapping[str, NDArray[Any]], samples: Samples) -> tuple[Tex
 
 
 def shared_captions(captions: tuple[tuple[str, ...], ...], identity: NDArray[np.int64]) -> int:
-    """Captions of persons that describe more than one identity word for word: twins, which count as errors."""
-    known = [(text, int(i)) for several, i in zip(captions, identity, strict=True) if i >= 0 for text in several]
+    """How many captions are word for word the same for more than one identity; rankings by them count as errors."""
+    known = [(text, int(i)) for texts, i in zip(captions, identity, strict=True) if i >= 0 for text in texts]
     owners: dict[str, set[int]] = {}
     for text, person in known:
         owners.setdefault(text, set()).add(person)

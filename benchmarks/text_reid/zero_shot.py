@@ -38,7 +38,7 @@ class ZeroShotTextReid(TextReid):
                 "The test split came without captions or without their vectors.", "They are the inputs: hand them over."
             )
         image, text = test.embedded.image, test.embedded.text
-        counts = [len(several) for several in test.captions]
+        counts = [len(captions) for captions in test.captions]
         if (len(image), len(text)) != (len(counts), sum(counts)):
             raise TaskError(
                 f"There are {len(image)} image and {len(text)} text vectors for {len(counts)} images with "

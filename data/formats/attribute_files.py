@@ -63,13 +63,13 @@ def read_plain(path: Path, variables: Sequence[str]) -> dict[str, Any]:
 
 
 def plain(value: NDArray[Any]) -> Any:
-    """What scipy makes of a variable, unwrapped: a struct as a dict in the order of its fields, several as a list.
+    """A variable as scipy reads it, unwrapped: a struct as a dict of its fields in their order, several structs as a list.
 
     A cell array becomes a flat list, a text a str, and a matrix stays one.
     """
     if value.dtype.names:
-        several = [{name: plain(record[name]) for name in value.dtype.names} for record in value.ravel()]
-        return several[0] if len(several) == 1 else several
+        structs = [{name: plain(record[name]) for name in value.dtype.names} for record in value.ravel()]
+        return structs[0] if len(structs) == 1 else structs
     if value.dtype == object:
         return [plain(np.asarray(item)) for item in value.ravel()]
     if value.dtype.kind == "U" and value.size <= 1:
@@ -98,10 +98,10 @@ def texts(value: Any, count: int | None, where: str) -> tuple[str, ...]:
     """A cell array of texts; cells around each of them do not matter.
 
     Raises:
-        DataError: It holds something else, or another number of them than `count`.
+        DataError: It holds anything but texts, or their number is not `count`.
     """
-    several = value if isinstance(value, list) else [value]
-    flat = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in several]
+    cells = value if isinstance(value, list) else [value]
+    flat = [item[0] if isinstance(item, list) and len(item) == 1 else item for item in cells]
     strange = [item for item in flat if not isinstance(item, str)]
     if strange:
         raise DataError(f"{where} holds {strange[0]!r:.60}, no text.", "Expected a cell array of texts.")
@@ -162,13 +162,13 @@ def rows_of(value: Any, total: int, where: str) -> Int:
     """
     if not isinstance(value, np.ndarray) or value.dtype.kind not in "biuf" or (value != np.floor(value)).any():
         raise DataError(f"{where} holds no row numbers.", "Expected whole numbers from 1.")
-    given = value.ravel()
-    if given.size and (given.min() < 1 or given.max() > total):
+    rows = value.ravel()
+    if rows.size and (rows.min() < 1 or rows.max() > total):
         raise DataError(
-            f"{where} has rows from {given.min():g} to {given.max():g}; there are rows 1 to {total:,}.",
+            f"{where} has rows from {rows.min():g} to {rows.max():g}; there are rows 1 to {total:,}.",
             "MATLAB counts from 1: the file was changed or is of another dataset.",
         )
-    return given.astype(np.int64) - 1
+    return rows.astype(np.int64) - 1
 
 
 def partition(value: Any, number: int, splits: Sequence[str], total: int, where: str) -> dict[str, Int]:
@@ -184,10 +184,12 @@ def partition(value: Any, number: int, splits: Sequence[str], total: int, where:
     Raises:
         DataError: There is no such partition, or it is not made of so many splits.
     """
-    several = value if isinstance(value, list) else [value] if isinstance(value, Mapping) else []
-    if not 1 <= number <= len(several):
-        raise DataError(f"{where} has no partition {number}; it has {len(several)}.", f"Expected {PARTITIONS} of them.")
-    one = several[number - 1]
+    partitions = value if isinstance(value, list) else [value] if isinstance(value, Mapping) else []
+    if not 1 <= number <= len(partitions):
+        raise DataError(
+            f"{where} has no partition {number}; it has {len(partitions)}.", f"Expected {PARTITIONS} of them."
+        )
+    one = partitions[number - 1]
     if not isinstance(one, Mapping) or len(one) != len(splits):
         what = f"the fields {', '.join(one)}" if isinstance(one, Mapping) else "no fields"
         raise DataError(f"{where}: partition {number} has {what}.", f"Expected the rows of {', '.join(splits)}.")
@@ -219,8 +221,8 @@ def read_zero_shot(path: Path, total: int) -> dict[str, Int]:
         )
     found = {}
     for split, key in keys.items():
-        given = content[key]
-        if not isinstance(given, list) or any(type(row) is not int or not 0 <= row < total for row in given):
+        rows = content[key]
+        if not isinstance(rows, list) or any(type(row) is not int or not 0 <= row < total for row in rows):
             raise DataError(f"{path}: {key} is no list of row numbers from 0 to {total - 1:,}.", expected)
-        found[split] = np.array(given, np.int64)
+        found[split] = np.array(rows, np.int64)
     return found

@@ -208,7 +208,7 @@ def outside_joints(truth: Mapping[str, Any]) -> list[str]:
     if not beyond:
         return []
     number, name, _ = beyond[0]
-    count = sum(several for *_, several in beyond)
+    count = sum(joints for *_, joints in beyond)
     return [f"{count} joints lie outside their image, first of annotation {number} on {name}; no head learns them"]
 
 

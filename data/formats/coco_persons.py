@@ -111,8 +111,8 @@ class PersonSet:
             DataError: The root is no folder, or holds no split.
         """
         layouts, _ = found_splits(self.splits, lambda split: self.find(root, split))
-        several = {path for layout in layouts.values() for path in (layout.annotations, layout.captions)}
-        return tuple(sorted(path for path in several if path is not None))
+        files = {path for layout in layouts.values() for path in (layout.annotations, layout.captions)}
+        return tuple(sorted(path for path in files if path is not None))
 
 
 def open_split(own: PersonSet, root: Path, split: str, cache: Path) -> tuple[Layout, dict[str, Any]]:
@@ -259,11 +259,11 @@ def _image_problems(layout: Layout, truth: Mapping[str, Any]) -> list[str]:
             size = read_image(layout.images / image["file_name"]).size
         except DataError as error:
             return error.message
-        told = (image["width"], image["height"])
+        expected = (image["width"], image["height"])
         return (
             None
-            if size == told
-            else f"{image['file_name']} is {size[0]} x {size[1]}, the json says {told[0]} x {told[1]}"
+            if size == expected
+            else f"{image['file_name']} is {size[0]} x {size[1]}, the json says {expected[0]} x {expected[1]}"
         )
 
     there = [image for image in images if image["file_name"] not in gone]

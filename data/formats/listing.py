@@ -48,12 +48,14 @@ def list_files(folder: Path, *, endings: Sequence[str] = IMAGE_ENDINGS, deep: bo
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder.", "Check the dataset with `hcbench data verify`.")
-    wanted, files, junk = tuple(ending.lower() for ending in endings), [], 0
+    lower_endings, files, junk = tuple(ending.lower() for ending in endings), [], 0
     for place, folders, names in os.walk(folder):
         junk += sum(map(is_junk, names)) + sum(map(is_junk, folders))
         folders[:] = [name for name in folders if not is_junk(name)] if deep else []
         below = Path(place).relative_to(folder)
-        files += [(below / name).as_posix() for name in names if name.lower().endswith(wanted) and not is_junk(name)]
+        files += [
+            (below / name).as_posix() for name in names if name.lower().endswith(lower_endings) and not is_junk(name)
+        ]
     return Listing(tuple(sorted(files)), junk)
 
 
@@ -62,8 +64,9 @@ def find_base(root: Path, card: DatasetCard, markers: Iterable[Sequence[str]]) -
 
     Args:
         root: What the user named.
-        card: For the error's words.
-        markers: Per accepted layout, the paths (files or folders) that make it plain; the first that fits counts.
+        card: Card of the data set; its title and its tree appear in the error.
+        markers: For each accepted layout the paths (files or folders) that it is recognised by; the first layout whose
+            paths are all there counts.
 
     Returns:
         The folder, and the layout's markers.
@@ -71,7 +74,7 @@ def find_base(root: Path, card: DatasetCard, markers: Iterable[Sequence[str]]) -
     Raises:
         DataError: The root is no folder, holds no layout, or holds the dataset more than once; with the expected tree.
     """
-    found = _only(root, card, [tuple(several) for several in markers])
+    found = _only(root, card, [tuple(layout) for layout in markers])
     if found is None:
         raise DataError(f"{root} is not {card.title}: it holds {_content(root)}.", f"Expected:\n{card.tree}")
     return found
@@ -84,8 +87,8 @@ def find_annotated(
 
     Args:
         root: What the user named.
-        card: For the error's words.
-        split: Likewise.
+        card: Card of the data set; its title and its tree appear in the error.
+        split: Its split, for the error.
         layouts: Accepted pairs of annotations and image folder, below the data set's folder; the first that is there
             counts.
 
@@ -93,13 +96,13 @@ def find_annotated(
         The folder, and the pair.
 
     Raises:
-        DataError: As `find_base`; where one of a pair is there alone, the other one is named.
+        DataError: As `find_base`; if only one path of a pair is there, the error names the other.
     """
     pairs = list(layouts)
     found = _only(root, card, pairs)
     if found is not None:
         return found[0], (found[1][0], found[1][1])
-    annotations, images = (list(dict.fromkeys(several)) for several in zip(*pairs, strict=True))
+    annotations, images = (list(dict.fromkeys(names)) for names in zip(*pairs, strict=True))
     folders = [f"{folder}/" for folder in images]
     for there, absent in ((folders, annotations), (annotations, folders)):
         parts = _fitting(root, [(mark,) for mark in there])

@@ -140,12 +140,12 @@ def image_problems(base: Path, files: Sequence[str]) -> list[str]:
             return "damaged"
         return None
 
-    told = list(zip(files, in_threads(check, files, f"images of {base.name}"), strict=True))
+    checked = list(zip(files, in_threads(check, files, f"images of {base.name}"), strict=True))
     kinds = {"missing": "are missing", "damaged": "cannot be decoded"}
     return [
         f"{len(names)} of {len(files):,} images {words}: {some(names)}"
         for kind, words in kinds.items()
-        if (names := [file for file, problem in told if problem == kind])
+        if (names := [file for file, problem in checked if problem == kind])
     ]
 
 

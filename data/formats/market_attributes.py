@@ -68,8 +68,8 @@ class PersonAttributes:
         return np.where(known[:, None], rows[position], np.int8(UNKNOWN)), NAMES
 
     def notes(self) -> list[str]:
-        """What `verify` tells: how many persons there are, constant columns, persons without a colour."""
-        notes = [f"{FILE}: 1 means " + ", ".join(f"{told} ({name})" for name, told in POSITIVE.items())]
+        """Notes for `verify`: how many persons there are, constant columns, persons without a colour."""
+        notes = [f"{FILE}: 1 means " + ", ".join(f"{meaning} ({name})" for name, meaning in POSITIVE.items())]
         for part, table in self._tables.items():
             rows = np.stack(list(table.values()))
             constant = [name for name, column in zip(NAMES, rows.T, strict=True) if len(np.unique(column)) == 1]

@@ -216,15 +216,15 @@ def _labels(plan: CropPlan, cache: Path, names: Sequence[str]) -> tuple[NDArray[
 
 def _missing(pairs: Pairs) -> list[str]:
     """One sentence each on images and label maps that are not there."""
-    told = []
+    sentences = []
     for what, folder, files in (
         ("images", pairs.image_folder, pairs.images),
         ("label maps", pairs.label_folder, pairs.labels),
     ):
         gone = missing_files(folder, files)
         if gone:
-            told.append(f"{len(gone)} of {len(files):,} {what} are missing: {some(gone)}")
-    return told
+            sentences.append(f"{len(gone)} of {len(files):,} {what} are missing: {some(gone)}")
+    return sentences
 
 
 def _problems(pairs: Pairs, names: Sequence[str]) -> list[str]:
@@ -233,7 +233,7 @@ def _problems(pairs: Pairs, names: Sequence[str]) -> list[str]:
     def check(row: int) -> str | None:
         image, labels = pairs.image_folder / pairs.images[row], pairs.label_folder / pairs.labels[row]
         if not labels.is_file():
-            return None  # told in `_missing`
+            return None  # reported by `_missing`
         try:
             shape = read_labels(labels, names).shape
             with Image.open(image) as opened:
@@ -241,12 +241,12 @@ def _problems(pairs: Pairs, names: Sequence[str]) -> list[str]:
         except DataError as error:
             return error.message
         except (OSError, SyntaxError):
-            return None  # told by `image_problems`
+            return None  # reported by `image_problems`
         if shape == size[::-1]:
             return None
         return f"{pairs.labels[row]} is {shape[1]} x {shape[0]}, its image {size[0]} x {size[1]}."
 
-    broken = [told for told in in_threads(check, range(len(pairs.images)), "label maps") if told]
-    gone = [told for told in _missing(pairs) if "label maps" in told]
-    several = [f"{len(broken)} of {len(pairs.labels):,} label maps cannot be used: {' '.join(broken[:3])}"]
-    return image_problems(pairs.image_folder, pairs.images) + gone + (several if broken else [])
+    broken = [problem for problem in in_threads(check, range(len(pairs.images)), "label maps") if problem]
+    gone = [sentence for sentence in _missing(pairs) if "label maps" in sentence]
+    unusable = [f"{len(broken)} of {len(pairs.labels):,} label maps cannot be used: {' '.join(broken[:3])}"]
+    return image_problems(pairs.image_folder, pairs.images) + gone + (unusable if broken else [])

@@ -67,7 +67,7 @@ def report(
     whole = make_report(card, root, layout, official, problems=problems, notes=notes)
     if not found:
         return replace(whole, notes=tuple(notes))
-    told = [f"{split}: {name}" for split, name in known.items()]
-    told += [f"{split} was not found" for split in card.counts if split not in present]
+    split_notes = [f"{split}: {name}" for split, name in known.items()]
+    split_notes += [f"{split} was not found" for split in card.counts if split not in present]
     expected = {split: card.counts[split] for split in present}
-    return replace(whole, found=present, expected=expected, notes=(*whole.notes, *told))
+    return replace(whole, found=present, expected=expected, notes=(*whole.notes, *split_notes))

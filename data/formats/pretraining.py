@@ -31,27 +31,27 @@ def lazy_samples(
     source: PixelSource,
     ids: NDArray[np.str_],
     input_size: tuple[int, int],
-    told: object,
+    content_key: object,
     *,
     group: NDArray[np.int64] | None = None,
     identity: NDArray[np.int64] | None = None,
     captions: tuple[tuple[str, ...], ...] | None = None,
 ) -> Samples:
-    """Samples whose images are decoded when they are asked for.
+    """Samples whose images are decoded when they are read.
 
     Args:
         name: What they are called.
         source: Their encoded images, N of them.
         ids: str (N,).
         input_size: Height and width of the images, pixels.
-        told: What else decides the content: an array of file sizes, the hash of the json that holds the captions.
+        content_key: What else decides the content: file sizes, the hash of the json of captions.
         group: int64 (N,).
         identity: int64 (N,).
         captions: N tuples.
     """
     return Samples(
         name=name,
-        fingerprint=digest(decoder(), input_size, ids, told, group, identity),
+        fingerprint=digest(decoder(), input_size, ids, content_key, group, identity),
         images=Decoded(source, *input_size),
         ids=ids,
         group=group,
@@ -85,8 +85,8 @@ def source_problems(source: PixelSource) -> tuple[list[str], list[str]]:
 def batched(rows: Iterable[Row]) -> Iterator[list[Row]]:
     """Rows in lists of at most `BATCH`."""
     left = iter(rows)
-    while several := list(islice(left, BATCH)):
-        yield several
+    while batch := list(islice(left, BATCH)):
+        yield batch
 
 
 def path_column(root: Path, base: Path, files: Iterable[str]) -> dict[str, Sequence[Any]]:

@@ -123,10 +123,10 @@ def load_split(
         raise DataError(f"{found.title}: an image is listed twice.", "Check the dataset with `hcbench data verify`.")
     pixels, key = cached_crops(whole_images(found.base, people.files, height, width), cache)
     values, names = attributes("train" if training else "test", people.pids) if attributes else (None, ())
-    told = [key, ids, part.identity, people.cameras, part.query, names]
+    content = [key, ids, part.identity, people.cameras, part.query, names]
     samples = Samples(
         name=f"{found.title} {split}{_rule(found, split)}",
-        fingerprint=digest(*told if values is None else (*told, values)),
+        fingerprint=digest(*content if values is None else (*content, values)),
         images=pixels,
         ids=ids,
         identity=part.identity,

@@ -51,8 +51,8 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
         counts[what] = len(sizes)
         if (sizes == 1).any():
             alone = np.sort(rows[first[sizes == 1]])
-            told = f"{len(alone):,} of {len(sizes):,} {what} have one image, which makes no positive pair"
-            (problems if what == "groups" else notes).append(f"{told}: {_named(manifest, alone)}")
+            finding = f"{len(alone):,} of {len(sizes):,} {what} have one image, which makes no positive pair"
+            (problems if what == "groups" else notes).append(f"{finding}: {_named(manifest, alone)}")
     scored, unsure = _scored(manifest, coco)
     problems, notes = problems + scored, notes + unsure
     columns = ("captions", "identity", "keypoints", "pose_id", "camera", "group_id")
@@ -60,8 +60,8 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
     without = {name: "" if name == "keypoints" else ", so methods that need it are skipped" for name in partly}
     notes += [f"{lacking:,} rows have no {name}{without[name]}" for name, lacking in partly.items()]
     held = [split for split in manifest.values("split") if is_held_out(split)]
-    told = f"it holds images (or poses) of {', '.join(held)}, which are for scoring: do not pre-train on it"
-    notes += [told] if held else []
+    warning = f"it holds images (or poses) of {', '.join(held)}, which are for scoring: do not pre-train on it"
+    notes += [warning] if held else []
     return VerifyReport(
         dataset="manifest",
         root=path,
@@ -100,10 +100,10 @@ def _broken_among(manifest: Manifest, rows: Int) -> list[str]:
             size = read(row).size
         except DataError as error:
             return f"{names[row]}: {error.message}"
-        told = sizes[row]
-        if None in told or size == told:
+        expected = sizes[row]
+        if None in expected or size == expected:
             return None
-        return f"{names[row]} is {size[0]} x {size[1]}, its row says {told[0]} x {told[1]}"
+        return f"{names[row]} is {size[0]} x {size[1]}, its row says {expected[0]} x {expected[1]}"
 
     return [problem for problem in in_threads(check, range(len(rows)), "images") if problem]
 
@@ -137,12 +137,12 @@ def _poses(manifest: Manifest) -> list[str]:
 
 
 def _scored(manifest: Manifest, coco: Path | None) -> tuple[list[str], list[str]]:
-    """Problems: generated images whose poses models are scored on, COCO's val2017. Notes: where nobody can tell."""
+    """Problems: generated images whose poses models are scored on, COCO's val2017. Notes: images that may be such."""
     if all(_coco_split(source, "") is None for source in manifest.values("source")):
         return [], []
     held = _Held.of(coco)
     poses = manifest.integers("pose_id")
-    told: list[int] = []
+    validation: list[int] = []
     found: list[int] = []
     unsure = 0
     for rows in _pieces(len(manifest)):
@@ -152,14 +152,14 @@ def _scored(manifest: Manifest, coco: Path | None) -> tuple[list[str], list[str]
         for row, made, (source, split) in zip(rows.tolist(), generated, sources, strict=True):
             kind = _coco_split(source or "", split or "") if made else None
             if kind == "val":
-                told.append(row)
+                validation.append(row)
             elif kind is not None and poses[row] >= 0:
                 found += [row] if int(poses[row]) in held.ids else []
                 unsure += held.why != "" and kind == ""
     problems = [
         f"{len(some):,} images are made of COCO's val2017, which models are scored on ({how}): "
         f"{_named(manifest, np.array(some))}"
-        for some, how in ((told, "by source and split"), (found, "by the annotation that pose_id names"))
+        for some, how in ((validation, "by source and split"), (found, "by the annotation that pose_id names"))
         if some
     ]
     return problems, [f"{unsure:,} images of COCO's poses name no split: {held.why}"] if unsure else []
@@ -201,6 +201,6 @@ def _named(manifest: Manifest, rows: Int) -> str:
     """The first few of some rows, ascending, with their images, and how many more there are."""
     shown = rows[:_NAMED]
     paths = manifest.take(["image_path"], shown)["image_path"].to_pylist()
-    told = [f"row {row} ({path})" if path else f"row {row}" for row, path in zip(shown.tolist(), paths, strict=True)]
+    names = [f"row {row} ({path})" if path else f"row {row}" for row, path in zip(shown.tolist(), paths, strict=True)]
     more = f" and {len(rows) - _NAMED:,} more" if len(rows) > _NAMED else ""
-    return ", ".join(told) + more
+    return ", ".join(names) + more

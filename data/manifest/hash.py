@@ -56,14 +56,14 @@ class ColumnHashes:
 
 def images_digest(file: pq.ParquetFile, images: Iterable[pa.ChunkedArray]) -> str:
     """The hash of a file's packed images: the one that was stored with them, else of `images`, row group by group."""
-    told = (file.metadata.metadata or {}).get(IMAGES_KEY)
-    if told is not None:
-        record = json.loads(told)
+    stored = (file.metadata.metadata or {}).get(IMAGES_KEY)
+    if stored is not None:
+        record = json.loads(stored)
         if record.get("rows") == file.metadata.num_rows:
             return str(record["sha256"])
     digest = hashlib.sha256()  # another tool has written the file: nobody but its images can tell
-    for several in images:
-        feed(digest, several)
+    for group in images:
+        feed(digest, group)
     return digest.hexdigest()
 
 

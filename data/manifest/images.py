@@ -97,10 +97,10 @@ class ManifestImages:
                                 f"{promised[0]} x {promised[1]}")  # fmt: skip
             return resized(image, *self.shape[2:])
         except DataError as error:
-            self._tell(row, f"{self._names(row)}: {error.message}")
+            self._record_broken(row, f"{self._names(row)}: {error.message}")
             return np.zeros(self.shape[1:], np.uint8)
 
-    def _tell(self, row: int, problem: str) -> None:
+    def _record_broken(self, row: int, problem: str) -> None:
         with self._lock:
             if row in self.broken:
                 return

@@ -53,7 +53,7 @@ def read_index(path: Path, root: Path, *, pack: bool) -> Iterator[Columns]:
     unknown: set[str] = set()
     for lines in batched(_lines(path)):
         rows = [(where, _row(text, where, unknown)) for where, text in lines]
-        sized = list(in_threads(lambda told: _sized(*told, root), rows, f"images of {path.name}"))
+        sized = list(in_threads(lambda placed_row: _sized(*placed_row, root), rows, f"images of {path.name}"))
         columns = {name: [row.get(name) for row in sized] for name in _FIELDS}
         yield with_bytes(columns, root) if pack else columns
 
@@ -127,9 +127,9 @@ def _value(name: str, value: Any, where: str) -> Any:
     if name == "keypoints":
         return _keypoints(value, where)
     if name == "captions":
-        several = [value] if isinstance(value, str) else value
-        fits, expected = isinstance(several, list) and all(isinstance(one, str) for one in several), "text, or a list"
-        value = several or None
+        captions = [value] if isinstance(value, str) else value
+        fits, expected = isinstance(captions, list) and all(isinstance(one, str) for one in captions), "text, or a list"
+        value = captions or None
     elif name == "generator" and isinstance(value, dict):
         return json.dumps(value, sort_keys=True)
     elif pa.types.is_integer(kind):
@@ -183,10 +183,10 @@ def _sized(where: str, row: dict[str, Any], root: Path) -> dict[str, Any]:
         size = image_size(path)
     except DataError as error:
         raise DataError(f"{where}: {error.message}", "Copy the image again, or take out the line.") from error
-    told = tuple(row.get(name) or found for name, found in zip(("width", "height"), size, strict=True))
-    if told != size:
+    stated = tuple(row.get(name) or found for name, found in zip(("width", "height"), size, strict=True))
+    if stated != size:
         raise DataError(
-            f"{where}: {path.name} is {size[0]} x {size[1]}, the line says {told[0]} x {told[1]}.",
+            f"{where}: {path.name} is {size[0]} x {size[1]}, the line says {stated[0]} x {stated[1]}.",
             "Keypoints count pixels of the image as it is stored: mend the line, or take the right image.",
         )
     return {**row, "width": size[0], "height": size[1]}

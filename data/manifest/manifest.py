@@ -142,11 +142,11 @@ class Manifest:
 
         Where the files lie and how they are compressed does not matter; nor does how they are cut, unless they hold
         images, which are hashed file by file when they are written. Of images that are named by a path, the path
-        counts, as everywhere where a data set is told by its annotations.
+        counts, as everywhere where annotations identify a data set.
         """
         hashes = ColumnHashes()
-        told = [name for name in COLUMNS if name != "image_bytes" and self.lacking[name] < len(self)]
-        for _, table in self._groups(told):
+        hashed = [name for name in COLUMNS if name != "image_bytes" and self.lacking[name] < len(self)]
+        for _, table in self._groups(hashed):
             hashes.add(table)
         digests = hashes.digests()
         if self.lacking["image_bytes"] < len(self):
@@ -169,8 +169,8 @@ class Manifest:
         for file, start in zip(self.files, self.starts, strict=False):
             for index in range(file.num_row_groups):
                 end = start + file.metadata.row_group(index).num_rows
-                wanted = rows is None or np.searchsorted(rows, start) < np.searchsorted(rows, end)
-                if wanted:
+                holds_rows = rows is None or np.searchsorted(rows, start) < np.searchsorted(rows, end)
+                if holds_rows:
                     yield start, _read(file, index, columns)
                 start = end
 
@@ -198,7 +198,7 @@ def open_manifest(path: Path, root: Path | None = None) -> Manifest:
         root=(root or _root(path, files[0])).resolve(),
         files=files,
         starts=tuple(starts),
-        lacking={name: sum(empty for empty, _ in several) for name, several in counts.items()},
+        lacking={name: sum(empty for empty, _ in file_counts) for name, file_counts in counts.items()},
     )
     _check_rows(manifest, sum(values for _, values in counts["keypoints"]))
     return manifest
@@ -313,8 +313,8 @@ def _leaves(file: pq.ParquetFile) -> dict[str, int]:
 
 def _root(path: Path, file: pq.ParquetFile) -> Path:
     own = path.absolute().parent
-    told = str((file.metadata.metadata or {}).get(ROOT_KEY, b"").decode())
-    return own / told  # an absolute one stands for itself
+    stored = str((file.metadata.metadata or {}).get(ROOT_KEY, b"").decode())
+    return own / stored  # an absolute one stands for itself
 
 
 def _images(file: pq.ParquetFile) -> Iterator[pa.ChunkedArray]:

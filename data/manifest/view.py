@@ -105,7 +105,7 @@ class Captions(Sequence[tuple[str, ...]]):
         return tuple(self.lists[int(index)].as_py())
 
     def __iter__(self) -> Iterator[tuple[str, ...]]:
-        return (tuple(several.as_py()) for several in self.lists)
+        return (tuple(captions.as_py()) for captions in self.lists)
 
 
 def _ids(table: pa.Table, rows: Int) -> NDArray[np.str_]:

@@ -136,8 +136,8 @@ class _File:
         if whole:
             self._flush(whole_groups=False)
             if self._packed:
-                told = {"rows": self.rows, "bytes": self._bytes, "sha256": self._digest.hexdigest()}
-                self._writer.add_key_value_metadata({IMAGES_KEY.decode(): json.dumps(told)})
+                description = {"rows": self.rows, "bytes": self._bytes, "sha256": self._digest.hexdigest()}
+                self._writer.add_key_value_metadata({IMAGES_KEY.decode(): json.dumps(description)})
         self._writer.close()
 
     def _flush(self, *, whole_groups: bool) -> None:

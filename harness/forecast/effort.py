@@ -53,7 +53,7 @@ def plan(
     registry: Registry,
     machine: Machine,
     workspace: Path,
-    tell: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> Matrix:
     """The matrix of a configuration, whatever its effort; measures what equal compute needs to know.
 
@@ -62,7 +62,7 @@ def plan(
         registry: Where its names come from.
         machine: What precision `auto` means.
         workspace: Where measured costs are kept; made only where something has to be measured.
-        tell: Gets a line before anything is measured.
+        notify: Called with one line of text before anything is measured.
 
     Raises:
         HcbenchError: What `make_plan` raises, or the reference does not train, cannot run here or cannot be measured.
@@ -78,7 +78,7 @@ def plan(
     for cell in cells:
         if cell.method == reference and cell.skip:  # known before anything is measured
             raise _unusable(reference, cell.skip)
-    costs = measure(cells, Workspace(workspace), tell)
+    costs = measure(cells, Workspace(workspace), notify)
     equal = EqualCompute(cells, costs, reference)
     matrix = make_plan(resolved, registry, machine, effort=equal)
     planned = {cell.fingerprint: equal.flops(cell) for cell in matrix.cells if cell.images_seen and not cell.skip}
@@ -140,7 +140,7 @@ def comparison_group(cell: Cell) -> str:
     return digest({"settings": settings, "pretrain": asdict(cell.pretrain)})
 
 
-def measure(cells: Iterable[Cell], place: Workspace, tell: Callable[[str], None]) -> dict[str, Cost]:
+def measure(cells: Iterable[Cell], place: Workspace, notify: Callable[[str], None]) -> dict[str, Cost]:
     """The cost of every cell that can run, by kind: from the workspace's cache, else measured in a process.
 
     What cannot be measured is not kept, and tried again by the next plan.
@@ -151,7 +151,7 @@ def measure(cells: Iterable[Cell], place: Workspace, tell: Callable[[str], None]
     missing = [cell for name, cell in todo.items() if name not in costs]
     if missing:
         methods = ", ".join(dict.fromkeys(cell.method for cell in missing))
-        tell(f"Measuring FLOPs per image of {methods} (one step of each stage) ...")
+        notify(f"Measuring FLOPs per image of {methods} (one step of each stage) ...")
         place.make()
         costs |= _measure(missing, place)
     return costs

@@ -88,8 +88,8 @@ class Diffusion:
             ConfigError: The batch does not fit into memory.
         """
         if len(seeds) != len(prompts) or (conditions is not None and len(conditions) != len(prompts)):
-            given = "no" if conditions is None else len(conditions)
-            raise ValueError(f"{len(prompts)} prompts, {given} conditions and {len(seeds)} seeds were given")
+            condition_count = "no" if conditions is None else len(conditions)
+            raise ValueError(f"{len(prompts)} prompts, {condition_count} conditions and {len(seeds)} seeds were given")
         if (conditions is None) != (self.recipe.backend == SD):
             raise ValueError(f"the backend {self.recipe.backend} was called with conditions={conditions is not None}")
         output = self._call(prompts, conditions, seeds, self.recipe.steps)

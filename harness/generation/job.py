@@ -103,7 +103,7 @@ class JobResult:
 
 def run_job(
     folder: Path, settings: Mapping[str, Any], open_maker: Callable[[], Maker], images: Sequence[int],
-    facts: Mapping[str, Any], tell: Callable[[Progress], None] = lambda progress: None,
+    facts: Mapping[str, Any], report_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> JobResult:  # fmt: skip
     """Make all units that are not there yet, and the manifest.
 
@@ -113,7 +113,7 @@ def run_job(
         open_maker: Loads the generator; not called where nothing is left to make.
         images: Images of every unit.
         facts: What else the ledger shall hold.
-        tell: Hears of every unit.
+        report_progress: Called after every unit.
 
     Raises:
         ConfigError: The folder holds something else, or images of other settings.
@@ -137,7 +137,7 @@ def run_job(
                 progress.done += images[unit]
                 progress.made += images[unit]
                 progress.seconds = time.perf_counter() - started
-                tell(progress)
+                report_progress(progress)
         if not (folder / MANIFEST).is_file():
             _write_manifest(folder, len(images))
         ledger = {**facts, **_ledger(folder, len(images))}
@@ -237,8 +237,8 @@ def _write_manifest(folder: Path, units: int) -> None:
             if rows:
                 writer.add({name: [row.get(name) for row in rows] for name in COLUMNS})
         if not writer.rows:
-            told = ", ".join(f"{count:,} x {reason}" for reason, count in sorted(left_out.items()))
-            raise DataError(f"Every image was left out: {told}.", "Look at the model, or ask for other prompts.")
+            counts = ", ".join(f"{count:,} x {reason}" for reason, count in sorted(left_out.items()))
+            raise DataError(f"Every image was left out: {counts}.", "Look at the model, or ask for other prompts.")
 
 
 def _ledger(folder: Path, units: int) -> dict[str, Any]:
@@ -301,15 +301,15 @@ def _settle(folder: Path, settings: Mapping[str, Any]) -> None:
     if path.is_file() and made is not None:
         before = _flat(read_json(path))
         after = _flat(plain)
-        told = [
+        differences = [
             f"{key} {before.get(key, 'nothing')}, now {after.get(key, 'nothing')}"
             for key in sorted(before.keys() | after.keys())
             if before.get(key) != after.get(key)
         ]
-        if told:
-            more = f" and {len(told) - _MOST_DIFFERENCES} more" if len(told) > _MOST_DIFFERENCES else ""
+        if differences:
+            more = f" and {len(differences) - _MOST_DIFFERENCES} more" if len(differences) > _MOST_DIFFERENCES else ""
             raise ConfigError(
-                f"{folder} holds images of other settings: {'; '.join(told[:_MOST_DIFFERENCES])}{more}.",
+                f"{folder} holds images of other settings: {'; '.join(differences[:_MOST_DIFFERENCES])}{more}.",
                 "Choose another --out, or ask for the same settings to go on.",
             )
         return

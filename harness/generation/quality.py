@@ -41,8 +41,8 @@ def contact_sheet(folder: Path, *, groups: int = 12, height: int = 192) -> Path:
     if not rows:
         raise DataError(f"{folder} holds no image to show.", "Every one of them was left out.")
     width = round(height * rows[0][0]["width"] / rows[0][0]["height"])
-    told = read_json(folder / SETTINGS).get("style")
-    style = told if told in STYLES else STYLES[0]  # the renderer follows no drawing
+    stored = read_json(folder / SETTINGS).get("style")
+    style = stored if stored in STYLES else STYLES[0]  # the renderer follows no drawing
     tiles = [
         [*_skeleton(images[0], height, width, style), *(read_image(folder / row["image_path"]) for row in images)]
         for images in rows

@@ -102,20 +102,20 @@ def check_sizes(canvas: tuple[int, int], size: tuple[int, int], factor: int) -> 
         )
 
 
-def skeleton_style(backend: str, wanted: str | None, weights: Path) -> str:
-    """How the skeleton is drawn: as asked, else as the weights were trained.
+def skeleton_style(backend: str, style: str | None, weights: Path) -> str:
+    """How the skeleton is drawn: in the requested style, else in the style that the weights were trained with.
 
     Raises:
         ConfigError: The drawing is unknown, or an adapter's folder does not tell which it was trained with.
     """
     if backend == SD:
-        if wanted is not None:
-            raise ConfigError(f"--style {wanted}: the backend sd follows no skeleton.", "Leave --style out.")
+        if style is not None:
+            raise ConfigError(f"--style {style}: the backend sd follows no skeleton.", "Leave --style out.")
         return ""
-    if wanted is not None:
-        if wanted not in STYLES:
-            raise ConfigError(f"No drawing of skeletons is called {wanted!r}.", did_you_mean(wanted, STYLES))
-        return wanted
+    if style is not None:
+        if style not in STYLES:
+            raise ConfigError(f"No drawing of skeletons is called {style!r}.", did_you_mean(style, STYLES))
+        return style
     if backend == CONTROLNET:
         return "controlnet"
     kinds = [kind for kind in ("openpose", "keypose") if kind in weights.name.lower()]

@@ -94,8 +94,10 @@ def read_poses(source: Path, split: str | None, canvas: tuple[int, int]) -> tupl
     else:
         raise DataError(f"--poses {source}: there is nothing.", "Give a COCO folder, a json or a manifest that exists.")
     if not scenes:
-        told = ", ".join(f"{count} x {reason}" for reason, count in sorted(rejected.items())) or "it is empty"
-        raise DataError(f"{source} holds no usable pose ({told}).", "A pose needs at least 5 keypoints that are known.")
+        reasons = ", ".join(f"{count} x {reason}" for reason, count in sorted(rejected.items())) or "it is empty"
+        raise DataError(
+            f"{source} holds no usable pose ({reasons}).", "A pose needs at least 5 keypoints that are known."
+        )
     return scenes, rejected
 
 
@@ -116,8 +118,8 @@ def read_prompts(source: Path, split: str | None) -> list[Scene]:
                 f"Copy captions_{named}.json beside {layout.annotations.name}.",
             )
         truth = read_truth(layout, named)  # a file of both splits: captions of this one alone
-        wanted = {int(image["id"]) for image in truth["images"]}
-        scenes = list(_coco_prompts(layout.captions, wanted, _coco(named)))
+        image_ids = {int(image["id"]) for image in truth["images"]}
+        scenes = list(_coco_prompts(layout.captions, image_ids, _coco(named)))
     elif not source.is_file():
         raise DataError(f"--captions {source}: there is no such file.", "Give a text file with one caption per line.")
     elif source.suffix == ".json":
@@ -276,7 +278,7 @@ def _coco(split: str) -> str:
 
 
 def _named_split(source: Path, split: str | None) -> str:
-    """The split that was asked for, else train2017 of a folder, and of a json what its name tells, which may be "".
+    """The requested split; by default train2017 of a folder, and the split in the name of a json ("" if it has none).
 
     Raises:
         DataError: COCO has no such split.
@@ -286,10 +288,10 @@ def _named_split(source: Path, split: str | None) -> str:
         raise DataError(f"COCO has no split {split!r}.", did_you_mean(split, SPLITS))
     if source.is_dir():
         return split or SPLITS[0]  # it holds both, whatever it is called
-    told = next((one for one in SPLITS if one in source.name), "")
-    if split is not None and told not in ("", split):
-        raise ConfigError(f"{source.name} is of {told}, by its name, and --split is {split}.", "Leave --split out.")
-    return split or told
+    named = next((one for one in SPLITS if one in source.name), "")
+    if split is not None and named not in ("", split):
+        raise ConfigError(f"{source.name} is of {named}, by its name, and --split is {split}.", "Leave --split out.")
+    return split or named
 
 
 def _layout(source: Path, split: str | None) -> tuple[Layout, str]:
@@ -339,8 +341,8 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return [(number, line.strip()) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
-def _manifest_rows(path: Path, needed: Sequence[str], wanted: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """Some columns of a manifest; those in `wanted` that it lacks are None."""
+def _manifest_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Rows of a manifest with the columns `needed` and `optional`; an optional column that it lacks is None."""
     import pyarrow.parquet as pq
 
     try:
@@ -351,11 +353,11 @@ def _manifest_rows(path: Path, needed: Sequence[str], wanted: Sequence[str] = ()
                 f"{path} has no column {', '.join(absent)}; it has {', '.join(there)}.",
                 "Expected a manifest of hcbench (hcbench.data.manifest.schema).",
             )
-        columns = [name for name in (*needed, *wanted) if name in there]
+        columns = [name for name in (*needed, *optional) if name in there]
         rows: list[dict[str, Any]] = pq.read_table(path, columns=columns).to_pylist()
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as Parquet: {error}.", "Write the manifest again.") from error
-    return [dict.fromkeys(wanted) | row for row in rows]
+    return [dict.fromkeys(optional) | row for row in rows]
 
 
 def _dataset(row: Mapping[str, Any], path: Path) -> str:

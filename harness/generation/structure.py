@@ -26,12 +26,12 @@ FOLDER: Final = "structure"
 _AT_ONCE: Final = 64
 
 
-def write_structure(folder: Path, tell: Callable[[int, int], None] = lambda done, total: None) -> Path:
+def write_structure(folder: Path, report_progress: Callable[[int, int], None] = lambda done, total: None) -> Path:
     """Draw the maps that are not there yet.
 
     Args:
         folder: A complete folder of `run_job`.
-        tell: Hears how many images are done, of how many.
+        report_progress: Called with the number of images done and their total.
 
     Returns:
         The folder for `rendered:`.
@@ -45,10 +45,10 @@ def write_structure(folder: Path, tell: Callable[[int, int], None] = lambda done
     target = folder / FOLDER
     for first in range(0, len(rows), _AT_ONCE):
         some = rows[first : first + _AT_ONCE]
-        wanted = [row for row in some if not all(_path(target, turn, row).is_file() for turn in TURNS)]
-        if wanted:
-            _draw(target, wanted)
-        tell(min(first + _AT_ONCE, len(rows)), len(rows))
+        missing = [row for row in some if not all(_path(target, turn, row).is_file() for turn in TURNS)]
+        if missing:
+            _draw(target, missing)
+        report_progress(min(first + _AT_ONCE, len(rows)), len(rows))
     return target
 
 

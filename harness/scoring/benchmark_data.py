@@ -37,7 +37,7 @@ def benchmark_splits(
         scale: Share of the people benchmark's identities; of real data the share of what is trained and chosen on,
             persons where they are told apart, else images: a real test split is never cut.
         cache: Folder of rendered and decoded pixels.
-        splits: What is wanted. No other split is read, rendered or handed out.
+        splits: The splits to load. No other split is read, rendered or handed out.
         boxes: Which boxes persons of the test split are cut out by, one of `data.person_boxes.BOXES`.
 
     Raises:

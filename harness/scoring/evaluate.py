@@ -147,7 +147,7 @@ def _finetuned(task: FineTunedTask, evaluation: Evaluation, features: FeatureCac
         return Ended(evaluation=evaluation, status="skipped", reason=reason)
     samples = features.samples(evaluation)
     train = samples["train"] if kept is None else samples["train"].subset(kept)
-    chosen = task.finetune(features.encoder, train, samples["val"], knobs=evaluation.knobs, tell=features.progress)
+    chosen = task.finetune(features.encoder, train, samples["val"], knobs=evaluation.knobs, progress=features.progress)
     logger.info("%s: chosen on validation: %s", evaluation.title, dict(chosen))
     truth = samples[evaluation.split]
     return task.score(task.predict_images(UnlabelledImages.of(truth)), truth)
@@ -219,7 +219,7 @@ class FeatureCache:
         return Inputs(features=self.features(evaluation, scored), captions=self.samples(evaluation)[scored].captions)
 
     def embedded(self, evaluation: Evaluation, texts: bool) -> Inputs:
-        """The split that is scored as the encoder's own towers see it; its captions too where `texts` are asked for."""
+        """The scored split as the encoder's own towers embed it: its images, and with `texts` its captions too."""
         inputs = self.plain(evaluation)
         features, captions = inputs.features, inputs.captions
         _, projection = self.encoder.towers()
@@ -228,7 +228,7 @@ class FeatureCache:
         if not texts:
             return replace(inputs, embedded=Embedded(image=image, text=None))
         self.progress(f"captions {evaluation.data}/{evaluation.split}", 0, 0)
-        text = self.encoder.embed_text([caption for several in captions or () for caption in several])
+        text = self.encoder.embed_text([caption for texts_of_image in captions or () for caption in texts_of_image])
         return replace(inputs, embedded=Embedded(image=image, text=text))
 
     def features(self, evaluation: Evaluation, split: str) -> FeatureTable:

@@ -17,7 +17,7 @@ _LABELS = ("group", "identity", "camera", "pose_id", "keypoints", "joints", "att
 def make_batch(view: Samples, indices: Int, needs: frozenset[str], *, seed: int, step: int) -> Batch:
     """Read the images at `indices`; labels that are not in `needs` stay hidden.
 
-    Where an image has several captions, one is drawn (by seed and step); phrases are those of the drawn caption.
+    Where an image has several captions, one is drawn (by seed and step), with the phrases of that caption.
     """
     labels: dict[str, Any] = {
         name: torch.from_numpy(values[indices])
@@ -26,11 +26,11 @@ def make_batch(view: Samples, indices: Int, needs: frozenset[str], *, seed: int,
     }
     if "captions" in needs and view.captions is not None:
         rng = np.random.default_rng(name_seed("caption", seed, step))
-        several = [view.captions[i] for i in indices]
-        drawn = [int(rng.integers(len(some))) for some in several]
-        labels["captions"] = tuple(some[k] for some, k in zip(several, drawn, strict=True))
+        captions = [view.captions[i] for i in indices]
+        choices = [int(rng.integers(len(some))) for some in captions]
+        labels["captions"] = tuple(some[k] for some, k in zip(captions, choices, strict=True))
         if "phrases" in needs and view.phrases is not None:
-            labels["phrases"] = tuple(view.phrases[i][k] for i, k in zip(indices, drawn, strict=True))
+            labels["phrases"] = tuple(view.phrases[i][k] for i, k in zip(indices, choices, strict=True))
     pixels = np.ascontiguousarray(view.images[indices])
     if not pixels.flags.writeable:
         pixels = pixels.copy()  # torch tensors cannot promise to leave a read-only array alone

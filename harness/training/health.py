@@ -35,9 +35,9 @@ def diagnose(method: Method, view: Samples, losses: LossLog, seed: int) -> Diagn
     values = diagnostics.describe(features)
     if view.group is not None:
         values["alignment"] = float(diagnostics.alignment(features, torch.from_numpy(view.group[picked])))
-    given = method.pseudo_labels()
-    if given is not None and view.identity is not None:
-        found = agreement(given.cpu().numpy(), view.identity)
+    pseudo_labels = method.pseudo_labels()
+    if pseudo_labels is not None and view.identity is not None:
+        found = agreement(pseudo_labels.cpu().numpy(), view.identity)
         values |= {} if math.isnan(found) else {"label_agreement": found}
     values |= method.diagnostics()
     return Diagnosis(values, tuple(_warnings(values, losses)))

@@ -77,25 +77,25 @@ class Ledger:
 
 
 def facts_of_view(view: Samples, needs: frozenset[str], layout: str | None = None) -> dict[str, int]:
-    """Stored images, and the distinct labels of each kind that a method with these needs is given.
+    """The number of stored images, and of distinct labels of each kind that a method with these needs reads.
 
-    Groups give what they were made of as well: those of the layout poses a pose and a caption, of captions a caption.
+    Groups bring in the labels that they were made of: the layout `poses` poses and captions, `captions` captions.
 
     Args:
-        view: The images that it may draw from.
-        needs: Of its card.
+        view: The images that the method may draw from.
+        needs: The needs on the method's card.
         layout: What makes a group of the view.
     """
-    given = needs & view.known()
-    made_of = layout if "group" in given else None
-    posed = bool(given & {"pose_id", "keypoints", "joints"}) or made_of == "poses"
-    told = "captions" in given or made_of in ("captions", "poses")
+    labels = needs & view.known()
+    made_of = layout if "group" in labels else None
+    posed = bool(labels & {"pose_id", "keypoints", "joints"}) or made_of == "poses"
+    captioned = "captions" in labels or made_of in ("captions", "poses")
     return {
         "images_stored": len(view),
-        "groups": _distinct(view.group) if "group" in given else 0,
-        "identities": _distinct(view.identity) if "identity" in given else 0,
+        "groups": _distinct(view.group) if "group" in labels else 0,
+        "identities": _distinct(view.identity) if "identity" in labels else 0,
         "poses": _poses(view) if posed else 0,
-        "captions": len({caption for several in view.captions or () for caption in several}) if told else 0,
+        "captions": len({caption for captions in view.captions or () for caption in captions}) if captioned else 0,
         "attributes": view.attributes.shape[1] if "attributes" in needs and view.attributes is not None else 0,
     }
 

@@ -159,8 +159,8 @@ class Made:
 def _run(
     pieces: Sequence[Piece], cache: Path, workers: int, environment: dict[str, str], inherit: Sequence[int]
 ) -> Iterator[Made]:
-    """Every piece, as it gets done; a process that dies is told of once."""
-    told: Queue[Made | None] = Queue()
+    """Results of all pieces, as they are done; a process that dies is reported once."""
+    results: Queue[Made | None] = Queue()
     with ExitStack() as stack:
         log = stack.enter_context((cache / LOG).open("ab"))
         for number in range(workers):
@@ -174,18 +174,18 @@ def _run(
             )  # fmt: skip
             stack.enter_context(process)
             stack.callback(process.kill)
-            threading.Thread(target=_listen, args=(process, told), daemon=True).start()
+            threading.Thread(target=_listen, args=(process, results), daemon=True).start()
         for _ in range(workers):
-            while (made := told.get()) is not None:
+            while (made := results.get()) is not None:
                 yield made
 
 
-def _listen(process: subprocess.Popen[bytes], told: Queue[Made | None]) -> None:
+def _listen(process: subprocess.Popen[bytes], results: Queue[Made | None]) -> None:
     for line in process.stdout or ():
-        told.put(Made(*json.loads(line)))
+        results.put(Made(*json.loads(line)))
     if process.wait() != 0:
-        told.put(Made("images", 0, classify_exit(process.returncode)[1]))
-    told.put(None)
+        results.put(Made("images", 0, classify_exit(process.returncode)[1]))
+    results.put(None)
 
 
 def _make(task: dict[str, Any], key: str, cache: Path) -> int:

@@ -207,9 +207,9 @@ def _assemble(
     (reference,) = (cell for cell in matrix.cells if cell.method == objective.REFERENCE)
     reference = replace(reference, tuning="reference")
     searches = []
-    for method, several in settings.items():
+    for method, method_settings in settings.items():
         trials = []
-        for number, (values, config) in enumerate(zip(several, configs[method], strict=True)):
+        for number, (values, config) in enumerate(zip(method_settings, configs[method], strict=True)):
             cell = next(one for one in matrix.cells if (one.method, one.settings) == (method, config))
             trials.append(Trial(number=number, settings=values, cell=replace(cell, tuning=f"trial {number}")))
         first = [one.fingerprint for one in matrix.evaluations[trials[0].cell.fingerprint]]

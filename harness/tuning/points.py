@@ -105,10 +105,10 @@ def points(space: Distributions, defaults: Mapping[str, Any], trials: int, seed:
         study = optuna.create_study(sampler=sampler)
         study.enqueue_trial(dict(defaults))
         study.ask(dict(space))
-        drawn = [study.ask(dict(space)).params for _ in range(trials - 1)]
+        draws = [study.ask(dict(space)).params for _ in range(trials - 1)]
     finally:
         optuna.logging.set_verbosity(before)
-    return [dict(defaults), *({name: _kept(value, space[name]) for name, value in one.items()} for one in drawn)]
+    return [dict(defaults), *({name: _kept(value, space[name]) for name, value in one.items()} for one in draws)]
 
 
 def _within(value: Any, distribution: Any) -> bool:

@@ -47,7 +47,7 @@ class Tuned:
     @property
     def complete(self) -> bool:
         """Whether every method has had its equal number of trials."""
-        return all(one is not None and one.counts for several in self.tried.values() for one in several)
+        return all(one is not None and one.counts for trials in self.tried.values() for one in trials)
 
     @property
     def ok(self) -> bool:
@@ -127,10 +127,10 @@ def tune(
 
 
 def _part(plan: TuningPlan, cells: Sequence[Cell]) -> Matrix:
-    """The reference and some trials."""
-    wanted = {plan.reference.fingerprint, *(cell.fingerprint for cell in cells)}
-    kept = tuple(cell for cell in plan.matrix.cells if cell.fingerprint in wanted)
-    return Matrix(cells=kept, evaluations={name: plan.matrix.evaluations[name] for name in wanted})
+    """The part of the plan that holds the reference and these cells of trials."""
+    fingerprints = {plan.reference.fingerprint, *(cell.fingerprint for cell in cells)}
+    kept = tuple(cell for cell in plan.matrix.cells if cell.fingerprint in fingerprints)
+    return Matrix(cells=kept, evaluations={name: plan.matrix.evaluations[name] for name in fingerprints})
 
 
 class _Judge:

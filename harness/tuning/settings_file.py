@@ -84,7 +84,7 @@ def _section(tuned: Tuned, search: Search, best: int | None) -> Iterator[str]:
 
 def _table(tuned: Tuned) -> str:
     names = list(dict.fromkeys(name for search in tuned.plan.searches for name in search.space))
-    metrics = [(name, metric) for name, several in tuned.plan.metrics.items() for metric in several]
+    metrics = [(name, metric) for name, metric_names in tuned.plan.metrics.items() for metric in metric_names]
     titles = [f"{name} {metric}" for name, metric in metrics]
     stream = io.StringIO()
     out = csv.writer(stream, lineterminator="\n")

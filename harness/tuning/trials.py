@@ -62,7 +62,7 @@ class TrialStore:
 
     def __init__(self, path: Path, study: str) -> None:
         self._path = path
-        with self._told() as optuna:
+        with self._optuna() as optuna:
             storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
             self._study: Study = optuna.create_study(
                 storage=storage, study_name=study, direction="maximize", load_if_exists=True
@@ -70,7 +70,7 @@ class TrialStore:
 
     def finished(self) -> dict[tuple[int, str], Tried]:
         """What is known, by number of the trial and fingerprint of its cell."""
-        with self._told():
+        with self._optuna():
             trials = self._study.get_trials(deepcopy=False)
         return {
             (int(one.user_attrs["trial"]), str(one.user_attrs["cell"])): Tried(
@@ -84,7 +84,7 @@ class TrialStore:
         self, number: int, cell: str, settings: Mapping[str, Any], space: Mapping[str, BaseDistribution], tried: Tried
     ) -> None:
         """Write a trial that counts."""
-        with self._told() as optuna:
+        with self._optuna() as optuna:
             states = optuna.trial.TrialState
             self._study.add_trial(
                 optuna.trial.create_trial(
@@ -107,18 +107,18 @@ class TrialStore:
     @property
     def reference(self) -> Mapping[str, Mapping[str, float]]:
         """Validation scores of the untrained network that objectives start from; empty before the first trial."""
-        with self._told():
+        with self._optuna():
             found: Mapping[str, Mapping[str, float]] = self._study.user_attrs.get("reference", {})
         return found
 
     @reference.setter
     def reference(self, scores: Mapping[str, Mapping[str, float]]) -> None:
-        with self._told():
+        with self._optuna():
             self._study.set_user_attr("reference", {name: dict(values) for name, values in scores.items()})
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[Any]:
-        """Optuna without its chatter, and its errors in words for the user."""
+    def _optuna(self) -> Iterator[Any]:
+        """The module optuna with its log silenced and its errors turned into `CacheError`."""
         import optuna
         from sqlalchemy.exc import SQLAlchemyError
 

@@ -58,8 +58,8 @@ def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
 
 def mixed_weight(alpha: float) -> float:
     """Weight l ~ Beta(alpha, alpha), made the larger of l and 1 - l, from torch's global generator."""
-    drawn = float(torch.distributions.Beta(alpha, alpha).sample())
-    return max(drawn, 1 - drawn)
+    weight = float(torch.distributions.Beta(alpha, alpha).sample())
+    return max(weight, 1 - weight)
 
 
 def mixed_targets(labels: Tensor, order: Tensor, weight: float, classes: int) -> Tensor:

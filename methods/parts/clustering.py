@@ -162,11 +162,11 @@ def eps_of(distances: Any, share: float) -> float | None:
     number = distances.shape[0]
     above = sparse.triu(distances, k=1).data
     pairs = number * (number - 1) // 2
-    wanted = round(share * (pairs - int((above == 0).sum())))
-    if wanted < 1:
+    count = round(share * (pairs - int((above == 0).sum())))
+    if count < 1:
         return None
-    smallest = np.sort(above[above > 0])[:wanted]
-    return float((smallest.sum() + (wanted - len(smallest))) / wanted)
+    smallest = np.sort(above[above > 0])[:count]
+    return float((smallest.sum() + (count - len(smallest))) / count)
 
 
 def cluster(distances: Any, *, eps: float, min_samples: int) -> Clusters:

@@ -159,12 +159,12 @@ class Plip(Method):
     ) -> tuple[Tensor, dict[str, Tensor | float]]:
         """L_iap: the mean of the negative log-likelihoods of all masked tokens, 0 where there is none."""
         ratio = self._mask_ratio(step)
-        asked = masked_tokens(draws, ratio)
+        masked = masked_tokens(draws, ratio)
         # A new tensor: the other losses must not see masked captions (anosorae/IRRA bases.py:157 lets them).
-        ids = torch.where(asked, MASK, tokens.ids)
+        ids = torch.where(masked, MASK, tokens.ids)
         hidden = self.encoder.towers()[0].states(ids, tokens.mask)
-        logits = self.phrases(hidden, image, tokens.mask, asked).float()
-        targets = tokens.ids[asked]
+        logits = self.phrases(hidden, image, tokens.mask, masked).float()
+        targets = tokens.ids[masked]
         loss = F.cross_entropy(logits, targets, reduction="sum") / max(1, len(targets))
         found = (logits.detach().argmax(dim=1) == targets).float()
         return loss, {

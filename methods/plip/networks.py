@@ -166,18 +166,18 @@ class PhraseDecoder(nn.Module):
         self.mlp = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU(), nn.Linear(4 * dim, dim))
         self.head = nn.Linear(dim, words)
 
-    def forward(self, hidden: Tensor, image: Tensor, present: Tensor, asked: Tensor) -> Tensor:
-        """Logits (M, words) of the M tokens that are asked for.
+    def forward(self, hidden: Tensor, image: Tensor, present: Tensor, masked: Tensor) -> Tensor:
+        """Logits (M, words) of the M masked tokens.
 
         Args:
             hidden: (B, L, D), the text tower's last states of the masked caption.
             image: (B, D), added to every token.
             present: bool (B, L), False = padding.
-            asked: bool (B, L).
+            masked: bool (B, L), True = a token to predict.
         """
         fused = hidden + image[:, None].to(hidden.dtype)
         normed = self.before(fused)
         seen, _ = self.attention(normed, normed, normed, key_padding_mask=~present, need_weights=False)
-        words = (fused + seen)[asked]  # a token's way ends here unless it is asked for
+        words = (fused + seen)[masked]  # only masked tokens go on from here
         logits: Tensor = self.head(words + self.mlp(self.between(words)))
         return logits

@@ -57,9 +57,9 @@ class Supervised(Method):
             "images": augment(batch.images, self.augmentation, generator, size=self.context.input_size).images
         }
         if self.config.identity_weight:
-            views["classes"] = self.classes(self._given(batch.identity, "identities"))
+            views["classes"] = self.classes(self._require(batch.identity, "identities"))
         if self.config.attribute_weight:
-            views["attributes"] = self._given(batch.attributes, "attributes")
+            views["attributes"] = self._require(batch.attributes, "attributes")
         return views
 
     def classes(self, identity: Tensor) -> Tensor:
@@ -113,7 +113,7 @@ class Supervised(Method):
         loss = F.cross_entropy(logits, classes, ignore_index=UNKNOWN, label_smoothing=self.config.label_smoothing)
         return loss, (logits.detach().argmax(dim=1) == classes)[known].float().mean()
 
-    def _given(self, labels: Tensor | None, name: str) -> Tensor:
+    def _require(self, labels: Tensor | None, name: str) -> Tensor:
         if labels is None:
             raise MethodError(
                 f"{self.card.title} learns from {name}, and a batch has none.", "Choose a corpus that knows them."

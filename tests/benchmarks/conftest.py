@@ -91,12 +91,12 @@ def make_world() -> Callable[..., World]:
     """Splits train, val and test; features "told" or "noise"."""
 
     def make(features: str = "told") -> World:
-        tell = {"told": _told, "noise": _noise}[features]
+        make_features = {"told": _told, "noise": _noise}[features]
         sizes = {"train": (60, 5, 0, 1), "val": (15, 6, 0, 2), "test": (30, 6, 20, 3)}
         world = {}
         for name, size in sizes.items():
             samples, code = _samples(*size)
-            world[name] = Split(features=tell(samples, code, size[3]), samples=samples)
+            world[name] = Split(features=make_features(samples, code, size[3]), samples=samples)
         return world
 
     return make

@@ -95,7 +95,7 @@ def test_it_repeats_exactly_leaves_the_encoder_alone_and_scores_as_the_frozen_ta
         torch.rand(3)  # whatever else was drawn must not matter
         task = make(module)
         assert isinstance(task, FineTunedTask)
-        chosen = task.finetune(encoder, people["train"], people["val"], tell=lambda *said: heard.append(said))
+        chosen = task.finetune(encoder, people["train"], people["val"], progress=lambda *said: heard.append(said))
         found.append(task.predict_images(UnlabelledImages.of(people["test"])))
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(tensor, before[name]), name

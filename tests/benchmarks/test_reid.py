@@ -73,8 +73,8 @@ def test_named_queries_are_ranked_against_all_others(told):
     assert scores.record["gallery"] == (~query).sum() < 200
     assert scores.record["distractors"] == (samples.identity[~query] < 0).sum() < 20
     assert scores.record["left_out"] == 3
-    told_of = [scores.record[key] for key in ("queries", "junk")]
-    assert told_of == ["as the data say", "same identity and camera"]
+    rules = [scores.record[key] for key in ("queries", "junk")]
+    assert rules == ["as the data say", "same identity and camera"]
     own = Reid(CONFIG).score({"features": features}, samples)
     assert own.record["junk"] == "same identity and camera, the query itself included"
 

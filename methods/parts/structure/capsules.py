@@ -27,8 +27,8 @@ class CapsuleProvider(StructureProvider):
     """
 
     def __init__(self, name: str = "capsule") -> None:
-        self.name, self.drawn = name, CHANNELS[name]
-        self.channels = len(self.drawn)
+        self.name, self.channel_names = name, CHANNELS[name]
+        self.channels = len(self.channel_names)
         self.fingerprint = f"{name}-1"
 
     def check(self, subjects: Subjects) -> None:
@@ -37,7 +37,7 @@ class CapsuleProvider(StructureProvider):
 
     def render(self, subjects: Subjects, yaw: Tensor, size: tuple[int, int]) -> Tensor:
         """See `StructureProvider`."""
-        return draw(need_joints(subjects), yaw, subjects.frame, size, self.drawn)
+        return draw(need_joints(subjects), yaw, subjects.frame, size, self.channel_names)
 
 
 @torch.no_grad()

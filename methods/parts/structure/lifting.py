@@ -50,8 +50,8 @@ class ParamsProvider(StructureProvider):
     """
 
     def __init__(self, path: Path, ids: Sequence[str]) -> None:
-        self.name, self.drawn = f"params:{path}", CHANNELS["capsule"]
-        self.channels = len(self.drawn)
+        self.name, self.channel_names = f"params:{path}", CHANNELS["capsule"]
+        self.channels = len(self.channel_names)
         known, joints, self.lifted = _read(path)
         self.fingerprint = file_hash(path)
         place = {name: i for i, name in enumerate(known)}
@@ -66,7 +66,7 @@ class ParamsProvider(StructureProvider):
     def render(self, subjects: Subjects, yaw: Tensor, size: tuple[int, int]) -> Tensor:
         """See `StructureProvider`."""
         joints = self.joints[subjects.indices.cpu()].to(subjects.indices.device)
-        return draw(joints, yaw, subjects.frame, size, self.drawn)
+        return draw(joints, yaw, subjects.frame, size, self.channel_names)
 
 
 def _read(path: Path) -> tuple[list[str], Array, bool]:

@@ -145,7 +145,7 @@ def test_the_ledger_sums_all_runs(tmp_path):
 
 def test_progress_is_told_per_unit(tmp_path):
     heard = []
-    run(tmp_path, tell=lambda progress: heard.append((progress.done, progress.total, progress.made)))
+    run(tmp_path, report_progress=lambda progress: heard.append((progress.done, progress.total, progress.made)))
     assert heard == [(4, 10, 4), (8, 10, 8), (10, 10, 10)]
 
 
