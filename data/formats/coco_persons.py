@@ -224,7 +224,11 @@ def cut_windows(
             "Copy them, or take their annotations out of the json.",
         )
     (center, size), (height, width) = windows, input_size
-    plan = CropPlan(folder=layout.images, files=files, center=center, size=size, height=height, width=width)
+    sides = {image["id"]: (image["width"], image["height"]) for image in truth["images"]}
+    plan = CropPlan(
+        folder=layout.images, files=files, center=center, size=size, height=height, width=width,
+        image_sizes=[sides[image] for image in images],
+    )  # fmt: skip
     return files, *cached_crops(plan, cache)
 
 
