@@ -82,7 +82,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     samples = cut(_OWN, layout, truth, (split, split), labelled, (height, width), cache)
     captions = None
     if layout.captions is not None and samples.image_id is not None:
-        by_image = read_captions(layout.captions)
+        by_image = read_captions(layout.captions, truth)
         captions = tuple(by_image.get(int(image), ()) for image in samples.image_id)
     return finish(samples, captions, truth)
 

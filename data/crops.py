@@ -39,9 +39,12 @@ _SCALE = 1.25
 NO_LABEL = 255
 """What a label map holds where a pixel counts as nothing."""
 _HALF_WAY = 1e-3
-_PIXELS_VERSION = 2
+_PIXELS_VERSION = 3
 """Changes with every edit that changes pixels."""
 _LOG_EVERY_S = 10.0
+_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+"""Pillow's modes of grey images with more than 8 bits."""
+_WHITE_16 = 65_535
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +58,8 @@ class CropPlan:
         size: float32 (N, 2), window widths and heights in the original image.
         height: Height of every crop, pixels.
         width: Width of every crop, pixels.
+        image_sizes: Width and height that the annotations give each image, N of them; an image of another size is
+            refused, since windows and keypoints would lie at wrong places. None where nobody says.
     """
 
     folder: Path
@@ -63,6 +68,7 @@ class CropPlan:
     size: Single
     height: int
     width: int
+    image_sizes: Sequence[tuple[int, int]] | None = None
 
 
 def crop_windows(boxes: Double, height: int, width: int, *, scale: float = _SCALE) -> tuple[Single, Single]:
@@ -139,10 +145,11 @@ def cut(image: Image.Image, center: Single, size: Single, height: int, width: in
 def read_image(path: Path) -> Image.Image:
     """Decode an image as RGB, exactly as its pixels are stored.
 
-    An EXIF orientation is ignored, as annotators and evaluators of COCO ignore it.
+    An EXIF orientation is ignored, as annotators and evaluators of COCO ignore it. Of an animation the first frame
+    counts, transparency is dropped, and grey values of 16 bits are scaled to 8 (65535 is white).
 
     Raises:
-        DataError: The file cannot be decoded; the message names it.
+        DataError: The file cannot be decoded, or has pixels of another range; the message names it.
     """
     return decode_image(path, str(path))
 
@@ -159,11 +166,25 @@ def decode_image(source: Path | BinaryIO, name: str) -> Image.Image:
     """
     try:
         with Image.open(source) as image:
-            return image.convert("RGB")
+            return _as_rgb(image, name)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(
             f"{name} cannot be decoded: {error}.", "The file is damaged or incomplete: copy it again from its source."
         ) from error
+
+
+def _as_rgb(image: Image.Image, name: str) -> Image.Image:
+    """The image in 8 bits per colour; Pillow would cut off what is above 255 in deeper ones."""
+    if image.mode not in _DEEP_MODES:
+        return image.convert("RGB")
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > _WHITE_16:
+        raise DataError(
+            f"{name} has pixels from {values.min():g} to {values.max():g} (mode {image.mode}).",
+            "Which of them is white nobody says: save it with 8 or 16 bits per pixel.",
+        )
+    scaled = (values.astype(np.uint32) * 255 + _WHITE_16 // 2) // _WHITE_16
+    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
 
 
 def resized(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
@@ -182,7 +203,7 @@ def whole_images(folder: Path, files: Sequence[str], height: int, width: int) ->
         try:
             with Image.open(folder / file) as image:
                 return image.size
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
             return f"{file}: {error}."
 
     unique = sorted(set(files))
@@ -220,8 +241,9 @@ def cached_crops(plan: CropPlan, cache: Path) -> tuple[NDArray[np.uint8], str]:
         channels=(3,),
         read=read_image,
         cut=cut,
-        trouble="images cannot be decoded",
-        hint="The files are damaged or incomplete: copy them again from their source.",
+        trouble="images cannot be used",
+        hint="Damaged or incomplete files: copy them again. Another size (enlarged, turned upright): take the images "
+        "that were annotated.",
     )
     return _cached(plan, cache, kind)
 
@@ -307,6 +329,8 @@ def _key(plan: CropPlan, kind: _Kind) -> str:
     digest = hashlib.sha256(f"{before}{decoder()}|{plan.height}x{plan.width}|".encode())
     sizes = {file: (plan.folder / file).stat().st_size for file in sorted(set(plan.files))}
     digest.update("\n".join(f"{file} {sizes[file]}" for file in plan.files).encode())
+    if plan.image_sizes is not None:  # what was cut from was held against them
+        digest.update(str([tuple(size) for size in plan.image_sizes]).encode())
     for array in (plan.center, plan.size):
         digest.update(np.ascontiguousarray(array, "<f4").tobytes())
     return digest.hexdigest()[:16]
@@ -336,6 +360,11 @@ def _write(plan: CropPlan, path: Path, shape: tuple[int, ...], kind: _Kind) -> N
             image = kind.read(plan.folder / plan.files[rows[0]])
         except DataError as error:
             return error.message
+        expected = None if plan.image_sizes is None else tuple(plan.image_sizes[rows[0]])
+        if expected is not None and image.size != expected:
+            return (
+                f"{plan.files[rows[0]]} is {image.size[0]} x {image.size[1]}, its annotations say {_sides(expected)}."
+            )
         for row in rows:
             crops[row] = kind.cut(image, plan.center[row], plan.size[row], plan.height, plan.width)
         return None
@@ -347,6 +376,10 @@ def _write(plan: CropPlan, path: Path, shape: tuple[int, ...], kind: _Kind) -> N
         more = f" (and {len(broken) - 3} more)" if len(broken) > 3 else ""
         raise DataError(f"{len(broken)} of {len(jobs)} {kind.trouble}: {' '.join(broken[:3])}{more}", kind.hint)
     crops.flush()
+
+
+def _sides(size: tuple[int, ...]) -> str:
+    return " x ".join(map(str, size))
 
 
 def in_threads(work: Callable[[Item], Result], jobs: Sequence[Item], what: str) -> Iterator[Result]:

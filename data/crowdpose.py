@@ -13,7 +13,7 @@ from hcbench.data.formats.coco_files import BOX_AREA, Format, Layout, layout_of_
 from hcbench.data.formats.coco_persons import PersonSet
 from hcbench.data.formats.loading import digest
 from hcbench.data.samples import Samples
-from hcbench.data.skeletons import CROWDPOSE
+from hcbench.data.skeletons import COCO, CROWDPOSE
 from hcbench.data.task_splits import TaskSplits
 
 CARD = DatasetCard(
@@ -48,14 +48,18 @@ def _find(root: Path, split: str) -> Layout:
     return layout_of_files(root, CARD, split, [(file, "images") for file in files])
 
 
-_OWN = PersonSet(card=CARD, splits=SPLITS, find=_find, format=Format(skeleton=CROWDPOSE, area_of_box=BOX_AREA))
+_LIMBS = tuple(place for place, joint in enumerate(CROWDPOSE.joints) if joint in COCO.joints)
+_OWN = PersonSet(
+    card=CARD, splits=SPLITS, find=_find,
+    format=Format(skeleton=CROWDPOSE, area_of_box=BOX_AREA, counted=_LIMBS),
+)  # fmt: skip
 
 
 def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: Path) -> Samples:
     """Crops of all persons with labelled keypoints, by the rules of `coco.load`.
 
-    The json has no areas: 0.53 of the box stands in, as in mmpose. Its `num_keypoints` counts the twelve joints of the
-    limbs alone, so a person of whom only head or neck is labelled is an ignore region, here as in scoring.
+    The json has no areas: 0.53 of the box stands in, as in mmpose. The owners count the twelve joints of the limbs
+    alone, so a person of whom only head or neck is labelled is an ignore region, here as in scoring.
 
     Args:
         root: Folder with the layout of `CARD.tree`.

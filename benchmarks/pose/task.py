@@ -165,6 +165,7 @@ class Pose(Task):
                 "ground_truth": "samples" if truth.coco_truth is None else "official file, images of the split",
                 "hidden_joints": "count (v = 1 as v = 2)",
                 "images": len(found.image_ids),
+                "left_out": dict((truth.coco_truth or {}).get("left_out", {})),
                 "clusters": len(np.unique(image_clusters)),
                 "split": truth.name,
                 **self._record,

@@ -63,7 +63,7 @@ def read_plain(path: Path, variables: Sequence[str]) -> dict[str, Any]:
 
 
 def plain(value: NDArray[Any]) -> Any:
-    """A variable as scipy reads it, unwrapped: a struct as a dict of its fields in their order, several structs as a list.
+    """A variable as scipy reads it, unwrapped: a struct as a dict of its fields in their order, several as a list.
 
     A cell array becomes a flat list, a text a str, and a matrix stays one.
     """

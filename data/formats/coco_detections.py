@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcbench.data.formats.coco_people import ids_of, plain_id
 from hcbench.data.formats.loading import read_json
 from hcbench.errors import DataError
 
@@ -72,16 +73,17 @@ def read_detections(path: Path, truth: Mapping[str, Any]) -> Detections:
             f"{path} holds a json {type(entries).__name__}.",
             "Expected the list of COCO's result format: bbox, category_id, image_id, score.",
         )
-    known = {image["id"] for image in truth["images"]}
+    known = ids_of(truth["images"])
     kept, empty, foreign = [], 0, 0
     for row, entry in enumerate(entries):
         _check(entry, f"{path}: detection {row}")
         if entry["category_id"] != _PERSON:
             continue
-        foreign += entry["image_id"] not in known
+        image = known.get(plain_id(entry["image_id"]))
+        foreign += image is None
         empty += not (entry["bbox"][2] > 0 and entry["bbox"][3] > 0)
-        if entry["image_id"] in known and entry["bbox"][2] > 0 and entry["bbox"][3] > 0:
-            kept.append((entry["image_id"], row, entry))
+        if image is not None and entry["bbox"][2] > 0 and entry["bbox"][3] > 0:
+            kept.append((image, row, entry))
     if not kept:
         raise DataError(
             f"{path} holds no person on the {len(known)} images of the split, out of {len(entries)} detections.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,17 @@ from typing import Any
 import numpy as np
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.formats.coco_people import (
+    PERSON_ID,
+    ids_of,
+    mark_uncounted,
+    number,
+    number_ids,
+    numbers,
+    person_category,
+    plain_id,
+    renumbered,
+)
 from hcbench.data.formats.listing import find_annotated
 from hcbench.data.formats.loading import read_json
 from hcbench.data.skeletons import COCO, Skeleton
@@ -42,11 +54,13 @@ class Format:
         area_of_box: Share of its box that a person's area is taken for where the json has none; 0 where it must.
         strict: Whether a joint outside its image makes the file wrong. Of COCO it is known that none lies there; of
             other sets it is not, and such joints are kept and noted by `verify`.
+        counted: Positions of the joints of which one must be labelled for a person to be scored; None = any.
     """
 
     skeleton: Skeleton = COCO
     area_of_box: float = 0.0
     strict: bool = False
+    counted: tuple[int, ...] | None = None
 
 
 COCO_FORMAT = Format(strict=True)
@@ -126,9 +140,11 @@ def layout_of_files(root: Path, card: DatasetCard, split: str, files: Iterable[t
 def read_truth(layout: Layout, split: str, form: Format = COCO_FORMAT) -> dict[str, Any]:
     """Read and check the keypoint json and restrict it to one split.
 
-    Crowds and persons without keypoints stay, as evaluation needs them; masks (`segmentation`) are left out,
-    since keypoint evaluation never looks at them and they are most of the file. Where the format allows it, `area` and
-    `iscrowd` are filled in.
+    What comes back follows `coco_people`: ids are whole numbers, persons are category 1, other categories are left out,
+    `num_keypoints` counts what is labelled and is 0 for persons who cannot be scored. Crowds and persons without
+    keypoints stay, as evaluation needs them; masks (`segmentation`) are left out, since keypoint evaluation never looks
+    at them and they are most of the file. Where the format allows it, `area` and `iscrowd` are filled in. `left_out`
+    counts what was left out, by reason, `miscounted` the persons whose `num_keypoints` was wrong.
 
     Raises:
         DataError: The file is no json, has other keys, or an entry contradicts itself; the entry is named.
@@ -136,32 +152,65 @@ def read_truth(layout: Layout, split: str, form: Format = COCO_FORMAT) -> dict[s
     truth = read_object(layout.annotations)
     where = layout.annotations
     _need(truth, {"images", "annotations", "categories"}, where, "the file")
-    for image in truth["images"]:
-        _need(image, _IMAGE_KEYS | ({"split"} if layout.merged else set()), where, f"image {image.get('id')}")
-    _unique(truth["images"], where, "image")
-    strange = {image["split"] for image in truth["images"]} - set(SPLITS) if layout.merged else set()
+    listed = [_image(image, where, layout.merged) for image in truth["images"]]
+    strange = {image["split"] for image in listed} - set(SPLITS) if layout.merged else set()
     if strange:
         raise DataError(
             f"{where}: images of the unknown splits {sorted(map(str, strange))}.",
             f'Each image needs "split": one of {", ".join(SPLITS)}.',
         )
-    images = {image["id"]: image for image in truth["images"] if not layout.merged or image["split"] == split}
-    known = {image["id"] for image in truth["images"]}
-    for person in truth["annotations"]:
-        if form.area_of_box:
-            _complete(person, form.area_of_box)
-        _check_person(person, known, images, (where, form))
-    _unique(truth["annotations"], where, "annotation")
-    kept = [
-        {key: value for key, value in person.items() if key != "segmentation"}
-        for person in truth["annotations"]
-        if person["image_id"] in images
-    ]
-    return {**truth, "images": list(images.values()), "annotations": kept}
+    _unique(listed, where, "image")
+    renumbered(listed, "id", number_ids(image["id"] for image in listed))
+    by_own_id = ids_of(listed)
+    images = {image["id"]: image for image in listed if not layout.merged or image["split"] == split}
+    person, others = person_category(truth, str(where))
+    kept: list[dict[str, Any]] = []
+    left_out: Counter[str] = Counter()
+    for entry in truth["annotations"]:
+        _need(entry, {"id", "image_id"}, where, f"annotation {entry.get('id')}")
+        category = plain_id(entry.get("category_id", person))
+        if category in others:
+            left_out[f"annotations of other categories ({others[category] or category})"] += (
+                by_own_id.get(plain_id(entry["image_id"])) in images
+            )
+            continue
+        if category != person:
+            raise DataError(
+                f"{where}: annotation {entry['id']} is of category {category}, which the file does not list.",
+                f"Persons are category {person} here: mend the json.",
+            )
+        kept.append(_person(entry, by_own_id, images, (where, form)))
+    _unique(kept, where, "annotation")
+    renumbered(kept, "id", number_ids(one["id"] for one in kept))
+    kept = [one for one in kept if one["image_id"] in images]
+    uncounted, miscounted = mark_uncounted(kept, images, form.counted)
+    left_out.update(uncounted)
+    return {
+        **truth,
+        "images": list(images.values()),
+        "annotations": kept,
+        "categories": [{"id": PERSON_ID, "name": "person"}],
+        "left_out": {reason: count for reason, count in sorted(left_out.items()) if count},
+        "miscounted": miscounted,
+    }
 
 
-def read_captions(path: Path) -> dict[int, tuple[str, ...]]:
+def left_out_notes(truth: Mapping[str, Any]) -> list[str]:
+    """What `read_truth` left out, a sentence for each reason, and where it counted joints by itself."""
+    notes = [f"{count} {reason} are left out" for reason, count in truth["left_out"].items()]
+    if truth["miscounted"]:
+        notes.append(f"num_keypoints of {truth['miscounted']} persons is not the number of their labelled joints; "
+                     "the joints count")  # fmt: skip
+    return notes
+
+
+def read_captions(path: Path, truth: Mapping[str, Any] | None = None) -> dict[int, tuple[str, ...]]:
     """Captions by image id, in the order of their ids.
+
+    Args:
+        path: The json.
+        truth: What `read_truth` read, whose image ids count; captions of images that it does not list are left out.
+            None takes the file's own ids, which must be whole numbers.
 
     Raises:
         DataError: The file is no json or has other keys.
@@ -171,8 +220,12 @@ def read_captions(path: Path) -> dict[int, tuple[str, ...]]:
     captions: dict[int, list[str]] = {}
     for entry in content["annotations"]:
         _need(entry, {"id", "image_id", "caption"}, path, f"caption {entry.get('id')}")
-    for entry in sorted(content["annotations"], key=lambda entry: int(entry["id"])):
-        captions.setdefault(entry["image_id"], []).append(str(entry["caption"]).strip())
+    ids = None if truth is None else ids_of(truth["images"])
+    order = number_ids(entry["id"] for entry in content["annotations"])
+    for entry in sorted(content["annotations"], key=lambda entry: order[plain_id(entry["id"])]):
+        image = int(plain_id(entry["image_id"])) if ids is None else ids.get(plain_id(entry["image_id"]))
+        if image is not None and entry["caption"] is not None:
+            captions.setdefault(image, []).append(str(entry["caption"]).strip())
     return {image: tuple(texts) for image, texts in captions.items()}
 
 
@@ -234,55 +287,84 @@ def _need(entry: Mapping[str, Any], keys: Iterable[str], where: Path, what: str)
 
 
 def _unique(entries: Iterable[Mapping[str, Any]], where: Path, what: str) -> None:
-    seen: set[Any] = set()
+    seen: set[str] = set()
     for entry in entries:
-        if entry["id"] in seen:
-            raise DataError(f"{where}: {what} id {entry['id']} occurs twice.", "Ids must be unique: mend the json.")
-        seen.add(entry["id"])
+        own = plain_id(entry["id"])
+        if own in seen:
+            raise DataError(f"{where}: {what} id {own} occurs twice.", "Ids must be unique: mend the json.")
+        seen.add(own)
 
 
-def _complete(person: dict[str, Any], area_of_box: float) -> None:
-    """Fill in what some converted files leave out; an annotation that lacks more is told so afterwards."""
-    person.setdefault("iscrowd", 0)
-    if "bbox" in person:
-        person.setdefault("area", area_of_box * float(np.prod(person["bbox"][2:])))
+def _image(entry: Any, where: Path, merged: bool) -> dict[str, Any]:
+    """An image of the file with its sides as numbers.
+
+    Raises:
+        DataError: A key is missing, or a side is no number above 0.
+    """
+    if not isinstance(entry, dict):
+        raise DataError(f"{where}: an image is a {type(entry).__name__}.", "Expected the COCO format.")
+    what = f"image {entry.get('id')}"
+    _need(entry, _IMAGE_KEYS | ({"split"} if merged else set()), where, what)
+    sides = {side: number(entry[side], f"{where}: the {side} of {what}") for side in ("height", "width")}
+    for side, value in sides.items():
+        if value is None or value <= 0:
+            raise DataError(f"{where}: the {side} of {what} is {entry[side]!r}.", "Expected pixels: mend the json.")
+    if not isinstance(entry["file_name"], str) or not entry["file_name"]:
+        raise DataError(f"{where}: the file_name of {what} is {entry['file_name']!r}.", "Expected a name.")
+    return {**entry, **sides}
 
 
-def _check_person(
-    person: Mapping[str, Any],
-    known: set[Any],
+def _person(
+    entry: Mapping[str, Any],
+    by_own_id: Mapping[str, int],
     images: Mapping[Any, Mapping[str, Any]],
     rules: tuple[Path, Format],
-) -> None:
+) -> dict[str, Any]:
+    """An annotation as the rest relies on it; null stands for nothing known.
+
+    Raises:
+        DataError: A key is missing, or a value is not what it should be; the annotation is named.
+    """
     where, form = rules
-    _need(person, _PERSON_KEYS, where, f"annotation {person.get('id')}")
-    what = f"{where}: annotation {person['id']}"
-    if person["id"] == 0:
+    optional = {"area", "iscrowd"} if form.area_of_box else set()
+    _need(entry, _PERSON_KEYS - optional, where, f"annotation {entry['id']}")
+    what = f"{where}: annotation {entry['id']}"
+    if plain_id(entry["id"]) == "0":
         raise DataError(f"{what}: pycocotools takes id 0 for unmatched.", "Number annotations from 1.")
-    if person["image_id"] not in known:
-        raise DataError(f"{what} belongs to image {person['image_id']}, which is not listed.", "Mend the json.")
-    keypoints, joints = person["keypoints"], len(form.skeleton)
-    if len(keypoints) != 3 * joints or len(person["bbox"]) != 4:
-        raise DataError(
-            f"{what} has {len(keypoints)} keypoint and {len(person['bbox'])} box numbers.",
-            f"Expected {3 * joints} ({joints} x 3: x, y, v) and 4 (x, y, width, height).",
-        )
-    strange = set(keypoints[2::3]) - {0, 1, 2}
+    image_id = by_own_id.get(plain_id(entry["image_id"]))
+    if image_id is None:
+        raise DataError(f"{what} belongs to image {entry['image_id']}, which is not listed.", "Mend the json.")
+    count = len(form.skeleton)
+    keypoints = numbers(entry["keypoints"], 3 * count, f"{what}: keypoints ({count} x 3: x, y, v)")
+    box = numbers(entry["bbox"], 4, f"{what}: bbox (x, y, width, height)") or [0.0] * 4
+    area = number(entry.get("area"), f"{what}: area")
+    if area is None:
+        area = form.area_of_box * float(np.prod(np.maximum(box[2:], 0)))
+    person = {key: value for key, value in entry.items() if key != "segmentation"} | {
+        "image_id": image_id,
+        "category_id": PERSON_ID,
+        "keypoints": keypoints or [0] * (3 * count),
+        "bbox": box,
+        "area": max(area, 0),
+        "iscrowd": int(bool(number(entry.get("iscrowd"), f"{what}: iscrowd"))),
+        "num_keypoints": number(entry["num_keypoints"], f"{what}: num_keypoints"),
+    }
+    strange = set(person["keypoints"][2::3]) - {0, 1, 2}
     if strange:
         raise DataError(
             f"{what} has the visibility {sorted(strange)[0]:g}.",
             "Expected 0 (not labelled), 1 (hidden) or 2 (visible): convert the file to COCO's format.",
         )
-    image = images.get(person["image_id"])
-    if not form.strict or image is None:
-        return
-    for number in _outside(keypoints, image):
-        x, y = keypoints[3 * number : 3 * number + 2]
-        raise DataError(
-            f"{what}: keypoint {number} at ({x:g}, {y:g}) lies outside {image['file_name']} "
-            f"({image['width']} x {image['height']}).",
-            "Mend the coordinates, or set its visibility to 0.",
-        )
+    image = images.get(image_id)
+    if form.strict and image is not None:
+        for joint in _outside(person["keypoints"], image):
+            x, y = person["keypoints"][3 * joint : 3 * joint + 2]
+            raise DataError(
+                f"{what}: keypoint {joint} at ({x:g}, {y:g}) lies outside {image['file_name']} "
+                f"({image['width']} x {image['height']}).",
+                "Mend the coordinates, or set its visibility to 0.",
+            )
+    return person
 
 
 def _outside(keypoints: list[float], image: Mapping[str, Any]) -> list[int]:

@@ -7,6 +7,7 @@ files lie and what differs.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,8 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops, crop_windows, in_threads, read_image, to_crop
-from hcbench.data.formats.coco_files import COCO_FORMAT, Format, Layout, outside_joints, read_truth
+from hcbench.data.formats.coco_files import COCO_FORMAT, Format, Layout, left_out_notes, outside_joints, read_truth
+from hcbench.data.formats.coco_people import OWN_ID, clipped, labelled_joints
 from hcbench.data.formats.listing import list_files
 from hcbench.data.formats.loading import (
     check_cache,
@@ -31,6 +33,8 @@ from hcbench.data.formats.loading import (
 )
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
+
+log = logging.getLogger(__name__)
 
 Person = Mapping[str, Any]
 """An annotation as the json has it."""
@@ -96,7 +100,9 @@ class PersonSet:
                 continue
             found[split] = _count(truth)
             problems += [f"{split}: {problem}" for problem in _image_problems(layout, truth)]
-            notes += [f"{split}: {note}" for note in outside_joints(truth)]
+            if found[split]["persons"] and not any(labelled(person) for person in truth["annotations"]):
+                problems.append(f"{split}: no person can be scored")
+            notes += [f"{split}: {note}" for note in (*left_out_notes(truth), *outside_joints(truth))]
         notes += [f"{split} was not found" for split in absent]
         found = {split: counts for split, counts in found.items() if counts["images"]}
         folders = {layout.images for layout in layouts.values()}  # of a merged json one folder holds both splits
@@ -124,20 +130,22 @@ def open_split(own: PersonSet, root: Path, split: str, cache: Path) -> tuple[Lay
     check_split(own.card, split, own.splits)
     layout = own.find(root, split)
     check_cache(layout.base, cache)
-    return layout, read_truth(layout, split, own.format)
+    truth = read_truth(layout, split, own.format)
+    for note in left_out_notes(truth):
+        log.warning("%s %s: %s", own.card.title, split, note)
+    return layout, truth
 
 
-def labelled(person: Person, box: NDArray[np.float64]) -> bool:
-    """Whether a person is no crowd, and has a labelled keypoint, an area and a box: mmpose's rule plus the area."""
-    known = person["num_keypoints"] > 0 and max(person["keypoints"][2::3]) > 0
-    return bool(not person["iscrowd"] and known and person["area"] > 0 and box[2] > 0 and box[3] > 0)
+def labelled(person: Person, box: NDArray[np.float64] | None = None) -> bool:
+    """Whether a person can be scored: the truth has `num_keypoints` above 0 of such persons alone (`coco_people`)."""
+    return bool(not person["iscrowd"] and person["num_keypoints"] > 0)
 
 
 def persons_of(truth: Mapping[str, Any], keep: Keep) -> list[tuple[Person, NDArray[np.float64]]]:
     """Persons that `keep` takes with their boxes inside the image, by image and annotation id."""
     images = {image["id"]: image for image in truth["images"]}
     ordered = sorted(truth["annotations"], key=lambda person: (person["image_id"], person["id"]))
-    inside = ((person, _clip(person["bbox"], images[person["image_id"]])) for person in ordered)
+    inside = ((person, clipped(person["bbox"], images[person["image_id"]])) for person in ordered)
     return [(person, box) for person, box in inside if keep(person, box)]
 
 
@@ -180,7 +188,9 @@ def cut(
         name=f"{own.card.name} {split}",
         fingerprint=pixels,
         images=crops,
-        ids=np.array([f"{prefix}/{file}#{person['id']}" for file, person in zip(files, persons, strict=True)]),
+        ids=np.array(
+            [f"{prefix}/{file}#{person.get(OWN_ID, person['id'])}" for file, person in zip(files, persons, strict=True)]
+        ),
         keypoints=np.concatenate([np.where(visible > 0, xy, 0), visible], axis=2).astype(np.float32),
         skeleton=own.format.skeleton,
         area=np.array([person["area"] for person in persons], np.float32),
@@ -214,7 +224,11 @@ def cut_windows(
             "Copy them, or take their annotations out of the json.",
         )
     (center, size), (height, width) = windows, input_size
-    plan = CropPlan(folder=layout.images, files=files, center=center, size=size, height=height, width=width)
+    sides = {image["id"]: (image["width"], image["height"]) for image in truth["images"]}
+    plan = CropPlan(
+        folder=layout.images, files=files, center=center, size=size, height=height, width=width,
+        image_sizes=[sides[image] for image in images],
+    )  # fmt: skip
     return files, *cached_crops(plan, cache)
 
 
@@ -229,20 +243,13 @@ def finish(
     return replace(samples, fingerprint=whole, captions=captions, coco_truth=truth)
 
 
-def _clip(box: list[float], image: Mapping[str, Any]) -> NDArray[np.float64]:
-    """The part of a box (x, y, w, h) that lies inside its image; some official boxes reach a little beyond."""
-    low = np.clip(box[:2], 0, [image["width"], image["height"]])
-    high = np.clip(np.add(box[:2], box[2:]), 0, [image["width"], image["height"]])
-    return np.concatenate([low, high - low])
-
-
 def _count(truth: Mapping[str, Any]) -> dict[str, int]:
     persons = truth["annotations"]
     return {
         "images": len(truth["images"]),
         "images with a person": len({person["image_id"] for person in persons}),
         "persons": sum(not person["iscrowd"] for person in persons),
-        "persons with keypoints": sum(not person["iscrowd"] and person["num_keypoints"] > 0 for person in persons),
+        "persons with keypoints": sum(not person["iscrowd"] and labelled_joints(person) > 0 for person in persons),
         "crowds": sum(bool(person["iscrowd"]) for person in persons),
     }
 

@@ -181,7 +181,7 @@ def person_caption(captions: Sequence[str]) -> str | None:
 
 def _coco_poses(layout: Layout, split: str, canvas: tuple[int, int]) -> tuple[list[Scene], Counter[str]]:
     truth = read_truth(layout, split)
-    captions = read_captions(layout.captions) if layout.captions else {}
+    captions = read_captions(layout.captions, truth) if layout.captions else {}
     files = {image["id"]: image["file_name"] for image in truth["images"]}
     rejected: Counter[str] = Counter()
     scenes = []

@@ -163,7 +163,7 @@ def test_a_damaged_cache_is_reported_and_made_again(
 
 def test_nothing_half_cut_is_left_behind(official: Tree, cache: Path) -> None:
     official.path("000000000103.jpg", "val2017").write_bytes(b"\xff\xd8\xff no jpeg")
-    with pytest.raises(DataError, match=r"1 of 2 images cannot be decoded: .*000000000103\.jpg"):
+    with pytest.raises(DataError, match=r"1 of 2 images cannot be used: .*000000000103\.jpg"):
         coco.load(official.root, "val2017", cache=cache)
     assert list(cache.iterdir()) == []
 

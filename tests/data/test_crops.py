@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from hcbench.data.crops import cached_crops, crop_windows, cut, to_crop, to_original, whole_images
+from hcbench.data.crops import cached_crops, crop_windows, cut, read_image, to_crop, to_original, whole_images
 from hcbench.errors import DataError
 
 
@@ -73,3 +75,58 @@ def test_images_that_are_none_are_named(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     with pytest.raises(DataError, match=r"2 of 2 images .* cannot be opened: a\.png"):
         whole_images(tmp_path, ["a.png", "missing.png"], 16, 8)
+
+
+GREY = np.array([[0, 128, 255]] * 3, np.uint8)
+SAVED = {
+    "grey of 16 bits": ("png", lambda: Image.fromarray(GREY.astype(np.uint16) * 257)),
+    "tiff of 16 bits": ("tif", lambda: Image.fromarray(GREY.astype(np.uint16) * 257)),
+    "whole numbers": ("tif", lambda: Image.fromarray(GREY.astype(np.int32) * 257)),
+    "grey of 8 bits": ("png", lambda: Image.fromarray(GREY)),
+    "palette": ("png", lambda: Image.fromarray(GREY).convert("P")),
+    "with transparency": ("png", lambda: Image.merge("LA", [Image.fromarray(GREY), Image.new("L", (3, 3), 0)])),
+    "colours with transparency": ("png", lambda: Image.merge(
+        "RGBA", [*[Image.fromarray(GREY)] * 3, Image.new("L", (3, 3), 9)])),
+    "four colours": ("tif", lambda: Image.fromarray(GREY).convert("RGB").convert("CMYK")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", SAVED)
+def test_greys_stay_what_the_file_says(tmp_path, kind):
+    ending, make = SAVED[kind]
+    make().save(tmp_path / f"a.{ending}")
+    found = np.asarray(read_image(tmp_path / f"a.{ending}"))
+    np.testing.assert_array_equal(found, np.repeat(GREY[..., None], 3, axis=2))
+
+
+def test_dark_pictures_of_16_bits_are_not_stretched(tmp_path):
+    """A scale by each picture's own maximum would make night look like day."""
+    Image.fromarray(np.full((4, 4), 514, np.uint16)).save(tmp_path / "a.png")
+    assert np.asarray(read_image(tmp_path / "a.png")).tolist() == [[[2, 2, 2]] * 4] * 4
+
+
+@pytest.mark.parametrize("values", [np.full((2, 2), 0.5, np.float32), np.full((2, 2), 70_000, np.int32)])
+def test_pixels_whose_white_nobody_knows_are_refused(tmp_path, values):
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=r"a\.tif has pixels from .* to .* \(mode [FI]\)"):
+        read_image(tmp_path / "a.tif")
+
+
+def test_an_image_of_another_size_than_its_annotations_is_refused_each_time(tmp_path):
+    (tmp_path / "set").mkdir()
+    Image.new("RGB", (20, 10)).save(tmp_path / "set" / "a.png")
+    plan = whole_images(tmp_path / "set", ["a.png"], 16, 8)
+    cached_crops(dataclasses.replace(plan, image_sizes=[(20, 10)]), tmp_path / "cache")
+    for _ in range(2):
+        with pytest.raises(DataError, match=r"a\.png is 20 x 10, its annotations say 10 x 20") as caught:
+            cached_crops(dataclasses.replace(plan, image_sizes=[(10, 20)]), tmp_path / "cache")
+        assert "take the images that were annotated" in caught.value.hint
+
+
+def test_a_picture_above_pillows_limit_is_named(tmp_path, monkeypatch):
+    Image.new("L", (40, 40)).save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(DataError, match=r"cannot be opened: a\.png: Image size \(1600 pixels\) exceeds limit"):
+        whole_images(tmp_path, ["a.png"], 16, 8)
+    with pytest.raises(DataError, match=r"a\.png cannot be decoded: Image size"):
+        read_image(tmp_path / "a.png")

@@ -74,7 +74,10 @@ WRONG = {
     "image without a size": (lambda tree: tree.images[1].pop("width"), r"image 101 has no width"),
     "duplicate annotation": (lambda tree: tree.persons[10].update(id=4), r"annotation id 4 occurs twice"),
     "annotation 0": (lambda tree: tree.persons[3].update(id=0), r"pycocotools takes id 0 for unmatched"),
-    "14 keypoints": (lambda tree: tree.persons[3].update(keypoints=[1] * 42), r"42 keypoint and 4 box numbers"),
+    "14 keypoints": (
+        lambda tree: tree.persons[3].update(keypoints=[1] * 42),
+        r"keypoints \(17 x 3: x, y, v\) has 42 numbers; expected 51",
+    ),
     "keypoint outside": (
         lambda tree: tree.persons[3]["keypoints"].__setitem__(slice(0, 3), [640.0, 481.5, 2]),
         r"annotation 4: keypoint 0 at \(640, 481.5\) lies outside 000000000101.jpg \(640 x 480\)",
