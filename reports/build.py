@@ -11,14 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcbench.errors import ConfigError, HcbenchError, did_you_mean
+from hcbench.errors import ConfigError, HcbenchError
 from hcbench.reports.comparisons import Analysis, analyse
 from hcbench.reports.curves import comparison_tables
+from hcbench.reports.formats import Document, Format, all_formats, find_formats
 from hcbench.reports.ledger import cost_table
-from hcbench.reports.render_csv import render_csv
-from hcbench.reports.render_html import render_html
-from hcbench.reports.render_latex import render_latex
-from hcbench.reports.render_markdown import render_markdown_report
 from hcbench.reports.render_terminal import print_tables
 from hcbench.reports.results import Results
 from hcbench.reports.statistics import BOTH
@@ -28,7 +25,6 @@ from hcbench.reports.tables import bar_table, by_benchmark, detail_table, failur
 if TYPE_CHECKING:
     from rich.console import Console
 
-FORMATS = ("terminal", "md", "csv", "tex", "png", "svg", "html")
 TITLE = "hcbench report"
 
 log = logging.getLogger(__name__)
@@ -45,7 +41,7 @@ class Report:
     Attributes:
         tables: In order of reading.
         remarks: What the reader must know first: cells still to finish, failures, settings that differ from default.
-        texts: The document by format (`md`, `csv`, `tex`, `html`), for the formats that were asked for.
+        texts: The document by format (`md`, `csv`, `tex`, `html`), for the formats of text that were asked for.
         files: What was written, in order.
         partial: Whether cells or evaluations are still to finish.
         footer: Versions, commit, workspace.
@@ -60,53 +56,71 @@ class Report:
 
 
 def build_report(
-    results: Results, *, formats: Sequence[str], out: Path | None = None, compare: Sequence[str] = ()
+    results: Results,
+    *,
+    formats: Sequence[str],
+    out: Path | None = None,
+    compare: Sequence[str] = (),
+    further: Sequence[Format] = (),
 ) -> Report:
     """Tables, figures and files of everything that was measured.
 
     Args:
         results: What the store holds.
-        formats: Any of `FORMATS`; `terminal` writes nothing (see `print_report`).
-        out: Folder that `report.md`, `report.csv`, `report.tex`, `report.html` and `figures/` are written to; made
-            where it does not exist. Without it the texts are only in `Report.texts`.
+        formats: Names of formats (`hcbench.reports.formats`); `terminal` writes nothing (see `print_report`).
+        out: Folder that documents (`report.md` ...) and `figures/` are written to; made where it does not exist.
+            Without it the texts are only in `Report.texts`.
         compare: Dimensions to show side by side: `budget`, `backbone` or a setting that was swept (`lambda`).
             Budgets are compared unasked where there are several.
+        further: Formats beside those of the package.
 
     Raises:
-        ConfigError: A format or dimension is unknown, or figures have no folder to go to.
+        ConfigError: A format or dimension is unknown, or a format has no folder to write to.
         ReportError: There is nothing to report.
     """
-    for name in formats:
-        if name not in FORMATS:
-            raise ConfigError(f"{name!r} is no report format.", did_you_mean(name, FORMATS))
-    pictures = [name for name in formats if name in ("png", "svg")]
-    if pictures and out is None:
-        raise ConfigError(f"The format {pictures[0]} needs a folder to write to.", "Name one with --out.")
+    chosen = find_formats(formats, further)
+    needy = [one.name for one in chosen if one.needs_folder]
+    if needy and out is None:
+        raise ConfigError(f"The format {needy[0]} needs a folder to write to.", "Name one with --out.")
     analysis = _analysed(results)
     tables, remarks = _tables(analysis, compare), _remarks(analysis)
-    footer = dict(analysis.arranged.footer)
-    figures = _draw(analysis) if pictures or "html" in formats else {}
+    figures = _draw(analysis) if any(one.pictures or one.draws for one in chosen) else {}
+    pictures = [one.suffix for one in chosen if one.pictures]
     files: list[Path] = []
     images: list[str] = []
     if out is not None:
         files += [
-            _write(out / "figures" / f"{name}.{form}", figure(form))
+            _write(out / "figures" / f"{name}.{suffix}", figure(suffix))
             for name, figure in figures.items()
-            for form in pictures
+            for suffix in pictures
         ]
         images += [path.relative_to(out).as_posix() for path in files if path.suffix == f".{pictures[0]}"]
-    texts = _texts(formats, remarks, tables, footer, images)
-    if "html" in formats:
-        texts["html"] = render_html(TITLE, remarks, tables, {k: figure("svg") for k, figure in figures.items()}, footer)
-    if out is not None:
-        files += [_write(out / f"report.{name}", text.encode()) for name, text in texts.items()]
-    return Report(
-        tables=tuple(tables),
+    document = Document(
+        title=TITLE,
         remarks=tuple(remarks),
+        tables=tuple(tables),
+        images=tuple(images),
+        figures=figures,
+        footer=dict(analysis.arranged.footer),
+    )
+    texts: dict[str, str] = {}
+    for one in all_formats(further).values():
+        if one not in chosen or one.render is None:
+            continue
+        content = one.render(document)
+        if isinstance(content, str):
+            texts[one.name] = content
+        if out is not None:
+            files.append(
+                _write(out / f"report.{one.suffix}", content.encode() if isinstance(content, str) else content)
+            )
+    return Report(
+        tables=document.tables,
+        remarks=document.remarks,
         texts=texts,
         files=tuple(files),
         partial=analysis.arranged.unfinished > 0,
-        footer=footer,
+        footer=document.footer,
     )
 
 
@@ -188,26 +202,6 @@ def _remarks(analysis: Analysis) -> list[str]:
     if not arranged.metrics:
         remarks.append("No evaluation has been run yet.")
     return remarks
-
-
-def _texts(
-    formats: Sequence[str],
-    remarks: Sequence[str],
-    tables: Sequence[Table],
-    footer: Mapping[str, str],
-    images: Sequence[str],
-) -> dict[str, str]:
-    """The documents that are made of tables alone."""
-    texts = {}
-    if "md" in formats:
-        texts["md"] = render_markdown_report(TITLE, remarks, tables, images, footer)
-    if "csv" in formats:
-        texts["csv"] = render_csv(tables)
-    if "tex" in formats:
-        comments = [*remarks, *(f"{key} {value}" for key, value in footer.items())]
-        lines = [f"% {' '.join(comment.split())}" for comment in comments]
-        texts["tex"] = "\n".join([*lines, *(render_latex(table) for table in tables)])
-    return texts
 
 
 def _draw(analysis: Analysis) -> dict[str, Callable[[str], bytes]]:

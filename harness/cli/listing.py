@@ -52,6 +52,16 @@ def list_executors(plugin: PluginOption = None) -> None:
     console().print(screens.executors_table(open_registry(plugin)))
 
 
+@list_app.command("formats")
+def list_formats(plugin: PluginOption = None) -> None:
+    """What a report can be written as."""
+    from hcbench.harness.cli import tables as screens
+    from hcbench.harness.cli.report import plugged_formats
+    from hcbench.reports.formats import all_formats
+
+    console().print(screens.formats_table(all_formats(plugged_formats(open_registry(plugin))).values()))
+
+
 @config_app.command("show")
 @takes_request
 def config_show(request: Request) -> None:

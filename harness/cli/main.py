@@ -330,7 +330,10 @@ def report(
     workspace: WorkspaceOption = WORKSPACE,
     tracking_uri: TrackingOption = None,
     formats: Annotated[
-        str, typer.Option("--format", metavar="A,B", help="terminal, md, csv, tex, html, png or svg; several by comma.")
+        str,
+        typer.Option("--format", metavar="A,B",
+                     help="terminal, md, csv, tex, html, png, svg or another of `hcbench list formats`; several by"
+                     " comma."),
     ] = "terminal",
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for the files. Default: <workspace>/report.")
@@ -343,14 +346,17 @@ def report(
         bool,
         typer.Option("--trials", help="Show the trials of `hcbench tune`, which are scored on validation, instead."),
     ] = False,
-) -> None:
+    plugin: PluginOption = None,
+) -> None:  # fmt: skip
     """Compare everything that was measured: tables, intervals, ranks, curves.
 
     Example:  hcbench report --format html,png --out results
     """
     from hcbench.harness.cli import report as present
 
-    present.show_report(console(), workspace, tracking_uri, words(formats), out, words(compare), trials=trials)
+    present.show_report(
+        console(), workspace, tracking_uri, words(formats), out, words(compare), trials=trials, plugins=plugin
+    )
 
 
 @app.command()

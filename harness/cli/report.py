@@ -9,13 +9,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from hcbench.errors import ConfigError
+from hcbench.harness.cli.options import open_registry
 from hcbench.harness.cli.plan import counted
 from hcbench.harness.cli.progress import STYLES
 from hcbench.harness.planning.cell import Matrix
+from hcbench.harness.planning.registry import Registry
 from hcbench.harness.running.run import RunOutcome
 from hcbench.harness.store.results import tables
 from hcbench.harness.store.store_access import open_store
 from hcbench.reports.build import build_report, print_report
+from hcbench.reports.formats import Format, find_formats
 from hcbench.reports.results import Results
 
 
@@ -54,15 +58,50 @@ def show_report(
     compare: Sequence[str],
     *,
     trials: bool = False,
+    plugins: list[Path] | None = None,
 ) -> None:
-    """Print the report, write its files, or both; of what was scored on test, or of the trials of a search."""
+    """Print the report, write its files, or both; of what was scored on test, or of the trials of a search.
+
+    Raises:
+        ConfigError: No such format or dimension, or a plugin cannot be used.
+    """
+    further = plugged_formats(open_registry(plugins), formats)
+    find_formats(formats, further)  # a wrong name is told of before the store is read
     results = read_results(workspace, tracking_uri, *(["val"] if trials else []))
     files = [name for name in formats if name != "terminal"]
-    built = build_report(results, formats=formats, out=out or workspace / "report" if files else None, compare=compare)
+    folder = out or workspace / "report" if files else None
+    built = build_report(results, formats=formats, out=folder, compare=compare, further=further)
     if "terminal" in formats:
         print_report(results, console, compare=compare, full=True)
     for path in built.files:
         console.print(f"wrote {path}", soft_wrap=True)
+
+
+def plugged_formats(registry: Registry, asked: Sequence[str] = ()) -> tuple[Format, ...]:
+    """Report formats of plugins and of installed packages.
+
+    Args:
+        registry: Where they were found.
+        asked: Names of formats that somebody wants.
+
+    Raises:
+        ConfigError: A registered thing is no `Format`, or one that is wanted cannot be loaded.
+    """
+    for name in asked:
+        if reason := registry.broken.get(f"{Format.registry_kind}:{name}"):
+            raise ConfigError(
+                f"The report format {name!r} is installed but cannot be loaded: {reason}", "Mend its package."
+            )
+    found = []
+    for name, card in registry.report_formats.items():
+        if not isinstance(card, Format):
+            raise ConfigError(
+                f"The report format {name!r} of {registry.origins[f'{Format.registry_kind}:{name}']} is a "
+                f"{type(card).__name__}.",
+                "It must be a Format of hcbench.reports.formats.",
+            )
+        found.append(card)
+    return tuple(found)
 
 
 def _of_matrix(results: Results, matrix: Matrix) -> Results:

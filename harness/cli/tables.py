@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -14,6 +14,9 @@ from hcbench.harness.planning.backbones import BackboneFacts
 from hcbench.harness.planning.config import Resolved
 from hcbench.harness.planning.registry import Registry
 from hcbench.methods.card import SUPERVISION
+
+if TYPE_CHECKING:
+    from hcbench.reports.formats import Format
 
 
 def plain_table(*columns: str, right: Iterable[str] = (), unbroken: Iterable[str] = ()) -> Table:
@@ -93,6 +96,15 @@ def executors_table(registry: Registry) -> Table:
     table = plain_table("executor", "what it is")
     for name, card in registry.executors.items():
         table.add_row(name, card.summary)
+    return table
+
+
+def formats_table(formats: Iterable[Format]) -> Table:
+    """All report formats."""
+    table = plain_table("format", "file", "what it is")
+    for one in formats:
+        file = f"figures/*.{one.suffix}" if one.pictures else f"report.{one.suffix}" if one.suffix else ""
+        table.add_row(one.name, file, one.summary)
     return table
 
 
