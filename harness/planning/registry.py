@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from hcbench.benchmarks.card import TaskCard
 from hcbench.data.card import DatasetCard
@@ -40,8 +40,22 @@ EXECUTORS = ("local",)
 """Modules of `harness/jobs/executors` that hold a card."""
 
 _PLUGIN_PREFIX = "hcbench_plugin_"
-_KINDS = ("methods", "benchmarks", "data", "executors")
+_KINDS = ("methods", "benchmarks", "data", "executors", "report_formats")
+"""What can be registered; the entry point group of each is `hcbench.<kind>`."""
 _Card = TypeVar("_Card")
+
+
+@runtime_checkable
+class KindedCard(Protocol):
+    """A card that says itself what kind of thing it is of: one of a floor that may not be imported here."""
+
+    @property
+    def name(self) -> str:
+        """Registry and CLI name."""
+
+    @property
+    def registry_kind(self) -> str:
+        """Which mapping of `Registry` it goes to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +66,7 @@ class Registry:
         methods: Method cards by name.
         benchmarks: Benchmark cards by name.
         executors: Cards of ways to run jobs by name.
+        report_formats: Formats from entry points and plugins by name; `hcbench.reports` knows its own.
         data: Data sets from entry points and plugins by name; the built-in ones stand in `data/catalogue.py`.
         modules: The module of each of `data`.
         origins: "kind:name" to where it comes from, for people to read.
@@ -61,6 +76,7 @@ class Registry:
     methods: Mapping[str, MethodCard] = field(default_factory=dict)
     benchmarks: Mapping[str, TaskCard] = field(default_factory=dict)
     executors: Mapping[str, ExecutorCard] = field(default_factory=dict)
+    report_formats: Mapping[str, KindedCard] = field(default_factory=dict)
     data: Mapping[str, Dataset] = field(default_factory=dict)
     modules: Mapping[str, str] = field(default_factory=dict)
     origins: Mapping[str, str] = field(default_factory=dict)
@@ -164,6 +180,7 @@ def _load(plugins: tuple[str, ...]) -> Registry:
         methods=ordered,
         benchmarks=dict(sorted(found["benchmarks"].items())),
         executors=dict(sorted(found["executors"].items())),
+        report_formats=found["report_formats"],
         data=data,
         modules={name: modules[name] for name in data},
         origins=origins,
@@ -245,7 +262,7 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
     if not cards:
         raise ConfigError(
             f"The plugin {path} holds no card.",
-            "Give it a module-level CARD, a MethodCard, a TaskCard or an ExecutorCard, or a DATASET, a Dataset.",
+            "Give it a module-level CARD (a MethodCard, a TaskCard, an ExecutorCard, a report Format) or a DATASET (a Dataset).",
         )
 
     def here(implementation: str) -> str:
@@ -303,7 +320,9 @@ def _kind(card: Any, path: Path) -> str:
     for kind, name in kinds.items():
         if isinstance(card, kind):
             return name
+    if isinstance(card, KindedCard) and card.registry_kind in _KINDS:
+        return card.registry_kind
     raise ConfigError(
         f"The plugin {path} holds a {type(card).__name__} as a card.",
-        "Expected a MethodCard, a TaskCard, an ExecutorCard or a Dataset.",
+        "Expected a MethodCard, a TaskCard, an ExecutorCard, a report Format or a Dataset.",
     )
