@@ -50,8 +50,25 @@ class DatasetUnderTest:
 
     @functools.cached_property
     def samples(self) -> dict[str, Samples]:
-        """Every split at the small size."""
-        return {split: self.load(split) for split in self.data_set.splits}
+        """Every split of this copy at the small size.
+
+        Splits that benchmarks or pre-training use must be there; a copy may lack the others, whose errors are skipped.
+        """
+        found: dict[str, Samples] = {}
+        for split in self.data_set.splits:
+            try:
+                found[split] = self.load(split)
+            except DataError:
+                if split in self.needed:
+                    raise
+        return found
+
+    @property
+    def needed(self) -> frozenset[str]:
+        """Splits that benchmarks or pre-training use; all of them where these are none of its splits."""
+        data_set = self.data_set
+        used = {*_owners(data_set), *([data_set.training_split] if data_set.is_for_training else [])}
+        return frozenset(used & set(data_set.splits) or data_set.splits)
 
     @property
     def folder(self) -> Path:
@@ -73,8 +90,8 @@ class DatasetUnderTest:
 def complete_card(tested: DatasetUnderTest) -> str:
     """The card says what users must know, and `load` takes what hcbench gives it."""
     data_set = tested.data_set
-    for name in ("title", "homepage", "terms", "obtain", "tree"):
-        if not str(vars_of(data_set)[name]).strip():
+    for name, text in _texts(data_set).items():
+        if not text.strip():
             raise DataError(f"The card's {name} is empty.", "`hcbench data explain` shows it: say it in plain words.")
     parameters = inspect.signature(data_set.load).parameters
     whatever = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
@@ -96,13 +113,6 @@ def complete_card(tested: DatasetUnderTest) -> str:
     return f"{len(data_set.fields)} fields, {len(data_set.splits)} splits"
 
 
-def vars_of(data_set: Dataset) -> dict[str, str]:
-    """The texts of the card by name."""
-    card = data_set.card
-    return {"title": card.title, "homepage": card.homepage, "terms": card.terms, "obtain": card.obtain,
-            "tree": card.tree}  # fmt: skip
-
-
 def loaded_splits(tested: DatasetUnderTest) -> str:
     """Every split gives samples."""
     for split, samples in tested.samples.items():
@@ -110,7 +120,9 @@ def loaded_splits(tested: DatasetUnderTest) -> str:
             raise DataError(f"load gives a {type(samples).__name__} for {split}; expected Samples.", "See samples.py.")
         if not len(samples):
             raise DataError(f"{split} holds 0 images.", "Raise a DataError in load where a split is empty.")
-    return ", ".join(f"{split} {len(samples):,}" for split, samples in tested.samples.items())
+    told = ", ".join(f"{split} {len(samples):,}" for split, samples in tested.samples.items())
+    absent = [split for split in tested.data_set.splits if split not in tested.samples]
+    return f"{told}; not in this copy: {', '.join(absent)}" if absent else told
 
 
 def images_of_the_size(tested: DatasetUnderTest) -> str:
@@ -157,7 +169,7 @@ def declared_fields(tested: DatasetUnderTest) -> str:
         for name in sorted(data_set.fields - known - data_set.sometimes):
             raise DataError(
                 f"{split} does not know {name}, which card.fields names.",
-                "Fill it in load; or take it out of card.fields; or name it in sometimes where not every copy has it.",
+                "Fill it in load; or take it out of card.fields; or name it in sometimes where not every copy or split has it.",
             )
         further |= dict.fromkeys(sorted(known - data_set.fields))
     return f"not declared, but there: {', '.join(further)}" if further else ", ".join(sorted(data_set.fields))
@@ -212,7 +224,7 @@ def apart(tested: DatasetUnderTest) -> str:
 
 def same_again(tested: DatasetUnderTest) -> str:
     """The same call gives the same samples."""
-    split = tested.data_set.splits[0]
+    split = next(iter(tested.samples))
     first, again = tested.samples[split], tested.load(split)
     if first.fingerprint != again.fingerprint:
         raise DataError(
@@ -227,7 +239,7 @@ def same_again(tested: DatasetUnderTest) -> str:
 
 def refuses_nothing(tested: DatasetUnderTest) -> str:
     """An empty folder is an error of the user, and no data set of 0 images."""
-    split = tested.data_set.splits[0]
+    split = next(iter(tested.samples))
     with tempfile.TemporaryDirectory(prefix="hcbench-empty-") as folder:
         try:
             found = tested.load(split, Path(folder))
@@ -278,6 +290,12 @@ def crops_as_counted(tested: DatasetUnderTest) -> str:
     for name in sorted(fields - given.known()):
         raise DataError(f"person_crops does not know {name}, which corpus_fields names.", "Fill it, or take it out.")
     return f"{counted:,} images"
+
+
+def _texts(data_set: Dataset) -> dict[str, str]:
+    """The texts that a card must have, by name."""
+    card = data_set.card
+    return {"title": card.title, "terms": card.terms, "obtain": card.obtain, "tree": card.tree}
 
 
 def _owners(data_set: Dataset) -> Iterator[str]:
