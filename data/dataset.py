@@ -171,15 +171,13 @@ class Dataset:
 
     def _check_splits(self) -> None:
         tasks = self.task_splits
-        of_tasks = () if tasks is OWN else tuple(split for split in (tasks.train, tasks.val, tasks.test) if split)
+        of_tasks = tasks.named if self.benchmarks or tasks is not OWN else ()
         asked: dict[str, Iterable[str]] = {
             "card.counts": self.card.counts,
             "renumbered": self.renumbered,
             "task_splits": of_tasks,
             "corpus_split": filter(None, (self.corpus_split,)),
         }
-        if self.benchmarks and tasks is OWN:
-            asked["task_splits"] = tuple(filter(None, (tasks.train, tasks.val, tasks.test)))
         for where, names in asked.items():
             for name in names:
                 if name not in self.splits:

@@ -6,11 +6,9 @@ says what was found, what was expected and what to do next. `dataset_contract.py
 
 from __future__ import annotations
 
-import functools
 import inspect
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,68 +21,10 @@ from hcbench.data.fields import FIELDS
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import NAMES, task_samples
 from hcbench.errors import DataError, HcbenchError
+from hcbench.harness.contract.dataset_under_test import HEIGHT, WIDTH, DatasetUnderTest, Skipped
 
-HEIGHT, WIDTH = 32, 16
-"""Size at which splits are loaded, pixels."""
 _ARGUMENTS = ("height", "width", "cache")
 _SHOWN = 3
-
-
-class Skipped(Exception):
-    """A check that does not apply, and why."""
-
-
-@dataclass
-class DatasetUnderTest:
-    """A data set, a copy of it, and what was loaded of it so far.
-
-    Attributes:
-        data_set: The data set.
-        root: Its folder; None = nobody said where it lies.
-        cache: A folder of its own for decoded pixels.
-    """
-
-    data_set: Dataset
-    root: Path | None
-    cache: Path
-
-    @functools.cached_property
-    def samples(self) -> dict[str, Samples]:
-        """Every split of this copy at the small size.
-
-        Splits that benchmarks or pre-training use must be there; a copy may lack the others, whose errors are skipped.
-        """
-        found: dict[str, Samples] = {}
-        for split in self.data_set.splits:
-            try:
-                found[split] = self.load(split)
-            except DataError:
-                if split in self.needed:
-                    raise
-        return found
-
-    @property
-    def needed(self) -> frozenset[str]:
-        """Splits that benchmarks or pre-training use; all of them where these are none of its splits."""
-        data_set = self.data_set
-        used = {*_owners(data_set), *([data_set.training_split] if data_set.is_for_training else [])}
-        return frozenset(used & set(data_set.splits) or data_set.splits)
-
-    @property
-    def folder(self) -> Path:
-        """The root, where there is one.
-
-        Raises:
-            Skipped: There is none.
-        """
-        if self.root is None:
-            raise Skipped(f"needs its files: --data {self.data_set.name}=ROOT")
-        return self.root
-
-    def load(self, split: str, folder: Path | None = None) -> Samples:
-        """One split, loaded anew."""
-        root = folder or self.folder
-        return self.data_set.load(root, split, height=HEIGHT, width=WIDTH, cache=self.cache)
 
 
 def complete_card(tested: DatasetUnderTest) -> str:
@@ -169,7 +109,7 @@ def declared_fields(tested: DatasetUnderTest) -> str:
         for name in sorted(data_set.fields - known - data_set.sometimes):
             raise DataError(
                 f"{split} does not know {name}, which card.fields names.",
-                "Fill it in load; or take it out of card.fields; or name it in sometimes where not every copy or split has it.",
+                "Fill it in load; or take it out of card.fields; or name it in sometimes: not every copy has it.",
             )
         further |= dict.fromkeys(sorted(known - data_set.fields))
     return f"not declared, but there: {', '.join(further)}" if further else ", ".join(sorted(data_set.fields))
@@ -191,7 +131,7 @@ def fields_as_promised(tested: DatasetUnderTest) -> str:
 def apart(tested: DatasetUnderTest) -> str:
     """What a benchmark trains on, chooses on and is scored on share no image and no person."""
     data_set = tested.data_set
-    if not set(_owners(data_set)) <= set(data_set.splits):
+    if not set(data_set.task_splits.named) <= set(data_set.splits):
         raise Skipped("it has not the three splits of a benchmark")
     parts = {
         split: task_samples(lambda root, name, **size: tested.samples[name], data_set.task_splits, tested.folder, split,
@@ -296,11 +236,6 @@ def _texts(data_set: Dataset) -> dict[str, str]:
     """The texts that a card must have, by name."""
     card = data_set.card
     return {"title": card.title, "terms": card.terms, "obtain": card.obtain, "tree": card.tree}
-
-
-def _owners(data_set: Dataset) -> Iterator[str]:
-    splits = data_set.task_splits
-    yield from (one for one in (splits.train, splits.val, splits.test) if one)
 
 
 def _fields(samples: Samples) -> Iterator[tuple[str, Any]]:

@@ -12,8 +12,8 @@ from parsing_tree import ParsingTree
 from pose_tree import build
 
 from hcbench.data.catalogue import dataset
-from hcbench.harness.contract.dataset_checks import DatasetUnderTest
 from hcbench.harness.contract.dataset_contract import examine
+from hcbench.harness.contract.dataset_under_test import DatasetUnderTest
 
 
 def write(name: str, root: Path) -> None:
