@@ -58,7 +58,7 @@ class Dataset:
         renumbered: Splits whose persons or groups `load` numbers anew, in one numbering for all of these splits; in the
             others they keep the owners' numbers. It must be said wherever `identity` or `group` is among the fields:
             splits that are put together would join different persons else. () = the owners' numbers everywhere.
-        sometimes: Fields of the card that depend on files or options, and that not every copy has.
+        sometimes: Fields of the card that not every copy or not every split has, since they depend on files or options.
         task_splits: The owners' splits behind those of a benchmark.
         options: Arguments of `load`, `index` or `verify` that not all data sets have, such as `trust_pickle`.
         benchmarks: Benchmarks that a plug-in's data set joins. The cards of benchmarks name the built-in ones.
@@ -171,15 +171,13 @@ class Dataset:
 
     def _check_splits(self) -> None:
         tasks = self.task_splits
-        of_tasks = () if tasks is OWN else tuple(split for split in (tasks.train, tasks.val, tasks.test) if split)
+        of_tasks = tasks.named if self.benchmarks or tasks is not OWN else ()
         asked: dict[str, Iterable[str]] = {
             "card.counts": self.card.counts,
             "renumbered": self.renumbered,
             "task_splits": of_tasks,
             "corpus_split": filter(None, (self.corpus_split,)),
         }
-        if self.benchmarks and tasks is OWN:
-            asked["task_splits"] = tuple(filter(None, (tasks.train, tasks.val, tasks.test)))
         for where, names in asked.items():
             for name in names:
                 if name not in self.splits:

@@ -259,5 +259,11 @@ def _outside(base: Path, persons: Persons, scored: Scored | None) -> list[str]:
 
 
 DATASET = Dataset(
-    card=CARD, load=load, verify=verify, splits=SPLITS, task_splits=TASK_SPLITS, annotation_files=annotation_files
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    sometimes=frozenset({"head_boxes"}),  # of the split that is scored
+    task_splits=TASK_SPLITS,
+    annotation_files=annotation_files,
 )

@@ -33,6 +33,11 @@ class TaskSplits:
     val: str | None
     test: str
 
+    @property
+    def named(self) -> tuple[str, ...]:
+        """All of the owners' splits that stand behind one."""
+        return tuple(one for one in (self.train, self.val, self.test) if one)
+
     def owners(self, split: str) -> str:
         """The owners' split that a benchmark's `train`, `val` or `test` is taken from.
 

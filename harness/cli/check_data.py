@@ -14,8 +14,8 @@ from hcbench.data.dataset import Dataset
 from hcbench.data.overlaps import plain
 from hcbench.errors import ConfigError, did_you_mean
 from hcbench.harness.cli.check import conclude, show_result
-from hcbench.harness.contract.dataset_checks import DatasetUnderTest
 from hcbench.harness.contract.dataset_contract import DatasetResult, examine
+from hcbench.harness.contract.dataset_under_test import DatasetUnderTest
 from hcbench.harness.planning.data_roots import found_roots, root_of
 from hcbench.harness.planning.registry import Registry
 

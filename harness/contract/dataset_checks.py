@@ -6,11 +6,9 @@ says what was found, what was expected and what to do next. `dataset_contract.py
 
 from __future__ import annotations
 
-import functools
 import inspect
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -23,58 +21,17 @@ from hcbench.data.fields import FIELDS
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import NAMES, task_samples
 from hcbench.errors import DataError, HcbenchError
+from hcbench.harness.contract.dataset_under_test import HEIGHT, WIDTH, DatasetUnderTest, Skipped
 
-HEIGHT, WIDTH = 32, 16
-"""Size at which splits are loaded, pixels."""
 _ARGUMENTS = ("height", "width", "cache")
 _SHOWN = 3
-
-
-class Skipped(Exception):
-    """A check that does not apply, and why."""
-
-
-@dataclass
-class DatasetUnderTest:
-    """A data set, a copy of it, and what was loaded of it so far.
-
-    Attributes:
-        data_set: The data set.
-        root: Its folder; None = nobody said where it lies.
-        cache: A folder of its own for decoded pixels.
-    """
-
-    data_set: Dataset
-    root: Path | None
-    cache: Path
-
-    @functools.cached_property
-    def samples(self) -> dict[str, Samples]:
-        """Every split at the small size."""
-        return {split: self.load(split) for split in self.data_set.splits}
-
-    @property
-    def folder(self) -> Path:
-        """The root, where there is one.
-
-        Raises:
-            Skipped: There is none.
-        """
-        if self.root is None:
-            raise Skipped(f"needs its files: --data {self.data_set.name}=ROOT")
-        return self.root
-
-    def load(self, split: str, folder: Path | None = None) -> Samples:
-        """One split, loaded anew."""
-        root = folder or self.folder
-        return self.data_set.load(root, split, height=HEIGHT, width=WIDTH, cache=self.cache)
 
 
 def complete_card(tested: DatasetUnderTest) -> str:
     """The card says what users must know, and `load` takes what hcbench gives it."""
     data_set = tested.data_set
-    for name in ("title", "homepage", "terms", "obtain", "tree"):
-        if not str(vars_of(data_set)[name]).strip():
+    for name, text in _texts(data_set).items():
+        if not text.strip():
             raise DataError(f"The card's {name} is empty.", "`hcbench data explain` shows it: say it in plain words.")
     parameters = inspect.signature(data_set.load).parameters
     whatever = any(one.kind is one.VAR_KEYWORD for one in parameters.values())
@@ -96,13 +53,6 @@ def complete_card(tested: DatasetUnderTest) -> str:
     return f"{len(data_set.fields)} fields, {len(data_set.splits)} splits"
 
 
-def vars_of(data_set: Dataset) -> dict[str, str]:
-    """The texts of the card by name."""
-    card = data_set.card
-    return {"title": card.title, "homepage": card.homepage, "terms": card.terms, "obtain": card.obtain,
-            "tree": card.tree}  # fmt: skip
-
-
 def loaded_splits(tested: DatasetUnderTest) -> str:
     """Every split gives samples."""
     for split, samples in tested.samples.items():
@@ -110,7 +60,9 @@ def loaded_splits(tested: DatasetUnderTest) -> str:
             raise DataError(f"load gives a {type(samples).__name__} for {split}; expected Samples.", "See samples.py.")
         if not len(samples):
             raise DataError(f"{split} holds 0 images.", "Raise a DataError in load where a split is empty.")
-    return ", ".join(f"{split} {len(samples):,}" for split, samples in tested.samples.items())
+    told = ", ".join(f"{split} {len(samples):,}" for split, samples in tested.samples.items())
+    absent = [split for split in tested.data_set.splits if split not in tested.samples]
+    return f"{told}; not in this copy: {', '.join(absent)}" if absent else told
 
 
 def images_of_the_size(tested: DatasetUnderTest) -> str:
@@ -157,7 +109,7 @@ def declared_fields(tested: DatasetUnderTest) -> str:
         for name in sorted(data_set.fields - known - data_set.sometimes):
             raise DataError(
                 f"{split} does not know {name}, which card.fields names.",
-                "Fill it in load; or take it out of card.fields; or name it in sometimes where not every copy has it.",
+                "Fill it in load; or take it out of card.fields; or name it in sometimes: not every copy has it.",
             )
         further |= dict.fromkeys(sorted(known - data_set.fields))
     return f"not declared, but there: {', '.join(further)}" if further else ", ".join(sorted(data_set.fields))
@@ -179,7 +131,7 @@ def fields_as_promised(tested: DatasetUnderTest) -> str:
 def apart(tested: DatasetUnderTest) -> str:
     """What a benchmark trains on, chooses on and is scored on share no image and no person."""
     data_set = tested.data_set
-    if not set(_owners(data_set)) <= set(data_set.splits):
+    if not set(data_set.task_splits.named) <= set(data_set.splits):
         raise Skipped("it has not the three splits of a benchmark")
     parts = {
         split: task_samples(lambda root, name, **size: tested.samples[name], data_set.task_splits, tested.folder, split,
@@ -212,7 +164,7 @@ def apart(tested: DatasetUnderTest) -> str:
 
 def same_again(tested: DatasetUnderTest) -> str:
     """The same call gives the same samples."""
-    split = tested.data_set.splits[0]
+    split = next(iter(tested.samples))
     first, again = tested.samples[split], tested.load(split)
     if first.fingerprint != again.fingerprint:
         raise DataError(
@@ -227,7 +179,7 @@ def same_again(tested: DatasetUnderTest) -> str:
 
 def refuses_nothing(tested: DatasetUnderTest) -> str:
     """An empty folder is an error of the user, and no data set of 0 images."""
-    split = tested.data_set.splits[0]
+    split = next(iter(tested.samples))
     with tempfile.TemporaryDirectory(prefix="hcbench-empty-") as folder:
         try:
             found = tested.load(split, Path(folder))
@@ -280,9 +232,10 @@ def crops_as_counted(tested: DatasetUnderTest) -> str:
     return f"{counted:,} images"
 
 
-def _owners(data_set: Dataset) -> Iterator[str]:
-    splits = data_set.task_splits
-    yield from (one for one in (splits.train, splits.val, splits.test) if one)
+def _texts(data_set: Dataset) -> dict[str, str]:
+    """The texts that a card must have, by name."""
+    card = data_set.card
+    return {"title": card.title, "terms": card.terms, "obtain": card.obtain, "tree": card.tree}
 
 
 def _fields(samples: Samples) -> Iterator[tuple[str, Any]]:

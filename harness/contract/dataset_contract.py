@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from hcbench.errors import HcbenchError
 from hcbench.harness.contract import dataset_checks as checks
-from hcbench.harness.contract.dataset_checks import DatasetUnderTest, Skipped
+from hcbench.harness.contract.dataset_under_test import DatasetUnderTest, Skipped
 
 logger = logging.getLogger(__name__)
 

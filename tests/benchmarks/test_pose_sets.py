@@ -351,8 +351,8 @@ def test_where_no_detector_looked_the_reason_is_said(found: Any, load: Any) -> N
     task = Pose(dataclasses.replace(CONFIG, boxes="detected"))
     own = load("crowdpose", "test")
     assert person_boxes.loader(crowdpose.DATASET, "test", "detected") is crowdpose.load
-    own = coco.DATASET
-    assert person_boxes.loader(own, "train", "detected") is person_boxes.loader(own, "test") is coco.load
+    whole = coco.DATASET
+    assert person_boxes.loader(whole, "train", "detected") is person_boxes.loader(whole, "test") is coco.load
     assert task.unscorable_reason(own) == "crowdpose test has no boxes of a detector (evaluate.boxes=detected)"
     assert Pose(CONFIG).unscorable_reason(own) is None
     assert task.oracle(found.samples) is None
