@@ -39,6 +39,7 @@ from hcbench.methods.checkpoint.card import (
     Config,
     check_layout,
 )
+from hcbench.records import ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -249,16 +250,17 @@ def warn(console: Console, planned: WeightsPlan, workspace: Path, tracking_uri: 
     asked = {one.fingerprint for one in planned.matrix.evaluations[planned.cell.fingerprint]}
     random = scores[scores["cell"].isin(_random_cells(results.cells, planned))]
     arena = ["benchmark", "version", "data", "protocol", "config", "metric"]
-    for _, score in own[own["evaluation"].isin(asked)].iterrows():
-        same = random[(random[arena] == score[arena]).all(axis=1)]
+    for _, found in own[own["evaluation"].isin(asked)].iterrows():
+        same = random[(random[arena] == found[arena]).all(axis=1)]
         if same.empty:
             continue
-        sign = 1.0 if score["higher_is_better"] else -1.0
+        score = ScoreRow.read({str(name): value for name, value in found.items()})
+        sign = 1.0 if score.higher_is_better else -1.0
         best = (sign * same["value"]).max() * sign
-        if sign * (score["value"] - best) <= 0:
-            factor = 100.0 if score["percent"] else 1.0
+        if sign * (score.value - best) <= 0:
+            factor = 100.0 if score.percent else 1.0
             text = (
-                f"{score['benchmark_title']}: {score['metric_title']} {factor * score['value']:.1f} does not beat "
+                f"{score.benchmark_title}: {score.metric_title} {factor * score.value:.1f} does not beat "
                 f"random weights ({factor * best:.1f}). Is the layout right (--as), and the input size (--size)?"
             )
             console.print(text, style="yellow", soft_wrap=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hcbench.harness.jobs import cell_folder as names
 from hcbench.harness.jobs.atomic_files import read_json, write_json
+from hcbench.harness.planning.card_facts import CardFacts, read_facts
 from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 
@@ -30,7 +30,7 @@ class Job:
     evaluations: tuple[Evaluation, ...]
     folder: Path
     cache: Path
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: CardFacts = field(default_factory=CardFacts)
     workers: int = 1
 
     @property
@@ -54,7 +54,7 @@ def read_job(path: Path) -> Job:
         evaluations=tuple(Evaluation(**evaluation) for evaluation in record["evaluations"]),
         folder=path.parent,
         cache=Path(record["cache"]),
-        facts=record["facts"],
+        facts=read_facts(record["facts"]),
         workers=record["workers"],
     )
 

@@ -35,6 +35,7 @@ from hcbench.harness.jobs.cell_folder import (
     SUMMARY,
 )
 from hcbench.harness.jobs.job import Job, read_job, read_status, write_status
+from hcbench.harness.planning.card_facts import BenchmarkFacts
 from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.workspace import Workspace
@@ -69,7 +70,7 @@ def import_folder(folder: Path, tracker: Tracker, *, log_checkpoint: bool = Fals
         if read_status(source) is not None:
             record = evaluation_record(job, evaluation, source, run)
             tracker.write(record)
-            if evaluation.fingerprint in job.facts.get("default_evaluations", ()):
+            if evaluation.fingerprint in job.facts.default_evaluations:
                 # Validation numbers of a trial must not be read as results.
                 place = "" if evaluation.split == "test" else f"{evaluation.split}."
                 named = {f"{place}{evaluation.benchmark}.{name}": value for name, value in record.metrics.items()}
@@ -120,7 +121,7 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Stor
         params=cell_params(cell),
         metrics=metrics,
         tags={
-            **{name: str(value) for name, value in job.facts.get("method", {}).items()},
+            **job.facts.method,
             "status": status,
             "reason": reason,
             **tuning_tag(cell),
@@ -148,9 +149,8 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
     status = read_status(source) or {}
     done = status["status"] == "done"
     chosen = read_json(source / RECORD)["chosen"] if done else {}
-    facts = job.facts.get("benchmarks", {}).get(evaluation.benchmark, {})
-    special = facts.get("metrics_on", {}).get(evaluation.split, {})
-    metrics = special.get(evaluation.scored_data, facts.get("metrics", []))
+    facts = job.facts.benchmarks.get(evaluation.benchmark, BenchmarkFacts(title=evaluation.benchmark, metrics=()))
+    metrics = facts.metrics_of(evaluation.scored_data, evaluation.split)
     return StoredRun(
         kind=EVALUATION,
         fingerprint=evaluation.fingerprint,
@@ -170,8 +170,8 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
             "cell": job.cell.fingerprint,
             "config": json.dumps(evaluation.settings, sort_keys=True),
             "readout": str(chosen.get("readout", "")),
-            "benchmark_title": str(facts.get("title", evaluation.benchmark)),
-            "metrics": json.dumps(metrics),
+            "benchmark_title": facts.title,
+            "metrics": json.dumps([asdict(metric) for metric in metrics]),
             "seconds": str(status.get("seconds", "")),
         },
         artifacts=[source / name for name in EVALUATION_FILES if (source / name).is_file()],

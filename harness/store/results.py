@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -13,12 +13,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from hcbench.benchmarks.card import MetricInfo
 from hcbench.harness.jobs.cell_folder import REPLICATES
+from hcbench.harness.planning.card_facts import read_metrics
 from hcbench.harness.planning.cell import COMPUTE_LIMITED_PASSES
 from hcbench.harness.planning.leaks import verdict
 from hcbench.harness.store.import_cell import OVERRIDE, versions
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.methods.card import SUPERVISION
+from hcbench.records import SCORE_COLUMNS, ScoreRow
 
 _INTEGERS = ("budget_images", "seed")
 
@@ -71,7 +74,7 @@ def tables(tracker: Tracker, split: str = "test") -> ResultTables:
     rows = [row for record in evaluations for row in _score_rows(record, trained[record.tags["cell"]])]
     return ResultTables(
         cells=_frame([_cell_row(record) for record in cells], CELL_COLUMNS),
-        scores=_frame(rows, SCORE_COLUMNS),
+        scores=_frame([asdict(row) for row in rows], SCORE_COLUMNS),
         replicates=Replicates(tracker, [record for record in evaluations if record.status == "done"]),
         footer=_footer(tracker, cells) | ({} if split == "test" else {"scored on": f"the split {split}"}),
     )
@@ -108,11 +111,6 @@ CELL_COLUMNS = (
     "cell", "method", "title", "supervision", "supervision_title", "supervision_order",
     "least_passes", "budget", "budget_images", "seed", "backbone",
     "corpus", "layout", "profile", "precision", "effort", "config", "overrides", "status", "reason", "created",
-)  # fmt: skip
-SCORE_COLUMNS = (
-    "cell", "evaluation", "benchmark", "benchmark_title", "version", "data", "protocol", "config", "readout", "metric",
-    "metric_title", "value", "main", "higher_is_better", "percent", "status", "reason", "leak",
-    "leak_reason",
 )  # fmt: skip
 
 
@@ -159,33 +157,47 @@ def _overrides(record: StoredRun) -> dict[str, Any]:
     return {name: record.params[name] for name in names if name in record.params}
 
 
-def _score_rows(record: StoredRun, cell: StoredRun) -> Iterator[dict[str, Any]]:
+def _score_rows(record: StoredRun, cell: StoredRun) -> Iterator[ScoreRow]:
+    """The scores of an evaluation; one row with neither metric nor value where it did not end as done."""
     params, tags = record.params, record.tags
     leak = verdict(cell.tags, cell.params, params["data"])
-    shared = {
-        "cell": tags["cell"],
-        "evaluation": record.fingerprint,
-        "benchmark": params["benchmark"],
-        "benchmark_title": tags["benchmark_title"],
-        "version": params["version"],
-        "data": params["data"],
-        "protocol": params["protocol"],
-        "config": tags["config"],
-        "readout": tags.get("readout", ""),
-        "status": record.status,
-        "reason": tags.get("reason", ""),
-        "leak": leak.status,
-        "leak_reason": leak.why,
-    }
+    blank = ScoreRow(
+        cell=tags["cell"],
+        evaluation=record.fingerprint,
+        benchmark=params["benchmark"],
+        benchmark_title=tags["benchmark_title"],
+        version=params["version"],
+        data=params["data"],
+        protocol=params["protocol"],
+        config=tags["config"],
+        readout=tags.get("readout", ""),
+        metric="",
+        metric_title="",
+        value=float("nan"),
+        main=False,
+        higher_is_better=True,
+        percent=True,
+        status=record.status,
+        reason=tags.get("reason", ""),
+        leak=leak.status,
+        leak_reason=leak.why,
+    )
     if record.status != "done":
-        unknown = {"metric": "", "metric_title": "", "value": np.nan}
-        yield shared | unknown | {"main": False, "higher_is_better": True, "percent": True}
+        yield blank
         return
-    infos = {info["name"]: info for info in json.loads(tags["metrics"])}
-    for name in [*(name for name in infos if name in record.metrics), *(n for n in record.metrics if n not in infos)]:
-        info = infos.get(name, {"title": name, "main": False, "higher_is_better": True, "percent": True})
-        facts = {key: info[key] for key in ("main", "higher_is_better", "percent")}
-        yield shared | {"metric": name, "metric_title": info["title"], "value": record.metrics[name]} | facts
+    known = {metric.name: metric for metric in read_metrics(json.loads(tags["metrics"]))}
+    unknown = {name: MetricInfo(name=name, title=name) for name in record.metrics if name not in known}
+    for name, metric in {**known, **unknown}.items():
+        if name in record.metrics:
+            yield replace(
+                blank,
+                metric=name,
+                metric_title=metric.title,
+                value=record.metrics[name],
+                main=metric.main,
+                higher_is_better=metric.higher_is_better,
+                percent=metric.percent,
+            )
 
 
 def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame:

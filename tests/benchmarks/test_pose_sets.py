@@ -226,9 +226,9 @@ def test_main_metrics_are_those_that_a_set_defines() -> None:
         assert [metric.name for metric in CARD.on(name).main_metrics] == ["AP50"]
     assert set(OWNERS) | {"people"} == set(CARD.data)
     facts = benchmark_facts(load_registry(), "pose")
-    assert [metric["name"] for metric in facts["metrics"] if metric["main"]] == ["AP50"]
+    assert [metric.name for metric in facts.metrics if metric.main] == ["AP50"]
     for split, name in (("test", "PCKh"), ("val", "PCK05")):
-        assert [metric["name"] for metric in facts["metrics_on"][split]["mpii"] if metric["main"]] == [name]
+        assert [metric.name for metric in facts.metrics_of("mpii", split) if metric.main] == [name]
 
 
 def test_settings_are_chosen_by_what_is_defined_on_validation(load: Any) -> None:

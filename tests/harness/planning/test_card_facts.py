@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import pytest
 
-from hcbench.harness.planning.card_facts import method_facts
+from hcbench.harness.planning.card_facts import CardFacts, card_facts, method_facts, read_facts
 from hcbench.harness.planning.config import Override, resolve
 from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.plan import make_plan
@@ -39,3 +40,17 @@ def test_the_source_of_what_a_method_is_given(sets: tuple[str, ...], source: str
     sources = {cell.method: json.loads(method_facts(registry, cell)["sources"]) for cell in matrix.cells}
     assert sources["gan-invariance"] == {"structure": source}
     assert sources["random"] == {}
+
+
+def test_facts_go_through_json_and_those_of_older_versions_may_lack_some() -> None:
+    registry = load_registry()
+    named = [Override("run.methods", ("mae",), "test"), Override("run.benchmarks", ("pose",), "test")]
+    matrix = make_plan(resolve(registry, named), registry, Machine(cuda=False, bf16=False, cores=2))
+    cell = matrix.cells[-1]
+    facts = card_facts(cell, matrix.evaluations[cell.fingerprint], registry)
+    assert facts.default_evaluations
+    assert read_facts(json.loads(json.dumps(asdict(facts)))) == facts
+    metric = {"name": "AP", "title": "AP", "main": True, "higher_is_better": False, "percent": True}
+    old = read_facts({"benchmarks": {"pose": {"title": "Pose", "metrics": [metric]}}})
+    assert [one.higher_is_better for one in old.benchmarks["pose"].metrics_of("people", "test")] == [False]
+    assert read_facts({}) == CardFacts()

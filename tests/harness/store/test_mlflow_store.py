@@ -158,3 +158,26 @@ def test_a_server_that_is_down_is_told_of_quickly(tmp_path):
         Tracker(place, "http://127.0.0.1:9")
     assert time.monotonic() - start < 20
     assert "--tracking-uri" in error.value.hint
+
+
+def test_results_from_before_facts_were_stored_have_those_of_today(shared):
+    """Older cells hold neither the order of their group, nor the passes they need, nor what the user changed."""
+    params = cell("x").params
+    shared.write(cell("before", tags={"status": "done", "supervision": "images"}))
+    shared.write(cell("foreign", tags={"status": "done", "supervision": "of a plugin"}))
+    own = {"supervision": "images", "supervision_order": "7", "least_passes": "3.5", "override.corpus.name": "coco"}
+    shared.write(cell("today", params={**params, "corpus.name": "people"}, tags={"status": "done", **own}))
+    rows = tables(shared).cells.set_index("cell")[["supervision_order", "least_passes", "overrides"]]
+    assert rows.loc["before"].tolist() == [1.0, 2.0, "{}"]
+    assert rows.loc["today"].tolist() == [7.0, 3.5, '{"corpus.name": "people"}']
+    assert math.isnan(rows.loc["foreign", "supervision_order"])
+
+
+def test_a_metric_whose_direction_is_down_stays_so_in_the_table(shared):
+    run = shared.write(cell("down"))
+    metric = '[{"name": "mAP", "title": "mAP", "main": true, "higher_is_better": false, "percent": true}]'
+    tags = {**evaluation("x", run, "down").tags, "metrics": metric}
+    shared.write(evaluation("down-e", run, "down", tags=tags))
+    rows = tables(shared).scores.set_index(["cell", "metric"]).loc["down"]
+    assert rows["higher_is_better"].tolist() == [False, True], "a metric that no card names goes up"
+    assert rows["main"].tolist() == [True, False]

@@ -11,6 +11,7 @@ from hcbench.harness.jobs.executors.local import LocalExecutor
 from hcbench.harness.jobs.job import Job, read_job, read_status, write_status
 from hcbench.harness.jobs.outcomes import Interrupted, classify, classify_exit
 from hcbench.harness.jobs.worker_process import default_workers, finished, worker_environment
+from hcbench.harness.planning.card_facts import card_facts
 from hcbench.harness.planning.machine import usable_gpus
 
 
@@ -81,15 +82,15 @@ def test_workers_sleep_when_they_wait():
 
 
 @pytest.fixture
-def job(tmp_path, make_cell, make_matrix):
+def job(tmp_path, make_cell, make_matrix, registry):
     cell = make_cell("dummy-plain")
     evaluations = make_matrix([cell]).evaluations[cell.fingerprint]
-    return Job(
-        cell=cell, evaluations=evaluations, folder=tmp_path / "cell", cache=tmp_path, facts={"a": [1]}, workers=2
-    )
+    facts = card_facts(cell, evaluations, registry)
+    return Job(cell=cell, evaluations=evaluations, folder=tmp_path / "cell", cache=tmp_path, facts=facts, workers=2)
 
 
 def test_a_job_goes_through_its_file_unchanged(job):
+    assert job.facts.benchmarks["dummy-score"].metrics
     assert read_job(job.write()) == job
 
 
