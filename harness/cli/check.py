@@ -1,4 +1,4 @@
-"""`hcbench check`: the contract's checks on methods, one line each."""
+"""`hcbench check`: the contract's checks on methods and benchmarks, one line each."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Protocol
 from rich.console import Console
 from rich.text import Text
 
+from hcbench.benchmarks.card import TaskCard
 from hcbench.harness.cli.plan import counted
 from hcbench.harness.jobs.worker_process import worker_environment
-from hcbench.harness.planning.registry import Registry
+from hcbench.harness.planning.registry import ALIASES, Registry
 from hcbench.methods.card import MethodCard
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ def check_methods(
     Raises:
         ConfigError: A setting or backbone does not exist.
     """
-    # Before torch is imported: threads that spin cost more than these small networks.
-    os.environ.update({name: value for name, value in worker_environment(1).items() if name not in os.environ})
+    _calm_threads()
     from hcbench.harness.contract.contract import card_problem, examine
     from hcbench.harness.contract.method_under_test import MethodUnderTest, trial_cell
 
@@ -113,6 +113,48 @@ def check_methods(
                     several.append(result)
                     show_result(console, result)
     return conclude(console, results)
+
+
+def chosen_benchmarks(
+    registry: Registry, words: Sequence[str], plugins: Sequence[Path]
+) -> tuple[list[TaskCard], tuple[str, ...]]:
+    """The benchmarks that are to be checked, those named or else those of plug-ins, and the words that name none."""
+    if words:
+        plain = {word: ALIASES.get(word, word.replace("_", "-")) for word in words if word not in registry.methods}
+        named = {word: name for word, name in plain.items() if name in registry.benchmarks}
+        rest = tuple(word for word in words if word not in named)
+        return [registry.benchmarks[name] for name in dict.fromkeys(named.values())], rest
+    files = {str(path.expanduser().resolve()) for path in plugins}
+    origins = registry.origins
+    return [card for name, card in registry.benchmarks.items() if origins.get(f"benchmarks:{name}") in files], ()
+
+
+def check_benchmarks(console: Console, cards: Sequence[TaskCard], roots: Mapping[str, str]) -> bool:
+    """Run every check on every benchmark, printing as they end; gives whether none failed.
+
+    Args:
+        console: Where it is printed.
+        cards: What is checked.
+        roots: Where data sets lie, by name, for benchmarks that are not run on the embedded people.
+    """
+    _calm_threads()
+    from hcbench.harness.contract.benchmark_contract import BenchmarkResult, examine
+    from hcbench.harness.contract.benchmark_under_test import BenchmarkUnderTest
+
+    results: dict[str, list[BenchmarkResult]] = {}
+    for card in cards:
+        with tempfile.TemporaryDirectory(prefix="hcbench-check-") as folder:
+            tested = BenchmarkUnderTest(card, roots, Path(folder))
+            console.print(Text(card.name, style="bold"), Text(f" {tested.setting}", style="dim"), soft_wrap=True)
+            for result in examine(tested):
+                results.setdefault(card.name, []).append(result)
+                show_result(console, result)
+    return conclude(console, results)
+
+
+def _calm_threads() -> None:
+    """Before torch is imported: threads that spin cost more than these small networks."""
+    os.environ.update({name: value for name, value in worker_environment(1).items() if name not in os.environ})
 
 
 @contextmanager

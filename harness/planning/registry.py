@@ -262,7 +262,7 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
     if not cards:
         raise ConfigError(
             f"The plugin {path} holds no card.",
-            "Give it a module-level CARD (a MethodCard, TaskCard, ExecutorCard or report Format) or a DATASET (a Dataset).",
+            "Give it a module-level CARD (a MethodCard, TaskCard, ExecutorCard or report Format) or a DATASET.",
         )
 
     def here(implementation: str) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 from hcbench.benchmarks.base import Scores, Task
 from hcbench.benchmarks.card import MetricInfo, TaskCard
 from hcbench.data.augment import normalise
+from hcbench.data.card import DatasetCard, VerifyReport
+from hcbench.data.dataset import Dataset
 from hcbench.data.samples import Samples
-from hcbench.harness.planning.corpora import CorpusFacts
 from hcbench.methods.base import Method, Objective
 from hcbench.methods.card import MethodCard
 from hcbench.methods.space import Around, Choice
@@ -42,33 +43,42 @@ class Forbidden:
         raise AssertionError("the test split was read")
 
 
-class Guarded:
-    """A corpus and a benchmark's data: grey images, lighter from group to group."""
+def guarded(split, groups=6):
+    """Grey images, lighter from group to group; those of the test split must not be looked at."""
+    rng = np.random.default_rng(len(split))
+    group = np.repeat(np.arange(groups), 2)
+    images = rng.integers(0, 100, (len(group), 3, 32, 16)) + 150 * group[:, None, None, None] // groups
+    return Samples(
+        name=split,
+        fingerprint=split,
+        images=Forbidden() if split == "test" else images.astype(np.uint8),
+        group=group,
+        identity=group.copy(),
+        ids=np.array([f"{split}{i}" for i in range(len(group))]),
+    )
 
-    name = "guarded"
 
-    @staticmethod
-    def samples(name, groups=6):
-        rng = np.random.default_rng(len(name))
-        group = np.repeat(np.arange(groups), 2)
-        images = rng.integers(0, 100, (len(group), 3, 32, 16)) + 150 * group[:, None, None, None] // groups
-        return Samples(
-            name=name,
-            fingerprint=name,
-            images=Forbidden() if name == "test" else images.astype(np.uint8),
-            group=group,
-            identity=group.copy(),
-            ids=np.array([f"{name}{i}" for i in range(len(group))]),
-        )
-
-    def facts(self, root, height, width):
-        return CorpusFacts(provides=frozenset({"images", "group", "identity"}), reference_groups=12, group_size=2)
-
-    def load(self, root, height, width, cache):
-        return self.samples("corpus", 12)
-
-    def splits(self, root, height, width, cache):
-        return {split: self.samples(split) for split in ("train", "val", "test")}
+SPLITS = ("corpus", "train", "val", "test")
+GUARDED = Dataset(
+    card=DatasetCard(
+        name="guarded",
+        title="Guarded",
+        homepage="none",
+        terms="none",
+        obtain="It is made.",
+        tree="any folder",
+        counts={split: {} for split in SPLITS},
+        fields=frozenset({"images", "group", "identity"}),
+    ),
+    load=lambda root, split, *, height=32, width=16, cache: guarded(split),
+    verify=lambda root: VerifyReport(dataset="guarded", root=root, level="exact", layout="", found={}, expected={}),
+    splits=SPLITS,
+    renumbered=SPLITS,
+    annotation_files=lambda root: (),
+    person_crops=lambda root, split, height, width, cache: guarded(split, 12),
+    corpus_size=lambda root, height, width: 24,
+    corpus_split="corpus",
+)
 
 
 LEVEL = TaskCard(
@@ -93,7 +103,7 @@ def card(name, implementation, config=Config, **facts):
 TUNABLE = card("tunable", "Tunable", space={"weight": Around(4.0), "power": Choice((1, 2))})
 SIMPLE = card("simple", "Simple")
 FIXED = card("fixed", "Simple", config=Fixed)
-CARDS = (Guarded(), LEVEL, TUNABLE, SIMPLE, FIXED)
+CARDS = (GUARDED, LEVEL, TUNABLE, SIMPLE, FIXED)
 
 
 class Level(Task):
