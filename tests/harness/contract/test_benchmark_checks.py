@@ -19,7 +19,7 @@ MISTAKES = {
     "version": ('version="1"', 'version=""', "card", "has no version"),
     "metric": ('name="pairs"', 'name="pairs@1"', "card", "'pairs@1' cannot be stored"),
     "main": (", main=True", "", "card", "No metric is the main one"),
-    "need": ('{"images", "area"}', '{"images", "aera"}', "card", "Did you mean 'area'"),
+    "need": ('{"images", "area"}', '{"images", "areas"}', "card", "Did you mean 'area'"),
     "protocol": ('protocols=("frozen",)', 'protocols=("frozen",), implementations={"frosen": "a:B"}', "card",
                  "Did you mean 'frozen'"),
     "twice": ("main=True),)", 'main=True), MetricInfo(name="pairs", title="Again"))', "card",
