@@ -423,7 +423,7 @@ def check(
 
     hcbench check market1501 --data market1501=/data/market1501
     """
-    from hcbench.harness.cli.check import check_benchmarks, check_methods, chosen, chosen_benchmarks, methods_of
+    from hcbench.harness.cli.check import check_methods, chosen, methods_of
     from hcbench.harness.cli.check_data import check_data_sets, chosen_data
     from hcbench.harness.cli.options import parse_roots
 

@@ -40,8 +40,14 @@ EXECUTORS = ("local",)
 """Modules of `harness/jobs/executors` that hold a card."""
 
 _PLUGIN_PREFIX = "hcbench_plugin_"
-_KINDS = ("methods", "benchmarks", "data", "executors", "report_formats")
-"""What can be registered; the entry point group of each is `hcbench.<kind>`."""
+_KINDS = {
+    "methods": "MethodCard",
+    "benchmarks": "TaskCard",
+    "data": "Dataset",
+    "executors": "ExecutorCard",
+    "report_formats": "report Format",
+}
+"""What can be registered, as what; the entry point group of each is `hcbench.<kind>`."""
 _Card = TypeVar("_Card")
 
 
@@ -246,8 +252,8 @@ def _entry_points(broken: dict[str, str]) -> Iterator[tuple[str, str, Any, str, 
             origin = f"{point.dist.name if point.dist else 'a package'} ({point.value})"
             try:
                 card = point.load()
-                if kind == "data" and not isinstance(card, Dataset):
-                    raise ConfigError(f"it is a {type(card).__name__}; expected a Dataset.")
+                if _kind(card) != kind:
+                    raise ConfigError(f"it is a {type(card).__name__}; expected a {_KINDS[kind]}.")
                 name = str(card.name)
             except Exception as error:  # a foreign package may fail in any way; it must not stop the others
                 logger.warning("Cannot load %s from %s: %s", point.name, origin, error)
@@ -275,7 +281,13 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
         if isinstance(card, TaskCard):
             further = {protocol: here(one) for protocol, one in card.implementations.items()}
             card = replace(card, implementations=further)
-        yield _kind(card, path), card
+        kind = _kind(card)
+        if not kind:
+            raise ConfigError(
+                f"The plugin {path} holds a {type(card).__name__} as a card.",
+                f"Expected one of these: {', '.join(_KINDS.values())}.",
+            )
+        yield kind, card
 
 
 def _import_plugin(path: Path) -> ModuleType:
@@ -315,14 +327,10 @@ def _cards(module: ModuleType) -> tuple[Any, ...]:
     return tuple(one for one in found if not isinstance(one, DatasetCard))
 
 
-def _kind(card: Any, path: Path) -> str:
-    kinds = {MethodCard: "methods", TaskCard: "benchmarks", ExecutorCard: "executors", Dataset: "data"}
-    for kind, name in kinds.items():
-        if isinstance(card, kind):
-            return name
-    if isinstance(card, KindedCard) and card.registry_kind in _KINDS:
-        return card.registry_kind
-    raise ConfigError(
-        f"The plugin {path} holds a {type(card).__name__} as a card.",
-        "Expected a MethodCard, a TaskCard, an ExecutorCard, a report Format or a Dataset.",
-    )
+def _kind(card: Any) -> str:
+    """The kind of a card; "" where it is none."""
+    known = {MethodCard: "methods", TaskCard: "benchmarks", ExecutorCard: "executors", Dataset: "data"}
+    for cls, kind in known.items():
+        if isinstance(card, cls):
+            return kind
+    return card.registry_kind if isinstance(card, KindedCard) and card.registry_kind in _KINDS else ""

@@ -84,4 +84,4 @@ def test_an_installed_format_that_cannot_be_used_is_explained(monkeypatch, broke
     answer = invoke("report", "--format", "theirs")
     registry_module._load.cache_clear()
     assert answer.exit_code == 2
-    assert ("cannot be loaded" if broken else "is a str") in answer.output
+    assert ("no module" if broken else "it is a str; expected a report Format") in answer.output
