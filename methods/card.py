@@ -8,6 +8,7 @@ from typing import Any
 
 from hcbench.methods.rules import Rules, Source
 from hcbench.methods.space import LEARNING_RATE, Space
+from hcbench.methods.weight_layout import WeightLayout
 
 SUPERVISION = {
     "control": "controls (no pre-training)",
@@ -58,6 +59,9 @@ class MethodCard:
         licence: Licence of the official code.
         deviations: Every departure from paper or official code.
         trained_on: Data sets behind the weights of a method that trains nothing; empty where nobody says.
+        weight_layouts: Layouts of released weights that `hcbench evaluate` reads; their adapters stand in weights.py.
+        nameless: Settings that never name a row of a report: of two values the newer one counts.
+        layout_setting: Setting that names the layout of given weights, of a method that takes its encoder from them.
         knobs: Settings of the trained encoder's forward pass (`Encoder.forward`), from 0 to 1: name of the knob to
             benchmark to the value recommended for it. Users set them as `evaluate.<knob>` or `<method>.<knob>`.
         knobs_with: The setting that must not be 0 for the encoder to have its knobs; empty = it always has them.
@@ -86,6 +90,9 @@ class MethodCard:
     licence: str = ""
     deviations: tuple[Deviation, ...] = ()
     trained_on: tuple[str, ...] = ()
+    weight_layouts: tuple[WeightLayout, ...] = ()
+    nameless: frozenset[str] = frozenset()
+    layout_setting: str = ""
     knobs: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     knobs_with: str = ""
     text_tower: str = ""

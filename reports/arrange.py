@@ -28,9 +28,8 @@ NO_BUDGET = ("", "-")
 
 NAMELESS = (
     "corpus.name", "corpus.layout", "pretrain.precision", "pretrain.log_every", "pretrain.checkpoint_every_s",
-    "imagenet.sha256",
 )  # fmt: skip
-"""Settings that never name a row: columns already hold them, no number depends on them, or the newest file counts."""
+"""Settings that never name a row: columns already hold them, or no number depends on them. Cards add their own."""
 
 LEAKS = ("overlap", "unknown", "clean")
 """What training data can mean for a score, the worst first."""
@@ -81,7 +80,8 @@ def _prepared(cell: Record) -> Record:
     """The record with `settings`; a control's hold only what can change an untrained encoder."""
     columns = {key: cell.get(key) for key in ("corpus", "layout", "profile", "precision", "effort")}
     settings = {key: value for key, value in columns.items() if value not in (None, "") and value == value}
-    settings |= {key: value for key, value in flat(cell.get("config")).items() if key not in NAMELESS}
+    nameless = {*NAMELESS, *text_of(cell.get("nameless")).split(", ")}
+    settings |= {key: value for key, value in flat(cell.get("config")).items() if key not in nameless}
     cell = {**cell, "reason": _sentence(cell.get("reason")), "backbone": text_of(cell.get("backbone"))}
     if cell["supervision"] == CONTROL or cell["budget"] in NO_BUDGET:
         training = ("corpus", "layout", "pretrain.")

@@ -19,10 +19,11 @@ class Results:
             `budget`, `budget_images` (int), `seed` (int), `backbone`, `corpus`, `layout`, `profile`, `precision`,
             `status` (done, failed, diverged, skipped, out-of-memory, interrupted; anything else, such as running,
             is still to finish), `reason`, `created` (datetime), and the ledger as columns `ledger.<name>`
-            (`reports/ledger.py` lists the names that it knows). Five columns may be left out: `config`, the
+            (`reports/ledger.py` lists the names that it knows). Six columns may be left out: `config`, the
             resolved settings as json by dotted key (`corpus.noise`, `pretrain.height`, `<method>.<name>`),
             `overrides`, the same for those that the user changed, `sources`, json of what a method is given to its
-            source, which must be equal, `supervision_order`, the place of the supervision group among others (without
+            source, which must be equal, `nameless`, settings that name no row (by comma),
+            `supervision_order`, the place of the supervision group among others (without
             it groups stand in order of appearance), and `least_passes`, the passes over its images below which a cell
             is compute-limited (without it none is).
         scores: One row per cell, evaluation and metric: `cell`, `evaluation` (fingerprint), `benchmark`,

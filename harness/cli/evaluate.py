@@ -29,23 +29,21 @@ from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.harness.scoring.weight_fit import Fit, Question, look
 from hcbench.methods.checkpoint.card import (
     CARD,
-    LAYOUTS,
     NORMALISATIONS,
     OWN,
-    PUBLISHED_ON,
-    TIMM,
     VOCABULARY,
     WEIGHTS,
     Config,
     check_layout,
+    layout_title,
 )
+from hcbench.methods.weight_layout import known_layouts
 from hcbench.records import ScoreRow
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _FACTS, _INSIDE = "encoder.json", "checkpoint"
-_WORDS = "vocab.txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,8 +150,10 @@ def located(weights: WeightsFile) -> WeightsFile:
         )
     if weights.layout:
         check_layout(weights.layout)
-    beside = path.with_name(_WORDS)
-    words = weights.vocabulary or (beside if beside.is_file() else None)
+    layouts = known_layouts().values()
+    names = [one.vocabulary for one in layouts if one.vocabulary and weights.layout in ("", one.name)]
+    beside = next((file for name in names if (file := path.with_name(name)).is_file()), None)
+    words = weights.vocabulary or beside
     return replace(weights, path=path, vocabulary=None if words is None else words.expanduser().absolute())
 
 
@@ -172,8 +172,9 @@ def _tell(console: Console, weights: WeightsFile, fit: Fit) -> None:
     if told:
         console.print(" ".join([*told, "The row is marked as partial."]), style="yellow", soft_wrap=True)
     if not weights.trained_on:
-        published = PUBLISHED_ON.get(fit.layout)
-        own = f" The files of {LAYOUTS[fit.layout]}'s authors: {published}." if published else ""
+        layout = known_layouts().get(fit.layout)
+        published = layout.published_on if layout else ""
+        own = f" The files of {layout_title(fit.layout)}'s authors: {published}." if published else ""
         words = f"Nobody says what the weights were trained on; --trained-on does, for the column leaks.{own}"
         console.print(words, soft_wrap=True)
 
@@ -181,7 +182,8 @@ def _tell(console: Console, weights: WeightsFile, fit: Fit) -> None:
 def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]:
     """The file's cell, and that of the same network with random weights unless controls are left out."""
     files = {WEIGHTS: str(weights.path)}
-    if weights.vocabulary is not None and fit.layout == "plip":
+    layout = known_layouts().get(fit.layout)
+    if weights.vocabulary is not None and layout is not None and layout.vocabulary:
         files[VOCABULARY] = str(weights.vocabulary)
     hashes = {name: sha256(Path(path)) for name, path in files.items()}
     words = hashes.get(VOCABULARY, "")
@@ -222,7 +224,7 @@ def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]
 def _facts(weights: WeightsFile, fit: Fit) -> dict[str, str]:
     """What tables say of the cell."""
     name = weights.name or _name(weights.path, fit.layout)
-    kind = fit.layout if fit.layout.startswith(TIMM) else LAYOUTS[fit.layout]
+    kind = layout_title(fit.layout)
     unknown = f", {fit.unknown} unknown" if fit.unknown else ""
     part = f" [partial: {fit.matched} of {fit.expected} tensors{unknown}]" if fit.partial else ""
     pixels = f" [{NORMALISATIONS[weights.normalise]}]" if weights.normalise else ""

@@ -44,6 +44,14 @@ def list_corpora(plugin: PluginOption = None) -> None:
     console().print(screens.corpora_table(open_registry(plugin)))
 
 
+@list_app.command("layouts")
+def list_layouts(plugin: PluginOption = None) -> None:
+    """Whose files of weights can be scored: `hcbench evaluate FILE --as NAME`."""
+    from hcbench.harness.cli import tables as screens
+
+    console().print(screens.layouts_table(open_registry(plugin)))
+
+
 @list_app.command("executors")
 def list_executors(plugin: PluginOption = None) -> None:
     """What can run the cells of a comparison: `--executor NAME`."""

@@ -205,8 +205,8 @@ def evaluate(
     ],
     layout: Annotated[
         str, typer.Option("--as", metavar="NAME", show_default=False,
-                          help="Whose file it is: solider, plip, hap, mae, dino, stablerep, resnet, or timm:NAME for"
-                          " any model of timm. May be left out where the file makes it plain."),
+                          help="Whose file it is: a name of `hcbench list layouts` (solider, plip, hap, mae ...), or"
+                          " timm:NAME for any model of timm. May be left out where the file makes it plain."),
     ] = "",
     allow_partial: Annotated[
         bool, typer.Option("--allow-partial",

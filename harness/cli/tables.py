@@ -91,6 +91,18 @@ def corpora_table(registry: Registry) -> Table:
     return table
 
 
+def layouts_table(registry: Registry) -> Table:
+    """Layouts of weight files, and whose they are."""
+    table = plain_table("layout", "what it is")
+    for name, layout in registry.weight_layouts.items():
+        words = f"with {layout.vocabulary} beside it, the text tower, too" if layout.vocabulary else ""
+        facts = [f"files of {layout.title}", f"published ones saw {layout.published_on}" if layout.published_on else ""]
+        table.add_row(name, " · ".join(filter(None, [*facts, words])))
+    table.add_row("timm:NAME", "any model of timm; see hcbench list backbones")
+    table.add_row("hcbench", "checkpoint folders of hcbench itself")
+    return table
+
+
 def executors_table(registry: Registry) -> Table:
     """What can run cells."""
     table = plain_table("executor", "what it is")

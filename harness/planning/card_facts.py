@@ -95,6 +95,7 @@ def method_facts(registry: Registry, cell: Cell) -> dict[str, str]:
         "least_passes": str(COMPUTE_LIMITED_PASSES),
         "needs": ", ".join(sorted(card.needs)),
         "sources": json.dumps(card.sources(cell.method_config)),
+        "nameless": ", ".join(sorted(f"{card.name}.{setting}" for setting in card.nameless)),
     }
 
 

@@ -17,7 +17,6 @@ from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.checks import check_knob
 from hcbench.harness.planning.registry import Registry
 from hcbench.methods.card import MethodCard
-from hcbench.methods.checkpoint.card import CARD as CHECKPOINT
 
 SHARED = "evaluate"
 """The section whose knobs hold for every method that has them."""
@@ -75,8 +74,9 @@ def recommended_knobs(cell: Cell, registry: Registry, benchmark: str) -> Mapping
 def encoder_card(cell: Cell, registry: Registry) -> tuple[MethodCard, Mapping[str, Any]]:
     """The method whose kind of encoder a cell has, and its settings: of given weights, the method of their layout."""
     card = registry.methods[cell.method]
-    layout = registry.methods.get(cell.method_config["layout"]) if card.name == CHECKPOINT.name else None
-    if layout is None:
+    layout = cell.method_config[card.layout_setting] if card.layout_setting else None
+    owner = next((one for one in registry.methods.values() if layout in {own.name for own in one.weight_layouts}), card)
+    if owner is card:
         return card, cell.method_config
-    own = layout if cell.method_config["knobs"] else replace(layout, knobs={})
-    return own, asdict(layout.config(**layout.defaults))
+    own = owner if cell.method_config["knobs"] else replace(owner, knobs={})
+    return own, asdict(owner.config(**owner.defaults))

@@ -27,6 +27,8 @@ from hcbench.data.dataset import Dataset
 from hcbench.errors import ConfigError, HcbenchError, did_you_mean
 from hcbench.harness.planning.executor_card import ExecutorCard
 from hcbench.methods.card import MethodCard
+from hcbench.methods.weight_layout import WeightLayout
+from hcbench.methods.weight_layout import register as register_layouts
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,11 @@ class Registry:
         """
         return self._find("executor", self.executors, name)
 
+    @property
+    def weight_layouts(self) -> Mapping[str, WeightLayout]:
+        """Layouts of weight files by name; they are parts of the methods' cards."""
+        return {layout.name: layout for card in self.methods.values() for layout in card.weight_layouts}
+
     def controls(self) -> tuple[str, ...]:
         """Names of the methods that do not train and stand in every table; the oracle stands there when asked for."""
         return tuple(name for name, card in self.methods.items() if card.supervision == "control")
@@ -182,6 +189,8 @@ def _load(plugins: tuple[str, ...]) -> Registry:
         )
     )
     data = dict(sorted(found["data"].items()))
+    for card in ordered.values():
+        register_layouts(card.weight_layouts)
     return Registry(
         methods=ordered,
         benchmarks=dict(sorted(found["benchmarks"].items())),
@@ -281,6 +290,12 @@ def _plugin_cards(path: Path) -> Iterator[tuple[str, Any]]:
         if isinstance(card, TaskCard):
             further = {protocol: here(one) for protocol, one in card.implementations.items()}
             card = replace(card, implementations=further)
+        if isinstance(card, MethodCard):
+            layouts = tuple(
+                replace(one, adapter=here(one.adapter), recognises=one.recognises and here(one.recognises))
+                for one in card.weight_layouts
+            )
+            card = replace(card, weight_layouts=layouts)
         kind = _kind(card)
         if not kind:
             raise ConfigError(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hcbench.errors import HcbenchError, WeightsError
 from hcbench.harness.jobs.outcomes import classify_exit
 from hcbench.harness.jobs.worker_process import worker_environment
+from hcbench.harness.planning.registry import load_registry
 
 if TYPE_CHECKING:
     from hcbench.methods.parts.encoder import Encoder
@@ -28,7 +29,7 @@ class Question:
 
     Attributes:
         path: A file, or one of hcbench's own checkpoint folders.
-        layout: A name of `methods.checkpoint.card.LAYOUTS`, or `timm:NAME`; empty where the file is to tell.
+        layout: A name of `methods.weight_layout.known_layouts`, or `timm:NAME`; empty where the file is to tell.
         vocabulary: Word list for a text tower; empty where there is none.
         height: Of the input, pixels; `width` likewise.
         width: See height.
@@ -111,6 +112,7 @@ def opened(question: Question) -> tuple[str, Encoder, LoadReport | None]:
     from hcbench.methods.checkpoint.layouts import guessed, named
     from hcbench.methods.checkpoint.method import load
 
+    load_registry()  # layouts of plug-ins, too
     layout = question.layout or named(Path(question.path))
     files = {WEIGHTS: Path(question.path)}
     if question.vocabulary:

@@ -125,6 +125,7 @@ def _cell_row(record: StoredRun) -> dict[str, Any]:
         "supervision_order": _order(tags),
         "least_passes": float(tags.get("least_passes", COMPUTE_LIMITED_PASSES)),
         "sources": tags.get("sources", ""),
+        "nameless": tags.get("nameless", ""),
         "budget": params["budget"],
         "budget_images": int(params["budget_images"]),
         "seed": int(params["seed"]),

@@ -6,32 +6,20 @@ from dataclasses import dataclass
 
 from hcbench.errors import WeightsError, did_you_mean
 from hcbench.methods.card import MethodCard
+from hcbench.methods.weight_layout import WeightLayout, known_layouts
 
 OWN = "hcbench"
 """The layout of hcbench's own checkpoint folders."""
 TIMM = "timm:"
 """What a layout begins with that is the name of a timm model."""
-LAYOUTS = {
-    "solider": "SOLIDER",
-    "plip": "PLIP",
-    "hap": "HAP",
-    "mae": "MAE",
-    "dino": "DINO",
-    "stablerep": "StableRep",
-    "resnet": "ResNet",
-    OWN: "hcbench",
-}
-"""Layouts of files by name (`--as NAME`), and how tables write them; `timm:NAME` is any model of timm."""
-
-PUBLISHED_ON = {
-    "solider": "luperson",
-    "plip": "synth-pedes",
-    "hap": "luperson",
-    "mae": "imagenet",
-    "dino": "imagenet",
-    "resnet": "imagenet",
-}
-"""What the authors' own files of a layout were trained on, by their papers; StableRep's were on generated images."""
+RESNET = WeightLayout(
+    name="resnet",
+    title="ResNet",
+    adapter="hcbench.methods.parts.foreign:resnet",
+    recognises="hcbench.methods.parts.foreign:is_resnet",
+    published_on="imagenet",
+)
+"""The one layout that is no method's: torchvision's names, also inside MoCo's files."""
 
 NORMALISATIONS = {"imagenet": "ImageNet's mean and std", "half": "mean and std .5"}
 """How pixels may be normalised for a file's weights (`--normalise NAME`), where not as its layout says."""
@@ -45,7 +33,7 @@ class Config:
     """Which file; `hcbench evaluate` fills it in.
 
     Attributes:
-        layout: A name of `LAYOUTS`, or `timm:NAME`.
+        layout: A name of `weight_layout.known_layouts`, `timm:NAME`, or hcbench's own.
         sha256: Of the file, its first 16 digits; empty for the random control of its architecture.
         vocabulary: The same of a word list for the text tower; empty where there is none.
         allow_partial: Whether a file that fits too badly is taken.
@@ -75,13 +63,18 @@ CARD = MethodCard(
     sampling="images",
     trains=False,
     text_tower="vocabulary",
+    weight_layouts=(RESNET,),
+    layout_setting="layout",
 )
 
 
 def check_layout(layout: str) -> None:
     """Raise a WeightsError where a layout of files is none; names of timm models are not looked up here."""
-    names = [name for name in LAYOUTS if name != OWN]
-    if layout not in names and not (layout.startswith(TIMM) and layout != TIMM):
-        raise WeightsError(
-            f"No layout of weight files is called {layout!r}.", did_you_mean(layout, [*names, f"{TIMM}NAME"])
-        )
+    if layout not in known_layouts() and not (layout.startswith(TIMM) and layout != TIMM):
+        names = [*known_layouts(), f"{TIMM}NAME"]
+        raise WeightsError(f"No layout of weight files is called {layout!r}.", did_you_mean(layout, names))
+
+
+def layout_title(layout: str) -> str:
+    """How tables write the layout of a file: a layout's title, or `timm:NAME` as it is."""
+    return known_layouts()[layout].title if layout in known_layouts() else layout

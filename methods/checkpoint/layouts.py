@@ -11,26 +11,12 @@ from torch import Tensor
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
-from hcbench.methods.checkpoint.card import LAYOUTS, OWN, TIMM, check_layout
-from hcbench.methods.dino.weights import adapt as dino
-from hcbench.methods.hap.weights import adapt as hap
-from hcbench.methods.mae.weights import adapt as mae
+from hcbench.methods.checkpoint.card import OWN, TIMM, check_layout
 from hcbench.methods.parts.backbones import TimmEncoder
-from hcbench.methods.parts.foreign import resnet, timm_model
+from hcbench.methods.parts.foreign import timm_model
 from hcbench.methods.parts.weights import Adapted, Adapter, Tree, read_weights
-from hcbench.methods.plip.weights import adapter as plip
-from hcbench.methods.solider.weights import adapt as solider
-from hcbench.methods.stablerep.weights import adapt as stablerep
+from hcbench.methods.weight_layout import imported, known_layouts
 
-ADAPTERS: Final[Mapping[str, Adapter]] = {
-    "solider": solider,
-    "hap": hap,
-    "mae": mae,
-    "dino": dino,
-    "stablerep": stablerep,
-    "resnet": resnet,
-}
-"""Adapters by the name of their layout; PLIP's also needs a word list, see `adapter`."""
 _PIXELS: Final = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "half": ((0.5,) * 3, (0.5,) * 3)}
 
 
@@ -38,8 +24,8 @@ def adapter(layout: str, vocabulary: Path | None = None) -> Adapter:
     """The adapter of a layout.
 
     Args:
-        layout: A name of `LAYOUTS` but hcbench's own, or `timm:NAME`.
-        vocabulary: Word list for the text tower of PLIP.
+        layout: A name of `known_layouts`, or `timm:NAME`.
+        vocabulary: Word list for the text tower of a layout that has one.
 
     Raises:
         WeightsError: There is no such layout, or no such model in timm.
@@ -47,9 +33,9 @@ def adapter(layout: str, vocabulary: Path | None = None) -> Adapter:
     check_layout(layout)
     if layout.startswith(TIMM):
         return timm_model(layout.removeprefix(TIMM))
-    if layout == "plip":
-        return plip(vocabulary)
-    return ADAPTERS[layout]
+    found = known_layouts()[layout]
+    made: Adapter = imported(found.adapter)(vocabulary) if found.vocabulary else imported(found.adapter)
+    return made
 
 
 def normalising(adapt: Adapter, name: str) -> Adapter:
@@ -77,7 +63,7 @@ def named(path: Path) -> str:
     if layout is None:
         raise WeightsError(
             f"{path.name} does not say whose it is: several projects write such files.",
-            f"Name it with --as: {', '.join(name for name in LAYOUTS if name != OWN)} or {TIMM}NAME, for example "
+            f"Name it with --as: {', '.join(known_layouts())} or {TIMM}NAME, for example "
             f"--as {TIMM}vit_base_patch16_224.",
         )
     return layout
@@ -92,25 +78,20 @@ def guessed(path: Path) -> str | None:
 
 
 def recognise(tree: Tree) -> str | None:
-    """The layout that a file's names make plain; None where several projects write such files.
+    """The layout that a file's names make plain; None where several projects write such files, or nobody knows them.
 
-    A bare ViT state dict is in the last group: MAE, HAP, DINO and timm share its names and disagree on the pixels.
+    A bare ViT state dict is among these: MAE, HAP, DINO and timm share its names and disagree on the pixels.
     """
     levels = [tree, *(value for value in tree.values() if isinstance(value, Mapping))]
-    names = {_bare(str(name)) for level in levels for name, value in level.items() if isinstance(value, Tensor)}
-    if "stages.0.blocks.0.attn.w_msa.qkv.weight" in names:
-        return "solider"
-    if "attnpool.positional_embedding" in names:
-        return "plip" if "token_embedding.weight" not in names else None  # CLIP's own files hold its text tower
-    if "visual.patch_embed.proj.weight" in names and any(name.startswith("image_mlp.") for name in names):
-        return "stablerep"
-    if "patch_embed.proj.weight" in names:
-        if "teacher" in tree and "student" in tree:
-            return "dino"
-        if "decoder_embed.weight" in names:
-            return "hap" if "pose" in str(tree.get("arch", "")) else "mae"
-        return None
-    return "resnet" if {"layer1.0.conv2.weight", "layer4.0.conv2.weight"} <= names else None
+    names = frozenset(
+        _bare(str(name)) for level in levels for name, value in level.items() if isinstance(value, Tensor)
+    )
+    found = [
+        layout.name
+        for layout in known_layouts().values()
+        if layout.recognises and imported(layout.recognises)(names, tree)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def _bare(name: str) -> str:

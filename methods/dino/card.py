@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hcbench.methods.card import MethodCard
 from hcbench.methods.solider.card import DINO_DEVIATIONS, RULES, Config
+from hcbench.methods.weight_layout import WeightLayout
 
 CARD = MethodCard(
     name="dino",
@@ -21,4 +22,13 @@ CARD = MethodCard(
     sampling="images",
     licence="Apache-2.0",
     deviations=DINO_DEVIATIONS,
+    weight_layouts=(
+        WeightLayout(
+            name="dino",
+            title="DINO",
+            adapter="hcbench.methods.dino.weights:adapt",
+            recognises="hcbench.methods.dino.weights:recognises",
+            published_on="imagenet",
+        ),
+    ),
 )

@@ -13,3 +13,8 @@ def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
     """The teacher's backbone of a DINO file; see `hcbench.methods.parts.weights.Adapter`."""
     state, dropped = without(tensors(entry(tree, "teacher", "student", "state_dict"), "module.", "backbone."), "head.")
     return vit(state, size, note="DINO teacher, backbone only", dropped=dropped)
+
+
+def recognises(names: frozenset[str], tree: Tree) -> bool:
+    """A ViT, as student and as teacher."""
+    return "patch_embed.proj.weight" in names and "teacher" in tree and "student" in tree

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hcbench.methods.card import MethodCard
 from hcbench.methods.genpoccl.card import HAP_DEVIATIONS, HAP_SPACE, RULES, WITHOUT_KEYPOINTS, Config
+from hcbench.methods.weight_layout import WeightLayout
 
 CARD = MethodCard(
     name="hap",
@@ -25,4 +26,13 @@ CARD = MethodCard(
     licence="none stated",
     deviations=HAP_DEVIATIONS,
     space=HAP_SPACE,
+    weight_layouts=(
+        WeightLayout(
+            name="hap",
+            title="HAP",
+            adapter="hcbench.methods.hap.weights:adapt",
+            recognises="hcbench.methods.hap.weights:recognises",
+            published_on="luperson",
+        ),
+    ),
 )

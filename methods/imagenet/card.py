@@ -29,6 +29,7 @@ CARD = MethodCard(
     implementation="hcbench.methods.imagenet.method:ImageNet",
     sampling="images",
     trains=False,
+    nameless=frozenset({"sha256"}),
     trained_on=("ImageNet-1k or what timm says of the weights",),
 )
 """Not among the controls of every table: it stands there where there are weights for the backbone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hcbench.methods.card import Deviation, MethodCard
 from hcbench.methods.genpoccl.card import HEADS, RULES, Config
+from hcbench.methods.weight_layout import WeightLayout
 
 CARD = MethodCard(
     name="mae",
@@ -36,6 +37,15 @@ CARD = MethodCard(
             official="3/4..4/3 of a square output",
             ours="3/4..4/3 of the output's own width/height",
             why="squares distort tall person crops",
+        ),
+    ),
+    weight_layouts=(
+        WeightLayout(
+            name="mae",
+            title="MAE",
+            adapter="hcbench.methods.mae.weights:adapt",
+            recognises="hcbench.methods.mae.weights:recognises",
+            published_on="imagenet",
         ),
     ),
 )

@@ -163,3 +163,15 @@ def _normalisation(known: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | 
 def _heads(classifier: str | tuple[str, ...] | None) -> tuple[str, ...]:
     names = (classifier,) if isinstance(classifier, str) else classifier or ()
     return tuple(f"{name}." for name in (*names, "head", "fc", "classifier"))
+
+
+def is_auto_encoder(names: frozenset[str], tree: Tree) -> bool:
+    """Whether a file holds a ViT with MAE's decoder, and no pair of student and teacher."""
+    pair = "teacher" in tree and "student" in tree
+    return {"patch_embed.proj.weight", "decoder_embed.weight"} <= names and not pair
+
+
+def is_resnet(names: frozenset[str], tree: Tree) -> bool:
+    """Whether a file holds a ResNet in torchvision's names, and not CLIP's with its attention pool."""
+    stages = {"layer1.0.conv2.weight", "layer4.0.conv2.weight"}
+    return stages <= names and not {"attnpool.positional_embedding", "patch_embed.proj.weight"} & names

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hcbench.methods.card import Deviation, MethodCard
 from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Rules, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around
+from hcbench.methods.weight_layout import WeightLayout
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -175,4 +176,14 @@ CARD = MethodCard(
     deviations=DEVIATIONS,
     rules=RULES,
     space={"lambda_tic": Around(WEIGHT_FACTOR), "lambda_iap": Around(WEIGHT_FACTOR)},
+    weight_layouts=(
+        WeightLayout(
+            name="plip",
+            title="PLIP",
+            adapter="hcbench.methods.plip.weights:adapter",
+            recognises="hcbench.methods.plip.weights:recognises",
+            published_on="synth-pedes",
+            vocabulary="vocab.txt",
+        ),
+    ),
 )

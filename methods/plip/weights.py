@@ -158,3 +158,8 @@ def _resampled(table: Tensor, encoder: ReleasedResNet) -> Tensor:
         table[None], list(encoder.grid_size), old_size=[rows, rows // 2], num_prefix_tokens=1, interpolation="bicubic"
     )
     return resampled[0]
+
+
+def recognises(names: frozenset[str], tree: Tree) -> bool:
+    """CLIP's image tower without its text tower, which CLIP's own files hold, too."""
+    return "attnpool.positional_embedding" in names and "token_embedding.weight" not in names

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hcbench.methods.card import Deviation, MethodCard
 from hcbench.methods.rules import POSITIVE, SHARE, WEIGHT, OneOf, Rules, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around, Range
+from hcbench.methods.weight_layout import WeightLayout
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,6 +264,15 @@ CARD = MethodCard(
             official="fails; asked for by users",
             ours="not built: a checkpoint is timm's weights and the controller's",
             why="nothing here would run it or check what it computes",
+        ),
+    ),
+    weight_layouts=(
+        WeightLayout(
+            name="solider",
+            title="SOLIDER",
+            adapter="hcbench.methods.solider.weights:adapt",
+            recognises="hcbench.methods.solider.weights:recognises",
+            published_on="luperson",
         ),
     ),
 )

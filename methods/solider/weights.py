@@ -97,3 +97,8 @@ def _size(state: State) -> str:
             "Swin-T has 96 and 6, Swin-S 96 and 18, Swin-B 128 and 18.",
         )
     return _SIZES[width, len(blocks)]
+
+
+def recognises(names: frozenset[str], tree: Tree) -> bool:
+    """The names of a Swin in mmcv's spelling are SOLIDER's alone."""
+    return "stages.0.blocks.0.attn.w_msa.qkv.weight" in names

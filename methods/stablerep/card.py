@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hcbench.methods.card import Deviation, MethodCard
 from hcbench.methods.rules import POSITIVE, WEIGHT, OneOf, Rules, Within
 from hcbench.methods.space import WEIGHT_FACTOR, Around
+from hcbench.methods.weight_layout import WeightLayout
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,4 +147,12 @@ CARD = MethodCard(
     least_per_group=2,
     rules=RULES,
     space={"text_weight": Around(WEIGHT_FACTOR, when="language")},
+    weight_layouts=(
+        WeightLayout(
+            name="stablerep",
+            title="StableRep",
+            adapter="hcbench.methods.stablerep.weights:adapt",
+            recognises="hcbench.methods.stablerep.weights:recognises",
+        ),
+    ),
 )

@@ -25,3 +25,8 @@ def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
         )
     dropped = tuple(name for name in everything if not name.startswith("visual."))
     return vit(state, size, note="StableRep, image tower only", dropped=dropped)
+
+
+def recognises(names: frozenset[str], tree: Tree) -> bool:
+    """An image tower below `visual.` beside StableRep's projector."""
+    return "visual.patch_embed.proj.weight" in names and any(name.startswith("image_mlp.") for name in names)
