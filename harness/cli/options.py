@@ -29,7 +29,8 @@ PluginOption = Annotated[
         "--plugin",
         envvar="HCBENCH_PLUGINS",
         metavar="FILE.py",
-        help="A file with a method or benchmark of your own (its card and class). May be given several times.",
+        help="A file with a method, benchmark, data set, executor or report format of your own. May be given"
+        " several times.",
         rich_help_panel=_SETTINGS,
     ),
 ]

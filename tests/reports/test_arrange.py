@@ -94,6 +94,17 @@ def test_settings_without_an_effect_name_no_row(workspace) -> None:
     assert labels(arrange(workspace.results())) == ["MAE"]
 
 
+def test_settings_that_a_card_calls_nameless_name_no_row(workspace) -> None:
+    for day, digest in enumerate(("aa", "bb"), start=1):
+        workspace.cell(
+            "weights", seed=0, config=json.dumps({"weights.sha256": digest}), nameless="weights.sha256",
+            created=pd.Timestamp(f"2026-01-0{day}", tz="UTC"),
+        )  # fmt: skip
+    arranged = arrange(workspace.results())
+    assert [row.label for row in arranged.rows] == ["WEIGHTS"]
+    assert arranged.superseded == 1, "of two files the newer one counts"
+
+
 def test_oracle_rows_are_named(workspace) -> None:
     for noise in ("0.0", "1.0"):  # parameters come out of the store as text
         workspace.score(workspace.cell("mae", config=json.dumps({"corpus": {"noise": noise}})), "reid", 0.3)

@@ -61,5 +61,5 @@ def test_formats_that_meet_are_explained() -> None:
 
 
 def test_a_misspelt_format_is_explained() -> None:
-    with pytest.raises(ConfigError, match=r"(?s)'titel' is no report format.*Did you mean 'titles'"):
-        find_formats(["titel"], [TITLES])
+    with pytest.raises(ConfigError, match=r"(?s)'titlee' is no report format.*Did you mean 'titles'"):
+        find_formats(["titlee"], [TITLES])

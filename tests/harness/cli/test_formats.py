@@ -63,7 +63,7 @@ def test_a_format_of_a_plug_in_file_is_handed_to_the_report(plugin, tmp_path, mo
 
 
 def test_a_wrong_format_is_a_usage_error(plugin, tmp_path):
-    answer = invoke("report", "--plugin", plugin, "--format", "titels", "--workspace", tmp_path / "absent")
+    answer = invoke("report", "--plugin", plugin, "--format", "titlees", "--workspace", tmp_path / "absent")
     assert answer.exit_code == 2
     assert "Did you mean 'titles'" in answer.output
 

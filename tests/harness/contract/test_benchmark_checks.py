@@ -24,7 +24,7 @@ MISTAKES = {
                  "Did you mean 'frozen'"),
     "twice": ("main=True),)", 'main=True), MetricInfo(name="pairs", title="Again"))', "card",
               "Two metrics are called 'pairs'"),
-    "name": ("size_benchmark:Size", "size_benchmark:Sise", "class", "cannot be imported"),
+    "name": ("size_benchmark:Size", "size_benchmark:Sizee", "class", "cannot be imported"),
     "base": ("class Size(Task):", "class Size:", "class", "no class over Task"),
     "lacks": ("def predict(", "def predicts(", "class", "lacks predict"),
     "no-card": ("    card = CARD\n", "", "class", r"Size\.card is not the card"),
@@ -108,7 +108,7 @@ def test_a_benchmark_without_its_data_is_checked_as_far_as_it_goes(tmp_path):
 
 
 def test_a_misspelt_name_is_a_usage_error(tmp_path):
-    answer = check(tmp_path, SIZE, "sise")
+    answer = check(tmp_path, SIZE, "sizee")
     assert answer.exit_code == 2, answer.output
 
 
