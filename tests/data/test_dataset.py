@@ -85,7 +85,7 @@ def test_what_is_renumbered_must_be_said_where_numbers_could_join_persons(field:
         ({"load": None}, "load is None", "root, split"),
         ({"splits": ()}, "it has no split", "splits must be"),
         ({"splits": "train"}, "splits is the text 'train'", r"\('train',\)"),
-        ({"renumbered": ("traim",)}, "renumbered names the split 'trian'", "'train'"),
+        ({"renumbered": ("traim",)}, "renumbered names the split 'traim'", "'train'"),
         ({"sometimes": frozenset({"camera"})}, "sometimes names 'camera'", "identity"),
         ({"task_splits": TaskSplits(train="train", val=None, test="val")}, "task_splits names the split 'val'", ""),
         ({"benchmarks": ("reid",)}, "task_splits names the split 'val'", ""),
