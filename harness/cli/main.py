@@ -393,7 +393,8 @@ def check(
         str | None,
         typer.Argument(
             metavar="[NAME]",
-            help="Methods or data sets by comma, or all methods. Default: those of --plugin, else all methods.",
+            help="Methods, benchmarks or data sets by comma, or all methods. Default: those of --plugin, else all"
+            " methods.",
         ),
     ] = None,
     sets: Annotated[
@@ -411,7 +412,7 @@ def check(
     plugin: PluginOption = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
-    """Try whether methods and data sets keep what they promise: seconds for each, one line per promise.
+    """Try whether methods, benchmarks and data sets keep what they promise: seconds for each, one line per promise.
 
     For example:
 
@@ -423,18 +424,22 @@ def check(
 
     hcbench check market1501 --data market1501=/data/market1501
     """
-    from hcbench.harness.cli.check import check_methods, chosen, methods_of
+    from hcbench.harness.cli.check import check_benchmarks, check_methods, chosen, chosen_benchmarks, methods_of
     from hcbench.harness.cli.check_data import check_data_sets, chosen_data
     from hcbench.harness.cli.options import parse_roots
 
     registry = open_registry(plugin)
     names = words(method)
-    data_sets, rest = chosen_data(registry, names, plugin or ())
-    if data_sets and not rest:
+    tasks, others = chosen_benchmarks(registry, names, plugin or ())
+    data_sets, rest = chosen_data(registry, others, plugin or ()) if others or not names else ([], ())
+    if (data_sets or tasks) and not rest:
         cards = [] if names else methods_of(registry, plugin or ())
     else:
         cards = chosen(registry, rest, plugin or ())
-    kept = check_data_sets(console(), data_sets, parse_roots(data or []), workspace) if data_sets or data else True
+    roots = parse_roots(data or [])
+    kept = check_benchmarks(console(), tasks, roots) if tasks else True
+    if data_sets or (data and not tasks):
+        kept = check_data_sets(console(), data_sets, roots, workspace) and kept
     if cards:
         kept = check_methods(console(), registry, cards, sets or (), backbone) and kept
     raise typer.Exit(OK if kept else SOME_FAILED)
