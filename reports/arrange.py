@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hcbench.records import ScoreRow, text_of
+from hcbench.records import CellRow, ScoreRow
 from hcbench.reports.results import Results
-from hcbench.reports.rows import Arranged, Entry, Metric, Pairs, Record, Row, Settings
+from hcbench.reports.rows import Arranged, Entry, Failure, Metric, Pairs, ReportedCell, Row, Settings
 from hcbench.reports.scores import Score, metrics_of, newest_versions
 from hcbench.reports.settings import flat, pick, varying
 from hcbench.reports.statistics import Sample
@@ -40,13 +40,15 @@ FINAL = frozenset({"done", "failed", "diverged", "skipped", "out-of-memory", "in
 
 def arrange(results: Results) -> Arranged:
     """Bring results into comparable form."""
-    cells = [_prepared(record) for record in _records(results.cells)]
+    cells = [_prepared(CellRow.read(record)) for record in _records(results.cells)]
     changed = _changed(cells)
-    common = _common([cell for cell in cells if cell["budget"]], changed)
-    differing = varying(((_name(c), c["budget"], c["backbone"]), c["settings"]) for c in cells)
-    for cell in cells:
-        keys = differing[_name(cell)] | (changed[_name(cell)] - {key for key, _ in common})
-        cell["variant"] = pick(cell["settings"], keys)
+    common = _common([cell for cell in cells if cell.row.budget], changed)
+    differing = varying(((c.name, c.row.budget, c.row.backbone), c.settings) for c in cells)
+    shared = {key for key, _ in common}
+    cells = [
+        replace(cell, variant=pick(cell.settings, differing[cell.name] | (changed[cell.name] - shared)))
+        for cell in cells
+    ]
     kept, superseded = _newest(cells)
     scores, outdated = newest_versions(_scores_of(kept, results))
     metrics = metrics_of(scores)
@@ -72,70 +74,73 @@ def arrange(results: Results) -> Arranged:
     )
 
 
-def _records(frame: pd.DataFrame) -> list[Record]:
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
     return [{str(key): value for key, value in record.items()} for record in frame.to_dict("records")]
 
 
-def _prepared(cell: Record) -> Record:
-    """The record with `settings`; a control's hold only what can change an untrained encoder."""
-    columns = {key: cell.get(key) for key in ("corpus", "layout", "profile", "precision", "effort")}
-    settings = {key: value for key, value in columns.items() if value not in (None, "") and value == value}
-    nameless = {*NAMELESS, *text_of(cell.get("nameless")).split(", ")}
-    settings |= {key: value for key, value in flat(cell.get("config")).items() if key not in nameless}
-    cell = {**cell, "reason": _sentence(cell.get("reason")), "backbone": text_of(cell.get("backbone"))}
-    if cell["supervision"] == CONTROL or cell["budget"] in NO_BUDGET:
+def _prepared(row: CellRow) -> ReportedCell:
+    """The cell with its settings."""
+    columns = {
+        "corpus": row.corpus, "layout": row.layout, "profile": row.profile, "precision": row.precision,
+        "effort": row.effort,
+    }  # fmt: skip
+    nameless = {*NAMELESS, *row.nameless.split(", ")}
+    settings: dict[str, Any] = {key: value for key, value in columns.items() if value}
+    settings |= {key: value for key, value in flat(row.config).items() if key not in nameless}
+    row = replace(row, reason=_sentence(row.reason))
+    if row.supervision == CONTROL or row.budget in NO_BUDGET:
         training = ("corpus", "layout", "pretrain.")
         size = ("pretrain.height", "pretrain.width")
         settings = {k: v for k, v in settings.items() if k in size or not k.startswith(training)}
-        cell |= {"budget": "", "budget_images": 0}
-    return {**cell, "settings": settings, "sources": flat(cell.get("sources"))}
+        row = replace(row, budget="", budget_images=0)
+    return ReportedCell(row=row, settings=settings, sources=flat(row.sources))
 
 
-def _sentence(value: Any) -> str:
+def _sentence(text: str) -> str:
     """Text on one line: reasons may be several lines of a traceback."""
-    return " ".join(text_of(value).split())
+    return " ".join(text.split())
 
 
-def _changed(cells: Iterable[Record]) -> dict[Hashable, set[str]]:
+def _changed(cells: Iterable[ReportedCell]) -> dict[Hashable, set[str]]:
     """Settings that the user changed for any cell of a method, by method.
 
     Not by cell: seeds with the same settings are one row, whoever chose the settings of each.
     """
     changed: dict[Hashable, set[str]] = defaultdict(set)
     for cell in cells:
-        changed[_name(cell)] |= set(flat(cell.get("overrides"))) & set(cell["settings"])
+        changed[cell.name] |= set(flat(cell.row.overrides)) & set(cell.settings)
     return changed
 
 
-def _common(trained: Sequence[Record], changed: Mapping[Hashable, set[str]]) -> Pairs:
+def _common(trained: Sequence[ReportedCell], changed: Mapping[Hashable, set[str]]) -> Pairs:
     """Settings that the user changed and that all trained cells share."""
-    keys = {key for cell in trained for key in changed[_name(cell)]}
-    shown = [pick(cell["settings"], keys) for cell in trained]
+    keys = {key for cell in trained for key in changed[cell.name]}
+    shown = [pick(cell.settings, keys) for cell in trained]
     return tuple(pair for pair in shown[0] if all(pair in other for other in shown)) if shown else ()
 
 
-def _newest(cells: Sequence[Record]) -> tuple[list[Record], int]:
+def _newest(cells: Sequence[ReportedCell]) -> tuple[list[ReportedCell], int]:
     """The newest cell of each row and seed, in order of appearance, and how many older ones there are."""
-    latest: dict[tuple[Any, ...], Record] = {}
+    latest: dict[tuple[Any, ...], ReportedCell] = {}
     superseded = 0
     for cell in cells:
-        key = (*_row_key(cell), int(cell["seed"]))
+        key = (*_row_key(cell), cell.row.seed)
         known = latest.get(key)
-        if known is not None and cell["budget"]:  # a control has one cell per budget: no news
+        if known is not None and cell.row.budget:  # a control has one cell per budget: no news
             superseded += 1
         if known is None or _when(cell) >= _when(known):
             latest[key] = cell
     return list(latest.values()), superseded
 
 
-def _when(cell: Record) -> pd.Timestamp:
-    stamp = pd.Timestamp(cell["created"]) if text_of(cell.get("created")) not in ("", "NaT") else pd.Timestamp(0)
+def _when(cell: ReportedCell) -> pd.Timestamp:
+    stamp = pd.Timestamp(0) if cell.row.created is None else pd.Timestamp(cell.row.created)
     return stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
 
 
-def _scores_of(cells: Sequence[Record], results: Results) -> dict[str, list[Score]]:
+def _scores_of(cells: Sequence[ReportedCell], results: Results) -> dict[str, list[Score]]:
     """Scores by cell."""
-    by_cell: dict[str, list[Score]] = {cell["cell"]: [] for cell in cells}
+    by_cell: dict[str, list[Score]] = {cell.row.cell: [] for cell in cells}
     for row in map(ScoreRow.read, _records(results.scores)):
         if row.cell in by_cell:
             config = {key.removeprefix("evaluate."): value for key, value in flat(row.config).items()}
@@ -143,11 +148,11 @@ def _scores_of(cells: Sequence[Record], results: Results) -> dict[str, list[Scor
             row = replace(row, reason=_sentence(row.reason))
             by_cell[row.cell].append(Score(row=row, settings=config, scale=scale))
     strata = [
-        ((*_row_key(cell), *score.scored_on), score.settings) for cell in cells for score in by_cell[cell["cell"]]
+        ((*_row_key(cell), *score.scored_on), score.settings) for cell in cells for score in by_cell[cell.row.cell]
     ]
     keys = varying(strata)
     return {
-        cell["cell"]: [replace(score, variant=_variant(score, keys[_name(cell)])) for score in by_cell[cell["cell"]]]
+        cell.row.cell: [replace(score, variant=_variant(score, keys[cell.name])) for score in by_cell[cell.row.cell]]
         for cell in cells
     }
 
@@ -156,15 +161,15 @@ def _variant(score: Score, keys: Iterable[str]) -> Pairs:
     return tuple((f"evaluate.{key}", value) for key, value in pick(score.settings, keys))
 
 
-Members = list[tuple[Record, list[Score]]]
+Members = list[tuple[ReportedCell, list[Score]]]
 """(cell, scores) per seed of one row."""
 
 
-def _rows(cells: Sequence[Record], scores: Mapping[str, Sequence[Score]]) -> dict[Row, Members]:
+def _rows(cells: Sequence[ReportedCell], scores: Mapping[str, Sequence[Score]]) -> dict[Row, Members]:
     """Rows with their cells and scores; a cell has one row per variant of its evaluations."""
     variants: dict[tuple[Any, ...], list[Pairs]] = defaultdict(list)
     for cell in cells:
-        variants[_row_key(cell)] += [score.variant for score in scores[cell["cell"]]]
+        variants[_row_key(cell)] += [score.variant for score in scores[cell.row.cell]]
     rows: dict[Row, Members] = defaultdict(list)
     for cell in cells:
         found = set(variants[_row_key(cell)]) or {()}
@@ -172,31 +177,27 @@ def _rows(cells: Sequence[Record], scores: Mapping[str, Sequence[Score]]) -> dic
         largest = sorted(v for v in found if not any(set(v) < set(other) for other in found))
         for variant in largest:
             row = _row(cell, variant)
-            rows[row].append((cell, [s for s in scores[cell["cell"]] if set(s.variant) <= set(variant)]))
+            rows[row].append((cell, [s for s in scores[cell.row.cell] if set(s.variant) <= set(variant)]))
     return dict(rows)
 
 
-def _row_key(cell: Record) -> tuple[Any, ...]:
-    return _name(cell), cell["budget"], cell["backbone"], cell["variant"]
+def _row_key(cell: ReportedCell) -> tuple[Any, ...]:
+    return cell.name, cell.row.budget, cell.row.backbone, cell.variant
 
 
-def _name(cell: Record) -> tuple[str, str]:
-    """Method and title: given files share a method, and have titles of their own."""
-    return cell["method"], text_of(cell.get("title"))
-
-
-def _row(cell: Record, variant: Pairs) -> Row:
-    noise = cell["settings"].get("corpus.noise")
+def _row(cell: ReportedCell, variant: Pairs) -> Row:
+    found = cell.row
+    noise = cell.settings.get("corpus.noise")
     oracle = noise is not None and float(noise) == 0
-    shown = tuple(pair for pair in cell["variant"] if not (oracle and pair[0] == "corpus.noise"))
+    shown = tuple(pair for pair in cell.variant if not (oracle and pair[0] == "corpus.noise"))
     return Row(
-        method=cell["method"],
-        title=text_of(cell.get("title")) or cell["method"],
-        supervision=cell["supervision"],
-        supervision_title=text_of(cell.get("supervision_title")) or cell["supervision"],
-        budget=cell["budget"],
-        budget_images=int(cell["budget_images"]),
-        backbone=cell["backbone"],
+        method=found.method,
+        title=found.title,
+        supervision=found.supervision,
+        supervision_title=found.supervision_title,
+        budget=found.budget,
+        budget_images=found.budget_images,
+        backbone=found.backbone,
         variant=shown + variant,
         oracle=oracle,
     )
@@ -206,8 +207,8 @@ def _row_order(rows: Mapping[Row, Members]) -> Any:
     """Groups as their cells say (`supervision_order`); others after them, in order of appearance."""
     places: dict[str, float] = {}
     for row, members in rows.items():
-        orders = [cell.get("supervision_order") for cell, _ in members]
-        known = [float(order) for order in orders if order is not None and np.isfinite(order)]
+        orders = [cell.row.supervision_order for cell, _ in members]
+        known = [order for order in orders if np.isfinite(order)]
         places[row.supervision] = min([*known, places.get(row.supervision, float("inf"))])
     appeared = list(places)
     return lambda row: (
@@ -230,7 +231,7 @@ def _entry(metric: Metric, members: Members, results: Results) -> Entry | None:
     config: Settings = {}
     leaks: list[tuple[str, str]] = []
     for cell, scores in members:
-        seed = int(cell["seed"])
+        seed = cell.row.seed
         for score in scores:
             found = score.row
             if score.scored_on != metric.scored_on or found.metric not in (metric.name, ""):
@@ -264,21 +265,21 @@ def _sample(values: Mapping[int, float], replicates: Mapping[int, Any], members:
         seeds=seeds,
         values=np.array([values[seed] for seed in seeds], dtype=np.float64),
         replicates=np.array(columns, dtype=np.float64) if usable else None,
-        fixed=not members[0][0]["budget"],
+        fixed=not members[0][0].row.budget,
     )
 
 
-def _failures(cells: Sequence[Record], scores: Mapping[str, Sequence[Score]]) -> tuple[list[Record], int]:
+def _failures(cells: Sequence[ReportedCell], scores: Mapping[str, Sequence[Score]]) -> tuple[list[Failure], int]:
     """What did not end as done, cells before evaluations, and how much is still to finish."""
-    failures: list[Record] = []
+    failures: list[Failure] = []
     unfinished = 0
     for cell in cells:
-        missed = {score.row.evaluation: score.row for score in scores[cell["cell"]] if score.row.status != "done"}
-        ended = [("", cell["status"], cell["reason"])] if cell["status"] != "done" else []
+        missed = {score.row.evaluation: score.row for score in scores[cell.row.cell] if score.row.status != "done"}
+        ended = [("", cell.row.status, cell.row.reason)] if cell.row.status != "done" else []
         ended += [(row.benchmark, row.status, row.reason) for row in missed.values()]
         for benchmark, status, reason in ended:
             if status not in FINAL:
                 unfinished += 1
             else:
-                failures.append({**cell, "benchmark": benchmark, "status": status, "reason": reason})
+                failures.append(Failure(cell=cell.row, benchmark=benchmark, status=status, reason=reason))
     return failures, unfinished

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
-from hcbench.reports.rows import Arranged, Record, Row
+from hcbench.reports.rows import Arranged, Row
 from hcbench.reports.table import Cell, Column, Footnotes, Table, TableRow
 
 LEDGER: dict[str, tuple[str, str]] = {
@@ -48,25 +48,10 @@ def ledger_of(arranged: Arranged, row: Row) -> dict[str, float]:
     """The row's ledger, mean over its seeds that ended as done; names without `ledger.`."""
     totals: dict[str, list[float]] = {}
     for cell in arranged.cells[row]:
-        if cell["status"] == "done":
-            for name, value in _entries(cell).items():
+        if cell.row.status == "done":
+            for name, value in cell.row.ledger.items():
                 totals.setdefault(name, []).append(value)
     return {name: fmean(values) for name, values in totals.items()}
-
-
-def _entries(cell: Record) -> dict[str, float]:
-    ledger = {}
-    for key, value in cell.items():
-        if key.startswith("ledger.") and _is_number(value):
-            ledger[key.removeprefix("ledger.")] = float(value)
-    return ledger
-
-
-def _is_number(value: Any) -> bool:
-    try:
-        return float(value) == float(value)
-    except (TypeError, ValueError):
-        return False
 
 
 def passes(arranged: Arranged, row: Row) -> float | None:
@@ -80,8 +65,9 @@ def passes(arranged: Arranged, row: Row) -> float | None:
 def compute_limited(arranged: Arranged, row: Row) -> str:
     """Why the row is kept out of budget curves; empty where it is not."""
     found = passes(arranged, row)
-    least = max((float(cell["least_passes"]) for cell in arranged.cells[row] if "least_passes" in cell), default=0.0)
-    if found is None or not found < least:
+    bounds = [cell.row.least_passes for cell in arranged.cells[row]]
+    least = max((bound for bound in bounds if bound == bound), default=0.0)
+    if found is None or found >= least:
         return ""
     return f"compute-limited: {found:.1f} passes over its images, at least {least:g} are needed"
 
@@ -112,7 +98,7 @@ def inequalities(arranged: Arranged, rows: Sequence[Row]) -> dict[Row, tuple[str
 def _means(arranged: Arranged, row: Row) -> dict[str, str]:
     """What must be equal, as text by name; unknown ones left out."""
     cells = arranged.cells[row]
-    settings: Mapping[str, Any] = cells[0]["settings"]
+    settings: Mapping[str, Any] = cells[0].settings
     means: dict[str, str] = {}
     if not row.control:
         ledger = ledger_of(arranged, row)
@@ -121,13 +107,13 @@ def _means(arranged: Arranged, row: Row) -> dict[str, str]:
             means["images seen"] = f"{ledger['images_seen']:,.0f}"
         if "tuning_trials" in ledger:
             means["tuning trials"] = f"{ledger['tuning_trials']:,.0f}"
-        means |= cells[0]["sources"]
+        means |= cells[0].sources
     if row.backbone:
         means["backbone"] = row.backbone
     if {"pretrain.height", "pretrain.width"} <= set(settings):
         means["input size"] = f"{settings['pretrain.height']} x {settings['pretrain.width']}"
     if "precision" in settings:
-        means["precision"] = " and ".join(sorted({str(cell["settings"].get("precision")) for cell in cells}))
+        means["precision"] = " and ".join(sorted({str(cell.settings.get("precision")) for cell in cells}))
     for key, name in (("readout", "readout rule"), ("epochs", "head budget")):
         configs = [e.config for (other, _), e in arranged.entries.items() if other == row and key in e.config]
         if configs:
@@ -137,7 +123,7 @@ def _means(arranged: Arranged, row: Row) -> dict[str, str]:
 
 def equal_compute(arranged: Arranged, row: Row) -> bool:
     """Whether the row's images seen were chosen for equal FLOPs."""
-    return not row.control and arranged.cells[row][0]["settings"].get("effort") == "compute"
+    return not row.control and arranged.cells[row][0].settings.get("effort") == "compute"
 
 
 def _effort_told(arranged: Arranged, rows: Sequence[Row]) -> dict[Row, str]:
@@ -175,7 +161,7 @@ def cost_table(arranged: Arranged, budget: str) -> Table:
     notes = Footnotes()
     lines = []
     for row in rows:
-        layout = Cell(text="" if row.control else str(arranged.cells[row][0].get("layout") or ""))
+        layout = Cell(text="" if row.control else arranged.cells[row][0].row.layout)
         cells = (layout, *(_cost_cell(row, name, ledgers[row].get(name)) for name in names))
         limited = compute_limited(arranged, row)
         lines.append(

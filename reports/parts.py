@@ -101,9 +101,9 @@ def _problems(analysis: Analysis, row: Row, metric: Metric) -> dict[int, tuple[s
     problems = dict(entry.problems) if entry is not None else {}
     have = entry.sample.seeds if entry is not None and entry.sample is not None else ()
     for cell in analysis.arranged.cells[row]:
-        seed = int(cell["seed"])
-        if seed not in have and seed not in problems and cell["status"] != "done":
-            problems[seed] = (str(cell["status"]), cell["reason"])
+        seed = cell.row.seed
+        if seed not in have and seed not in problems and cell.row.status != "done":
+            problems[seed] = (cell.row.status, cell.row.reason)
     return dict(sorted(problems.items()))
 
 

@@ -1,4 +1,7 @@
-"""`Results`: the one tidy form of everything that was measured, and all that a report may read."""
+"""`Results`: the one tidy form of everything that was measured, and all that a report may read.
+
+A row of its tables is a `CellRow` or a `ScoreRow` of `hcbench/records.py`, with the columns called as the fields.
+"""
 
 from __future__ import annotations
 

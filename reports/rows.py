@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from hcbench.records import CellRow
 from hcbench.reports.statistics import Sample
 
 Settings = Mapping[str, Any]
 Pairs = tuple[tuple[str, str], ...]
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -112,6 +112,38 @@ class Entry:
     leak_reason: str = ""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportedCell:
+    """A row of the table of cells, with its settings taken apart.
+
+    Attributes:
+        row: As it was stored; a control's has no budget.
+        settings: By dotted key; a control's hold only what can change an untrained encoder.
+        sources: What the method is given, to its source.
+        variant: Settings that tell it from other cells of its method.
+    """
+
+    row: CellRow
+    settings: Settings
+    sources: Settings
+    variant: Pairs = ()
+
+    @property
+    def name(self) -> tuple[str, str]:
+        """Method and title: given files share a method, and have titles of their own."""
+        return self.row.method, self.row.title
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Failure:
+    """What did not end as done: a cell, or with the name of a `benchmark` its evaluation."""
+
+    cell: CellRow
+    status: str
+    reason: str
+    benchmark: str = ""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Arranged:
     """A workspace in comparable form.
@@ -120,8 +152,8 @@ class Arranged:
         rows: In report order: supervision, title, variant, backbone, budget.
         metrics: By benchmark, main metrics first.
         entries: What was measured; a missing key = the cell has no such evaluation.
-        cells: The records of a row's cells, one per seed, settings under `settings`.
-        failures: Records of everything that did not end as done.
+        cells: A row's cells, one per seed.
+        failures: Everything that did not end as done.
         common: Settings that the user changed for every trained row.
         unfinished: Cells and evaluations still to finish.
         superseded: Older cells of the same settings (other code or versions), not shown.
@@ -131,8 +163,8 @@ class Arranged:
     rows: tuple[Row, ...]
     metrics: tuple[Metric, ...]
     entries: Mapping[tuple[Row, Metric], Entry]
-    cells: Mapping[Row, Sequence[Record]]
-    failures: Sequence[Record]
+    cells: Mapping[Row, Sequence[ReportedCell]]
+    failures: Sequence[Failure]
     common: Pairs = ()
     unfinished: int = 0
     superseded: int = 0

@@ -156,14 +156,14 @@ def failure_table(analysis: Analysis) -> Table | None:
         return None
     titles = ("budget", "seed", "benchmark", "status", "reason")
     lines = []
-    for record in failures:
-        texts = [str(record[name]) for name in titles[:2]]
-        texts += [str(record.get("benchmark", "")) or "pre-training", record["status"], record["reason"]]
+    for failure in failures:
+        texts = [failure.cell.budget, str(failure.cell.seed)]
+        texts += [failure.benchmark or "pre-training", failure.status, failure.reason]
         lines.append(
             TableRow(
-                title=str(record.get("title") or record["method"]),
+                title=failure.cell.title,
                 cells=tuple(Cell(text=text) for text in texts),
-                facts={"method": str(record["method"])},
+                facts={"method": failure.cell.method},
             )
         )
     return Table(
@@ -246,9 +246,9 @@ def _corpus_line(analysis: Analysis, rows: Sequence[Row]) -> tuple[str, ...]:
     What captions name decides how much positives of a group share, so comparisons of methods carry their level.
     """
     trained = [cell for row in rows if not row.control for cell in analysis.arranged.cells[row]]
-    if {cell["corpus"] for cell in trained} != {EMBEDDED}:
+    if {cell.row.corpus for cell in trained} != {EMBEDDED}:
         return ()
-    cells = [cell["settings"] for cell in trained]
+    cells = [cell.settings for cell in trained]
     shared = []
     for name in ("style", "noise", "caption_detail"):
         values = {str(settings.get(f"corpus.{name}", "")) for settings in cells}

@@ -21,7 +21,7 @@ from hcbench.harness.planning.leaks import verdict
 from hcbench.harness.store.import_cell import OVERRIDE, versions
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.methods.card import SUPERVISION
-from hcbench.records import SCORE_COLUMNS, ScoreRow
+from hcbench.records import CELL_COLUMNS, LEDGER, SCORE_COLUMNS, CellRow, ScoreRow
 
 _INTEGERS = ("budget_images", "seed")
 
@@ -73,7 +73,7 @@ def tables(tracker: Tracker, split: str = "test") -> ResultTables:
     trained = {record.fingerprint: record for record in cells}
     rows = [row for record in evaluations for row in _score_rows(record, trained[record.tags["cell"]])]
     return ResultTables(
-        cells=_frame([_cell_row(record) for record in cells], CELL_COLUMNS),
+        cells=_frame([_cell_row(record).columns() for record in cells], CELL_COLUMNS),
         scores=_frame([asdict(row) for row in rows], SCORE_COLUMNS),
         replicates=Replicates(tracker, [record for record in evaluations if record.status == "done"]),
         footer=_footer(tracker, cells) | ({} if split == "test" else {"scored on": f"the split {split}"}),
@@ -107,41 +107,34 @@ class Replicates(Mapping[tuple[str, str], NDArray[np.float64]]):
         return self._read[evaluation]
 
 
-CELL_COLUMNS = (
-    "cell", "method", "title", "supervision", "supervision_title", "supervision_order",
-    "least_passes", "budget", "budget_images", "seed", "backbone",
-    "corpus", "layout", "profile", "precision", "effort", "config", "overrides", "status", "reason", "created",
-)  # fmt: skip
-
-
-def _cell_row(record: StoredRun) -> dict[str, Any]:
+def _cell_row(record: StoredRun) -> CellRow:
     params, tags = record.params, record.tags
-    row: dict[str, Any] = {
-        "cell": record.fingerprint,
-        "method": params["method"],
-        "title": tags.get("title", params["method"]),
-        "supervision": tags.get("supervision", ""),
-        "supervision_title": tags.get("supervision_title", ""),
-        "supervision_order": _order(tags),
-        "least_passes": float(tags.get("least_passes", COMPUTE_LIMITED_PASSES)),
-        "sources": tags.get("sources", ""),
-        "nameless": tags.get("nameless", ""),
-        "budget": params["budget"],
-        "budget_images": int(params["budget_images"]),
-        "seed": int(params["seed"]),
-        "backbone": params["backbone"],
-        "corpus": params["corpus.name"],
-        "layout": params["corpus.layout"],
-        "profile": params["profile"],
-        "precision": params["pretrain.precision"],
-        "effort": params.get("effort", "images"),
-        "config": json.dumps({name: value for name, value in params.items() if "." in name}, sort_keys=True),
-        "overrides": json.dumps(_overrides(record), sort_keys=True),
-        "status": record.status,
-        "reason": tags.get("reason", ""),
-        "created": datetime.fromtimestamp(record.created),
-    }
-    return row | {name: value for name, value in record.metrics.items() if name.startswith("ledger.")}
+    return CellRow(
+        cell=record.fingerprint,
+        method=params["method"],
+        title=tags.get("title", params["method"]),
+        supervision=tags.get("supervision", ""),
+        supervision_title=tags.get("supervision_title", ""),
+        supervision_order=_order(tags),
+        least_passes=float(tags.get("least_passes", COMPUTE_LIMITED_PASSES)),
+        sources=tags.get("sources", ""),
+        nameless=tags.get("nameless", ""),
+        budget=params["budget"],
+        budget_images=int(params["budget_images"]),
+        seed=int(params["seed"]),
+        backbone=params["backbone"],
+        corpus=params["corpus.name"],
+        layout=params["corpus.layout"],
+        profile=params["profile"],
+        precision=params["pretrain.precision"],
+        effort=params.get("effort", "images"),
+        config=json.dumps({name: value for name, value in params.items() if "." in name}, sort_keys=True),
+        overrides=json.dumps(_overrides(record), sort_keys=True),
+        status=record.status,
+        reason=tags.get("reason", ""),
+        created=datetime.fromtimestamp(record.created),
+        ledger={name.removeprefix(LEDGER): v for name, v in record.metrics.items() if name.startswith(LEDGER)},
+    )
 
 
 def _order(tags: Mapping[str, str]) -> float:

@@ -196,7 +196,7 @@ def test_failures_and_what_is_still_to_finish(workspace) -> None:
     workspace.score(cell, "reid", None, status="out-of-memory", reason="2 GiB")
     workspace.score(cell, "pose", 0.3)
     arranged = arrange(workspace.results())
-    assert [(f["method"], f["benchmark"], f["status"]) for f in arranged.failures] == [
+    assert [(f.cell.method, f.benchmark, f.status) for f in arranged.failures] == [
         ("mae", "", "failed"),
         ("plip", "reid", "out-of-memory"),
     ]
