@@ -12,14 +12,15 @@ import torch.nn.functional as F
 from hcbench.data.augment import normalise
 from hcbench.errors import WeightsError
 from hcbench.methods.base import Context
-from hcbench.methods.checkpoint.card import LAYOUTS, OWN, Config, check_layout
-from hcbench.methods.checkpoint.layouts import ADAPTERS, adapter, recognise
+from hcbench.methods.checkpoint.card import OWN, Config, check_layout, layout_title
+from hcbench.methods.checkpoint.layouts import adapter, recognise
 from hcbench.methods.checkpoint.method import Checkpoint, load
 from hcbench.methods.imagenet.method import ImageNet
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
 from hcbench.methods.parts.foreign import resnet, timm_model
 from hcbench.methods.parts.weights import load_foreign
+from hcbench.methods.weight_layout import known_layouts
 
 SIZE = (64, 32)
 W = torch.zeros(1)
@@ -56,7 +57,10 @@ def test_only_plain_layouts_are_recognised(tree, layout):
 
 
 def test_every_layout_has_an_adapter():
-    assert set(ADAPTERS) | {"plip", OWN} == set(LAYOUTS)
+    for name in known_layouts():
+        assert callable(adapter(name)), name
+    assert layout_title("solider") == "SOLIDER"
+    assert layout_title("timm:vit_tiny") == "timm:vit_tiny"
     assert callable(adapter("plip"))
     assert callable(adapter("timm:resnet18"))
     with pytest.raises(WeightsError, match="'stablrep'") as error:
