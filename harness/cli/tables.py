@@ -93,13 +93,16 @@ def corpora_table(registry: Registry) -> Table:
 
 def layouts_table(registry: Registry) -> Table:
     """Layouts of weight files, and whose they are."""
-    table = plain_table("layout", "what it is")
+    table = plain_table("layout", "method", "what it is")
+    owners = {layout.name: card for card in registry.methods.values() for layout in card.weight_layouts}
     for name, layout in registry.weight_layouts.items():
+        # A method that reads any layout carries those that are no method's own.
+        owner = "" if owners[name].layout_setting else owners[name].name
         words = f"with {layout.vocabulary} beside it, the text tower, too" if layout.vocabulary else ""
         facts = [f"files of {layout.title}", f"published ones saw {layout.published_on}" if layout.published_on else ""]
-        table.add_row(name, " · ".join(filter(None, [*facts, words])))
-    table.add_row("timm:NAME", "any model of timm; see hcbench list backbones")
-    table.add_row("hcbench", "checkpoint folders of hcbench itself")
+        table.add_row(name, owner, " · ".join(filter(None, [*facts, words])))
+    table.add_row("timm:NAME", "", "any model of timm; see hcbench list backbones")
+    table.add_row("hcbench", "", "checkpoint folders of hcbench itself")
     return table
 
 

@@ -20,6 +20,7 @@ from hcbench.harness.planning.cell import ACROSS, Cell, Evaluation
 from hcbench.harness.planning.code_hash import closure
 from hcbench.harness.planning.corpora import is_manifest
 from hcbench.methods.card import MethodCard
+from hcbench.methods.weight_layout import known_layouts
 
 CELL_CODE = ("hcbench.harness.training.pretrain",)
 """What every cell runs beside its method: view, loop, checkpoint."""
@@ -87,9 +88,17 @@ def cell_fingerprint(cell: Cell, card: MethodCard, data: Sequence[str] = (), fin
             "seed": cell.seed,
             "pretrain": pretrain,
             "data": list(data),
-            "code": (find_code or code)(card.implementation, CELL_CODE, name if card.trains else "", SCORING),
+            "code": (find_code or code)(
+                card.implementation, (*CELL_CODE, *_adapter(cell, card)), name if card.trains else "", SCORING
+            ),
         }
     )
+
+
+def _adapter(cell: Cell, card: MethodCard) -> tuple[str, ...]:
+    """The module that reads a cell's given weights; its layout names it, so no import leads to it."""
+    layout = known_layouts().get(str(cell.method_config[card.layout_setting])) if card.layout_setting else None
+    return () if layout is None else (layout.adapter.partition(":")[0],)
 
 
 def evaluation_fingerprint(

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import timm
@@ -14,12 +16,20 @@ from typer.testing import CliRunner
 
 from hcbench.errors import WeightsError
 from hcbench.harness.cli.main import app
+from hcbench.harness.planning import fingerprint
+from hcbench.harness.planning.cell import Cell
+from hcbench.harness.planning.fingerprint import cell_fingerprint
 from hcbench.harness.planning.registry import load_registry
+from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
 from hcbench.harness.scoring.weight_fit import Question, look
+from hcbench.harness.store.mlflow_store import CELL
+from hcbench.harness.store.store_access import open_store
 from hcbench.methods import weight_layout
+from hcbench.methods.checkpoint.card import Config
 from hcbench.methods.checkpoint.layouts import adapter, recognise
 from hcbench.methods.weight_layout import WeightLayout, imported, known_layouts, register
 
+DUMMIES = Path(__file__).parents[1] / "harness" / "dummies.py"
 PLUGIN = """
 from dataclasses import dataclass
 
@@ -56,7 +66,7 @@ def recognises(names, tree):
 
 @pytest.fixture
 def plugin(tmp_path, monkeypatch):
-    path = tmp_path / "acme.py"
+    path = tmp_path / f"acme_{tmp_path.name}.py"  # where the source of a module lies is remembered by its name
     path.write_text(PLUGIN)
     monkeypatch.setenv("HCBENCH_PLUGINS", str(path))
     monkeypatch.setattr(weight_layout, "_registered", {})
@@ -84,7 +94,7 @@ def test_layouts_are_known_without_torch():
 
 def test_a_plugins_layout_needs_its_card_and_its_adapter_alone(plugin, tmp_path):
     load_registry()
-    assert known_layouts()["acme"].adapter == "hcbench_plugin_acme:adapt"
+    assert known_layouts()["acme"].adapter == f"hcbench_plugin_{plugin.stem}:adapt"
     fit = look(Question(path=str(tmp_path / "weights.pth"), height=32, width=16))  # in a process of its own
     assert (fit.layout, fit.backbone, fit.matched) == ("acme", "test_vit", fit.expected)
     assert not fit.partial
@@ -105,9 +115,64 @@ def test_the_command_line_takes_it(plugin, tmp_path, monkeypatch):
     cell = drawn[0].cells[0]
     assert cell.facts["title"] == "ACME: weights"
     assert json.loads(json.dumps(cell.method_config))["layout"] == "acme"
-    listed = CliRunner().invoke(app, ["list", "layouts", "--plugin", str(plugin)]).output
-    assert "acme" in listed
-    assert "solider" in listed
+
+
+def test_layouts_are_listed_with_the_method_whose_they_are(plugin):
+    listed = CliRunner().invoke(app, ["list", "layouts", "--plugin", str(plugin)], env={"COLUMNS": "200"}).output
+    rows = {words[0]: words[1:] for line in listed.splitlines() if (words := line.split())}
+    assert rows["acme"][:4] == ["acme", "files", "of", "ACME"]
+    assert rows["solider"][:4] == ["solider", "files", "of", "SOLIDER"]
+    assert rows["resnet"][:3] == ["files", "of", "ResNet"], "no method's own"
+    assert {"timm:NAME", "hcbench"} <= set(rows)
+
+
+def test_a_run_scores_a_file_in_a_plugins_layout(plugin, tmp_path, monkeypatch):
+    """Planner, the process that looks at the file, and the worker: each has to know the plug-in."""
+    monkeypatch.chdir(tmp_path)
+    plugins = ("--plugin", str(plugin), "--plugin", str(DUMMIES))
+    scored = ("--benchmarks", "dummy-score", "--data", "noise=.", "--size", "32x16", "--no-controls")
+    words = ("weights.pth", "--as", "acme", *plugins, *scored, "--workspace", "runs", "--workers", "1")
+    answer = CliRunner().invoke(app, ["evaluate", *words])
+    assert answer.exit_code == 0, answer.output
+    (cell,) = open_store(Path("runs"), None).records(CELL)
+    assert (cell.status, cell.tags["title"]) == ("done", "ACME: weights")
+
+
+def given(layout):
+    """A cell of given weights."""
+    return Cell(
+        method="checkpoint", budget="-", budget_images=0, images_seen=0, seed=0, backbone="test_vit",
+        corpus=CorpusConfig(), pretrain=PretrainConfig(), method_config=asdict(Config(layout=layout)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", ["dino", "hap", "mae", "plip", "solider", "stablerep"])
+def test_the_code_of_a_cell_holds_the_adapter_of_its_layout(layout):
+    """Otherwise a mended adapter would leave the scores of the wrong one in place."""
+    found = []
+
+    def find_code(*asked):
+        found.append(fingerprint.code(*asked))
+        return found[0]
+
+    cell_fingerprint(given(layout), load_registry(()).method("checkpoint"), find_code=find_code)
+    assert f"hcbench.methods.{layout}.weights" in found[0]["modules"]
+
+
+def test_adapters_of_other_layouts_are_no_part_of_it():
+    assert fingerprint._adapter(given("mae"), load_registry(()).method("checkpoint")) == (
+        "hcbench.methods.mae.weights",
+    )
+    for layout in ("timm:test_vit", "hcbench"):
+        assert fingerprint._adapter(given(layout), load_registry(()).method("checkpoint")) == ()
+
+
+def test_an_edit_of_a_plugins_adapter_is_a_new_cell(plugin):
+    card = load_registry().method("checkpoint")
+    before, other = cell_fingerprint(given("acme"), card), cell_fingerprint(given("mae"), card)
+    plugin.write_text(PLUGIN.replace("test_vit", "test_vit2"))
+    assert cell_fingerprint(given("acme"), card) != before
+    assert cell_fingerprint(given("mae"), card) == other
 
 
 def test_one_name_is_one_layout(monkeypatch):
