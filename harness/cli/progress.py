@@ -39,11 +39,6 @@ def clock(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def cell_label(cell: Cell) -> str:
-    """Method, budget, seed, and the backbone, as logs write them."""
-    return f"{cell.title} {cell.backbone}"
-
-
 @contextmanager
 def watching(matrix: Matrix, console: Console) -> Iterator[Listener]:
     """A listener that shows the run on `console`: live where it is a terminal, else as lines."""

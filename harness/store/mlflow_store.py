@@ -28,7 +28,7 @@ CELL, EVALUATION = "cell", "evaluation"
 _PREFIX = "hcbench."
 _SCHEMA, _COMPLETE, _KIND, _FINGERPRINT = (_PREFIX + name for name in ("schema", "complete", "kind", "fingerprint"))
 _PARENT = "mlflow.parentRunId"
-_PAGE, _METRICS, _PARAMS, _TAGS = 1000, 1000, 100, 100
+_PAGE, _METRICS, _PARAMS = 1000, 1000, 100
 _LONGEST = {"param": 5900, "tag": 4900}
 _ENDS = {"done": "FINISHED", "interrupted": "KILLED"}
 

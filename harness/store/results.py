@@ -23,8 +23,6 @@ from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Trac
 from hcbench.methods.card import SUPERVISION
 from hcbench.records import CELL_COLUMNS, LEDGER, SCORE_COLUMNS, CellRow, ScoreRow
 
-_INTEGERS = ("budget_images", "seed")
-
 
 @dataclass(frozen=True, slots=True)
 class Known:

@@ -31,7 +31,6 @@ from hcbench.methods.parts.backbones import EncoderSpec, MapEncoder, TimmEncoder
 from hcbench.methods.parts.encoder import Encoder, Features
 
 KNOB = "lambda"
-STARTS = ("identity", "official")
 _PREFIX = "controller."
 
 

@@ -15,8 +15,6 @@ from torch import Tensor
 
 from hcbench.methods.parts.distributed import mean_over_processes
 
-CENTERINGS = ("mean", "sinkhorn")
-
 
 @torch.no_grad()
 def log_targets(outputs: Tensor, center: Tensor, *, temperature: float, centering: str) -> Tensor:
@@ -26,7 +24,7 @@ def log_targets(outputs: Tensor, center: Tensor, *, temperature: float, centerin
         outputs: The teacher's cosines, float (M, K).
         center: Their moving mean (K,); only "mean" uses it.
         temperature: Of the softmax.
-        centering: One of `CENTERINGS`.
+        centering: "mean" or "sinkhorn".
     """
     if centering == "sinkhorn":
         return sinkhorn(outputs, temperature=temperature).log()
