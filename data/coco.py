@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.crops import crop_windows
 from hcbench.data.dataset import Dataset
 from hcbench.data.formats.coco_detections import detection_file, detection_path, read_detections
 from hcbench.data.formats.coco_files import SPLITS, TREE, find_layout, read_captions, read_truth
@@ -25,6 +24,7 @@ from hcbench.data.formats.coco_persons import (
 )
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import TaskSplits
+from hcbench.data.windows import crop_windows
 
 CARD = DatasetCard(
     name="coco",

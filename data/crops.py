@@ -1,9 +1,4 @@
-"""Person crops: the window around a box, its exact geometry, and a memory-mapped cache of the pixels.
-
-One convention everywhere: **pixel centres lie at integers**, in the original image and in the crop. A window
-of centre c and size s covers the original coordinates c - s/2 .. c + s/2, and an output pixel j of W stands
-for the point c + (j - (W - 1)/2) * s/W. `to_crop` and `to_original` are that one line and its inverse.
-"""
+"""Person crops: which windows of which files, and a memory-mapped cache of their pixels."""
 
 from __future__ import annotations
 
@@ -11,40 +6,22 @@ import hashlib
 import logging
 import os
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any
 
 import numpy as np
-import PIL
 from numpy.typing import NDArray
-from PIL import Image, features
+from PIL import Image
 
+from hcbench.data.pixels import decoder, read_image
+from hcbench.data.threads import in_threads
+from hcbench.data.windows import Single, cut, cut_labels, whole_windows
 from hcbench.errors import CacheError, DataError
 
-Double = NDArray[np.float64]
-Single = NDArray[np.float32]
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
 log = logging.getLogger(__name__)
-
-_SCALE = 1.25
-"""Room around a box, as the field's top-down pose estimators leave it (HRNet, mmpose, ViTPose)."""
-NO_LABEL = 255
-"""What a label map holds where a pixel counts as nothing."""
-_HALF_WAY = 1e-3
-_PIXELS_VERSION = 3
-"""Changes with every edit that changes pixels."""
-_LOG_EVERY_S = 10.0
-_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
-"""Pillow's modes of grey images with more than 8 bits."""
-_WHITE_16 = 65_535
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -69,127 +46,6 @@ class CropPlan:
     height: int
     width: int
     image_sizes: Sequence[tuple[int, int]] | None = None
-
-
-def crop_windows(boxes: Double, height: int, width: int, *, scale: float = _SCALE) -> tuple[Single, Single]:
-    """Windows around boxes, widened to the aspect of the input and then enlarged.
-
-    Args:
-        boxes: float64 (N, 4), x, y, w, h in the original image, w and h above 0.
-        height: Input height, pixels.
-        width: Input width, pixels.
-        scale: Factor on the widened box.
-
-    Returns:
-        Centres and sizes, float32 (N, 2) each. They are rounded to float32 here, before anything else uses
-        them, so that pixels and keypoints share the very same window.
-    """
-    x, y, w, h = boxes.T
-    window_height = np.maximum(h, w * height / width) * scale
-    size = np.stack([window_height * width / height, window_height], axis=1)
-    return np.stack([x + w / 2, y + h / 2], axis=1).astype(np.float32), size.astype(np.float32)
-
-
-def whole_windows(sizes: NDArray[Any]) -> tuple[Single, Single]:
-    """Windows that are whole images of these widths and heights (N, 2): centres and sizes, float32 (N, 2) each."""
-    size = sizes.astype(np.float32)
-    return (size - np.float32(1)) / np.float32(2), size
-
-
-def to_crop(points: Double, center: Single, size: Single, height: int, width: int) -> Double:
-    """Original coordinates (..., 2) to crop pixels, float64; `center` and `size` broadcast against them."""
-    output = np.array([width, height], np.float64)
-    return (points - center.astype(np.float64)) * (output / size.astype(np.float64)) + (output - 1) / 2
-
-
-def to_original(points: Double, center: Single, size: Single, height: int, width: int) -> Double:
-    """Crop pixels (..., 2) to original coordinates, float64: the inverse of `to_crop`."""
-    output = np.array([width, height], np.float64)
-    return (points - (output - 1) / 2) * (size.astype(np.float64) / output) + center.astype(np.float64)
-
-
-def decoder() -> str:
-    """The image decoder with its versions: another one may give other pixels."""
-    return f"pillow {PIL.__version__}, libjpeg-turbo {features.version('libjpeg_turbo')}, crops {_PIXELS_VERSION}"
-
-
-def cut(image: Image.Image, center: Single, size: Single, height: int, width: int) -> NDArray[np.uint8]:
-    """Cut one window out of an RGB image; what lies outside the image is black.
-
-    Bilinear with a support that grows with the reduction, so that shrinking does not alias.
-
-    Args:
-        image: The original image.
-        center: float32 (2,), window centre, pixel centres at integers.
-        size: float32 (2,), window width and height.
-        height: Height of the crop.
-        width: Width of the crop.
-
-    Returns:
-        uint8 (3, height, width).
-    """
-    # Pillow counts from the corner of the first pixel, half a pixel before its centre.
-    low = center.astype(np.float64) + 0.5 - size.astype(np.float64) / 2
-    high = low + size
-    margin = np.ceil(np.maximum(size / np.array([width, height]), 1)) + 1  # the filter's reach beyond the window
-    # Black is what the window sees outside the image; the filter's reach beyond a window inside it sees nothing.
-    left, top = (int(v) for v in np.where(low >= 0, np.maximum(np.floor(low - margin), 0), np.floor(low - margin)))
-    reach = np.ceil(high + margin)
-    right, bottom = (int(v) for v in np.where(high <= image.size, np.minimum(reach, image.size), reach))
-    patch = image.crop((left, top, right, bottom))
-    box = (low[0] - left, low[1] - top, high[0] - left, high[1] - top)
-    resized = patch.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(resized, np.uint8).transpose(2, 0, 1)
-
-
-def read_image(path: Path) -> Image.Image:
-    """Decode an image as RGB, exactly as its pixels are stored.
-
-    An EXIF orientation is ignored, as annotators and evaluators of COCO ignore it. Of an animation the first frame
-    counts, transparency is dropped, and grey values of 16 bits are scaled to 8 (65535 is white).
-
-    Raises:
-        DataError: The file cannot be decoded, or has pixels of another range; the message names it.
-    """
-    return decode_image(path, str(path))
-
-
-def decode_image(source: Path | BinaryIO, name: str) -> Image.Image:
-    """Decode an image as `read_image` does, from a path or from bytes in memory.
-
-    Args:
-        source: The path, or a stream.
-        name: What an error message calls it.
-
-    Raises:
-        DataError: It cannot be decoded.
-    """
-    try:
-        with Image.open(source) as image:
-            return _as_rgb(image, name)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(
-            f"{name} cannot be decoded: {error}.", "The file is damaged or incomplete: copy it again from its source."
-        ) from error
-
-
-def _as_rgb(image: Image.Image, name: str) -> Image.Image:
-    """The image in 8 bits per colour; Pillow would cut off what is above 255 in deeper ones."""
-    if image.mode not in _DEEP_MODES:
-        return image.convert("RGB")
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > _WHITE_16:
-        raise DataError(
-            f"{name} has pixels from {values.min():g} to {values.max():g} (mode {image.mode}).",
-            "Which of them is white nobody says: save it with 8 or 16 bits per pixel.",
-        )
-    scaled = (values.astype(np.uint32) * 255 + _WHITE_16 // 2) // _WHITE_16
-    return Image.fromarray(scaled.astype(np.uint8)).convert("RGB")
-
-
-def resized(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
-    """A whole image at the size of the input, uint8 (3, height, width): what `cut` gives of the image as its window."""
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR), np.uint8).transpose(2, 0, 1)
 
 
 def whole_images(folder: Path, files: Sequence[str], height: int, width: int) -> CropPlan:
@@ -274,18 +130,6 @@ def cached_labels(
         hint="Take the label maps of the release, which hold one class number per pixel.",
     )
     return _cached(plan, cache, kind)
-
-
-def cut_labels(labels: NDArray[np.uint8], center: Single, size: Single, height: int, width: int) -> NDArray[np.uint8]:
-    """Cut one window out of a label map (h, w), each output pixel taking the nearest label: uint8 (height, width)."""
-    grid = np.stack([np.arange(max(height, width))] * 2, axis=1).astype(np.float64)
-    # Half-way between two pixels the later one counts; windows are float32, so half-way is not exact.
-    places = np.floor(to_original(grid, center, size, height, width) + 0.5 + _HALF_WAY).astype(np.int64)
-    columns, rows = places[:width, 0], places[:height, 1]
-    in_x, in_y = (columns >= 0) & (columns < labels.shape[1]), (rows >= 0) & (rows < labels.shape[0])
-    out = np.full((height, width), NO_LABEL, np.uint8)
-    out[np.ix_(in_y, in_x)] = labels[np.ix_(rows[in_y], columns[in_x])]
-    return out
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -380,14 +224,3 @@ def _write(plan: CropPlan, path: Path, shape: tuple[int, ...], kind: _Kind) -> N
 
 def _sides(size: tuple[int, ...]) -> str:
     return " x ".join(map(str, size))
-
-
-def in_threads(work: Callable[[Item], Result], jobs: Sequence[Item], what: str) -> Iterator[Result]:
-    """Results in order; Pillow decodes outside the interpreter lock, so threads do run side by side."""
-    started = logged = time.monotonic()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for done, result in enumerate(pool.map(work, jobs), start=1):
-            yield result
-            if time.monotonic() - logged > _LOG_EVERY_S:
-                logged = time.monotonic()
-                log.info("read %d of %d %s, %.0f per second", done, len(jobs), what, done / (logged - started))

@@ -10,7 +10,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.crops import decode_image, resized
+from hcbench.data.pixels import decode_image
+from hcbench.data.windows import resized
 from hcbench.errors import DataError
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.data.card import DatasetCard, VerifyReport
-from hcbench.data.crops import CropPlan, cached_crops, crop_windows, to_crop
+from hcbench.data.crops import CropPlan, cached_crops
 from hcbench.data.dataset import Dataset
 from hcbench.data.formats.listing import find_annotated, list_files
 from hcbench.data.formats.loading import (
@@ -34,6 +34,7 @@ from hcbench.data.formats.mpii_files import Persons, Scored, read_persons, read_
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import MPII
 from hcbench.data.task_splits import TaskSplits
+from hcbench.data.windows import crop_windows, to_crop
 from hcbench.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from hcbench.data.crops import to_crop
 from hcbench.data.samples import Samples
+from hcbench.data.windows import to_crop
 from hcbench.errors import DataError
 
 BONES: Final = (

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from hcbench.benchmarks.metrics.keypoints import coco_ground_truth
 from hcbench.benchmarks.scoring import clusters, need
-from hcbench.data.crops import to_original
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import MPII
+from hcbench.data.windows import to_original
 
 Double = NDArray[np.float64]
 

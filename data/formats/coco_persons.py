@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
-from hcbench.data.crops import CropPlan, cached_crops, crop_windows, in_threads, read_image, to_crop
+from hcbench.data.crops import CropPlan, cached_crops
 from hcbench.data.formats.coco_files import COCO_FORMAT, Format, Layout, left_out_notes, outside_joints, read_truth
 from hcbench.data.formats.coco_people import OWN_ID, clipped, labelled_joints
 from hcbench.data.formats.listing import list_files
@@ -31,7 +31,10 @@ from hcbench.data.formats.loading import (
     skipped_junk,
     some,
 )
+from hcbench.data.pixels import read_image
 from hcbench.data.samples import Samples
+from hcbench.data.threads import in_threads
+from hcbench.data.windows import crop_windows, to_crop
 from hcbench.errors import DataError
 
 log = logging.getLogger(__name__)

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import TOTAL, DatasetCard, VerifyReport, compare
-from hcbench.data.crops import in_threads, read_image
+from hcbench.data.pixels import read_image
+from hcbench.data.threads import in_threads
 from hcbench.errors import DataError, did_you_mean
 
 Found = TypeVar("Found")

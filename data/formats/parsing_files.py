@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.data.card import DatasetCard, VerifyReport
-from hcbench.data.crops import NO_LABEL, CropPlan, cached_crops, cached_labels, crop_windows, in_threads, whole_images
+from hcbench.data.crops import CropPlan, cached_crops, cached_labels, whole_images
 from hcbench.data.formats.loading import (
     check_cache,
     check_split,
@@ -28,6 +28,8 @@ from hcbench.data.formats.loading import (
     some,
 )
 from hcbench.data.samples import Samples
+from hcbench.data.threads import in_threads
+from hcbench.data.windows import NO_LABEL, crop_windows
 from hcbench.errors import DataError
 
 

@@ -10,10 +10,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.crops import decoder, in_threads
 from hcbench.data.decoded import Decoded, PixelSource
 from hcbench.data.formats.loading import digest, some
+from hcbench.data.pixels import decoder
 from hcbench.data.samples import Samples
+from hcbench.data.threads import in_threads
 from hcbench.errors import DataError
 
 Row = TypeVar("Row")

@@ -11,12 +11,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from hcbench.data.card import VerifyReport
-from hcbench.data.crops import in_threads
 from hcbench.data.formats.coco_files import find_layout, read_truth
 from hcbench.data.manifest.images import from_bytes, from_files
 from hcbench.data.manifest.manifest import GROUP_COLUMNS, Manifest, check_images, open_manifest
 from hcbench.data.overlaps import is_held_out, plain
 from hcbench.data.samples import Int
+from hcbench.data.threads import in_threads
 from hcbench.errors import DataError
 
 _AT_ONCE = 1_024

@@ -16,9 +16,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from PIL import Image
 
-from hcbench.data.crops import decode_image, in_threads, resized
 from hcbench.data.manifest.manifest import Manifest
+from hcbench.data.pixels import decode_image
 from hcbench.data.samples import Int
+from hcbench.data.threads import in_threads
+from hcbench.data.windows import resized
 from hcbench.errors import CacheError, DataError
 
 BROKEN_SHARE = 0.01

@@ -16,12 +16,12 @@ import numpy as np
 import pyarrow as pa
 
 from hcbench.data.catalogue import dataset_modules
-from hcbench.data.crops import in_threads
 from hcbench.data.dataset import Columns
 from hcbench.data.formats.pretraining import batched
 from hcbench.data.manifest.indexing import image_size, with_bytes
 from hcbench.data.manifest.schema import COLUMNS, KEYPOINT_NUMBERS
 from hcbench.data.overlaps import plain
+from hcbench.data.threads import in_threads
 from hcbench.errors import DataError
 
 REQUIRED = ("image_path", "group_id")

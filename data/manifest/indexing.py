@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.data.catalogue import dataset
-from hcbench.data.crops import in_threads, to_original, whole_windows
 from hcbench.data.dataset import Columns
 from hcbench.data.formats.pretraining import BATCH
 from hcbench.data.samples import Float, Samples
 from hcbench.data.skeletons import COCO, Skeleton
+from hcbench.data.threads import in_threads
+from hcbench.data.windows import to_original, whole_windows
 from hcbench.errors import DataError
 
 _NUMBERS = ("identity", "group_id")

@@ -13,12 +13,13 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from hcbench.data.budget import draw_images
-from hcbench.data.crops import decoder, to_crop, whole_windows
 from hcbench.data.formats.loading import digest
 from hcbench.data.manifest.images import ManifestImages, from_bytes, from_files, unpacked
 from hcbench.data.manifest.manifest import Manifest
 from hcbench.data.manifest.schema import KEYPOINT_NUMBERS
+from hcbench.data.pixels import decoder
 from hcbench.data.samples import Float, Int, Samples
+from hcbench.data.windows import to_crop, whole_windows
 from hcbench.errors import DataError
 
 DRAW = "manifest"

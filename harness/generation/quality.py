@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.benchmarks.metrics.pck import pck
-from hcbench.data.crops import read_image
+from hcbench.data.pixels import read_image
 from hcbench.errors import DataError, WeightsError
 from hcbench.harness.generation.conditions import STYLES, draw_skeleton
 from hcbench.harness.generation.job import SETTINGS, read_rows

@@ -17,8 +17,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.crops import crop_windows, to_crop
 from hcbench.data.formats.coco_files import SPLITS, Layout, find_layout, read_captions, read_truth
+from hcbench.data.windows import crop_windows, to_crop
 from hcbench.errors import ConfigError, DataError, did_you_mean
 
 Points = NDArray[np.float64]

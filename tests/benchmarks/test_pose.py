@@ -20,7 +20,7 @@ from hcbench.benchmarks.pose.head import (
 )
 from hcbench.benchmarks.pose.task import Pose
 from hcbench.benchmarks.pose.truth import PoseTruth
-from hcbench.data.crops import to_crop
+from hcbench.data.windows import to_crop
 
 CONFIG = EvaluateConfig(replicates=20)
 

@@ -26,11 +26,11 @@ from hcbench.benchmarks.pose.measures import PCK, PCKH, criterion
 from hcbench.benchmarks.pose.task import Pose
 from hcbench.benchmarks.recipes import FinetuneRecipe
 from hcbench.data import aic, coco, crowdpose, mpii, ochuman
-from hcbench.data.crops import to_crop
 from hcbench.data.formats import person_boxes
 from hcbench.data.formats.coco_detections import detection_path
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import COCO
+from hcbench.data.windows import to_crop
 from hcbench.errors import TaskError
 from hcbench.harness.planning.card_facts import benchmark_facts
 from hcbench.harness.planning.registry import load_registry

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from hcbench.data import coco
-from hcbench.data.crops import read_image, to_original
+from hcbench.data.pixels import read_image
 from hcbench.data.samples import Samples
+from hcbench.data.windows import to_original
 from hcbench.errors import DataError
 
 

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hcbench.data.crops import cached_crops, crop_windows, cut, read_image, to_crop, to_original, whole_images
+from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.pixels import read_image
+from hcbench.data.windows import crop_windows, cut, to_crop, to_original
 from hcbench.errors import DataError
 
 

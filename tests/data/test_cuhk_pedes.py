@@ -90,7 +90,7 @@ def test_trainval_is_both(root: Path, cache: Path) -> None:
 
 
 def test_pixels_are_those_of_the_whole_image(root: Path, cache: Path) -> None:
-    from hcbench.data.crops import read_image
+    from hcbench.data.pixels import read_image
 
     test = cuhk_pedes.load(root, "test", cache=cache)
     colour = np.asarray(read_image(root / test.ids[1]))[0, 0]

@@ -17,10 +17,10 @@ from scipy import io
 
 from hcbench.benchmarks.metrics.keypoints import pckh
 from hcbench.data import mpii
-from hcbench.data.crops import to_original
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import MPII
 from hcbench.data.task_splits import task_samples
+from hcbench.data.windows import to_original
 from hcbench.errors import DataError
 
 

@@ -14,9 +14,9 @@ from parsing_tree import SIZES, STEMS, ParsingTree
 from PIL import Image
 
 from hcbench.data import cihp, lip
-from hcbench.data.crops import crop_windows, cut_labels
 from hcbench.data.part_names import CIHP, LIP, mirrored
 from hcbench.data.task_splits import task_samples
+from hcbench.data.windows import crop_windows, cut_labels
 from hcbench.errors import DataError
 
 LIP_AROUND = {

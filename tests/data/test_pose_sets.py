@@ -16,10 +16,10 @@ import pytest
 from pose_tree import SETS, PoseTree, build
 
 from hcbench.data import aic, crowdpose, ochuman
-from hcbench.data.crops import to_original
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import AIC, COCO, CROWDPOSE, MPII
 from hcbench.data.task_splits import task_samples
+from hcbench.data.windows import to_original
 from hcbench.errors import DataError
 
 Made = tuple[ModuleType, PoseTree]
