@@ -5,13 +5,13 @@ A module is imported when its data set is asked for, and nothing here loads torc
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 from collections.abc import Mapping
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.contents import Contents, folder_contents
 from hcbench.data.overlaps import plain
 from hcbench.data.task_splits import TaskSplits
 from hcbench.errors import DataError, did_you_mean
@@ -103,19 +103,16 @@ def training_split(name: str) -> str:
     return dataset(name).training_split
 
 
-def content_hashes(name: str, root: Path) -> tuple[str, ...]:
-    """What tells one copy of a data set from another: hashes of its annotation files.
+def dataset_contents(name: str, root: Path) -> Contents:
+    """What tells one copy of a data set from another: its files' contents.
 
-    Where it does not name them (`annotation_files`), the names and sizes of all files are taken.
+    Annotation files are read whole; of images that are too many (`contents.MOST_FILES`), names, sizes and the contents
+    of a sample stand for all.
+
+    Raises:
+        DataError: There is no file, or one cannot be read.
     """
-    files = dataset(name).annotation_files
-    if files is not None:
-        return tuple(f"{path.name}:{_sha256(path)}" for path in files(root))
-    listing = sorted(f"{path.relative_to(root).as_posix()} {path.stat().st_size}"
-                     for path in root.rglob("*") if path.is_file() and not path.name.startswith("."))  # fmt: skip
-    return (f"files:{hashlib.sha256(chr(10).join(listing).encode()).hexdigest()[:16]}",)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    found = dataset(name)
+    folders = () if found.image_folders is None else found.image_folders(root)
+    always = () if found.annotation_files is None else found.annotation_files(root)
+    return folder_contents(root, folders, always)

@@ -172,6 +172,7 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return tuple(sorted({*files, *found}))
 
 
+image_folders = _OWN.image_folders
 verify = _OWN.verify
 
 
@@ -189,6 +190,7 @@ DATASET = Dataset(
     splits=SPLITS,
     task_splits=TASK_SPLITS,
     annotation_files=annotation_files,
+    image_folders=image_folders,
     load_detected=load_detected,
     person_crops=person_crops,
     corpus_size=corpus_size,

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hcbench.data.files.hash_index import file_hashes
 from hcbench.data.pixels import decoder, read_image
 from hcbench.data.threads import in_threads
 from hcbench.data.windows import Single, cut, cut_labels, whole_windows
@@ -77,9 +78,9 @@ def whole_images(folder: Path, files: Sequence[str], height: int, width: int) ->
 def cached_crops(plan: CropPlan, cache: Path) -> tuple[NDArray[np.uint8], str]:
     """The crops of a plan as a read-only memory map, cut once and kept.
 
-    The cache is keyed by file names and sizes, windows, crop size and decoder, never by paths; an image that
-    is replaced by another of the same number of bytes is not noticed. The file is written under a temporary
-    name and renamed, so a killed or a second process leaves no half of it.
+    The cache is keyed by the images' names and contents (`files/hash_index.py`), windows, crop size and decoder, never
+    by paths. The file is written under a temporary name and renamed, so that a killed or a second process leaves no
+    half of it.
 
     Args:
         plan: What to cut.
@@ -171,8 +172,9 @@ def _cached(plan: CropPlan, cache: Path, kind: _Kind) -> tuple[NDArray[np.uint8]
 def _key(plan: CropPlan, kind: _Kind) -> str:
     before = "labels|" if kind.name == "labels" else ""
     digest = hashlib.sha256(f"{before}{decoder()}|{plan.height}x{plan.width}|".encode())
-    sizes = {file: (plan.folder / file).stat().st_size for file in sorted(set(plan.files))}
-    digest.update("\n".join(f"{file} {sizes[file]}" for file in plan.files).encode())
+    hashes = file_hashes(plan.folder, plan.files)
+    for file in plan.files:
+        digest.update(os.fsencode(file) + b" " + hashes[file])
     if plan.image_sizes is not None:  # what was cut from was held against them
         digest.update(str([tuple(size) for size in plan.image_sizes]).encode())
     for array in (plan.center, plan.size):

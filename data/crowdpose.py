@@ -88,7 +88,14 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
 verify = _OWN.verify
 annotation_files = _OWN.annotation_files
+image_folders = _OWN.image_folders
 
 DATASET = Dataset(
-    card=CARD, load=load, verify=verify, splits=SPLITS, task_splits=TASK_SPLITS, annotation_files=annotation_files
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    task_splits=TASK_SPLITS,
+    annotation_files=annotation_files,
+    image_folders=image_folders,
 )

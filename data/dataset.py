@@ -62,8 +62,10 @@ class Dataset:
         task_splits: The owners' splits behind those of a benchmark.
         options: Arguments of `load`, `index` or `verify` that not all data sets have, such as `trust_pickle`.
         benchmarks: Benchmarks that a plug-in's data set joins. The cards of benchmarks name the built-in ones.
-        annotation_files: `annotation_files(root)` gives the files that decide what `load` gives: their content tells
-            one copy from another. Without it, names and sizes of all files do.
+        annotation_files: `annotation_files(root)` gives the files, beside images, that decide what `load` gives. They
+            are read to tell one copy from another even where there are too many images to read them all.
+        image_folders: `image_folders(root)` gives the folders below the root whose files, with the annotation files,
+            tell one copy from another. Without it, all files below the root do.
         load_detected: Takes what `load` takes; persons are cut out by a detector's boxes.
         index: `index(root, split)` gives the rows of a manifest in batches, without looking at pixels.
         person_crops: Gives crops to pre-train on, where these are others than those scored: `--corpus NAME` needs it.
@@ -82,6 +84,7 @@ class Dataset:
     options: frozenset[str] = frozenset()
     benchmarks: tuple[str, ...] = ()
     annotation_files: Callable[[Path], tuple[Path, ...]] | None = None
+    image_folders: Callable[[Path], tuple[Path, ...]] | None = None
     load_detected: Load | None = None
     index: Callable[..., Iterator[Columns]] | None = None
     person_crops: PersonCrops | None = None

@@ -40,7 +40,14 @@ _OWN = PersonSet(card=CARD, splits=SPLITS, find=_find, format=Format(area_of_box
 load = _OWN.load
 verify = _OWN.verify
 annotation_files = _OWN.annotation_files
+image_folders = _OWN.image_folders
 
 DATASET = Dataset(
-    card=CARD, load=load, verify=verify, splits=SPLITS, task_splits=TASK_SPLITS, annotation_files=annotation_files
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    task_splits=TASK_SPLITS,
+    annotation_files=annotation_files,
+    image_folders=image_folders,
 )

@@ -13,6 +13,7 @@ os.environ.setdefault("GIT_PYTHON_REFRESH", "quiet")
 
 import random
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,14 @@ def _seeded() -> None:
     torch = sys.modules.get("torch")  # never imported here: most tests need no torch
     if torch is not None:
         torch.manual_seed(SEED)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is kept for all workspaces of a user stays out of the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HCBENCH_CACHE", str(tmp_path_factory.mktemp("user-cache")))
+        yield
 
 
 @pytest.fixture

@@ -123,6 +123,11 @@ class PersonSet:
         files = {path for layout in layouts.values() for path in (layout.annotations, layout.captions)}
         return tuple(sorted(path for path in files if path is not None))
 
+    def image_folders(self, root: Path) -> tuple[Path, ...]:
+        """The folders of images of every split that is there, sorted; errors as `annotation_files`."""
+        layouts, _ = found_splits(self.splits, lambda split: self.find(root, split))
+        return tuple(sorted({layout.images for layout in layouts.values()}))
+
 
 def open_split(own: PersonSet, root: Path, split: str, cache: Path) -> tuple[Layout, dict[str, Any]]:
     """The layout of a split and its checked json.

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hcbench.data.files.contents import path_contents
 from hcbench.errors import CacheError, DataError
 
 
@@ -93,8 +94,7 @@ def extract(raw: RawImages, names: tuple[str, ...], cache: Path) -> Path:
         DataError: An image is missing.
         CacheError: The cache folder cannot be written.
     """
-    about = raw.path.stat()
-    folder = cache / f"cuhk03-{raw.kind}-{about.st_size}-{about.st_mtime_ns}"
+    folder = cache / f"cuhk03-{raw.kind}-{path_contents(raw.path).digest}"
     for name in names:
         if (folder / name).is_file():
             continue

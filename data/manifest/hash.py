@@ -1,20 +1,15 @@
-"""Hashes of what a manifest holds: of packed images when they are written, of the columns when one is opened."""
+"""Hashes of the columns of a manifest."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import defaultdict
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-
-from hcbench.data.manifest.schema import IMAGES_KEY
 
 
 class ColumnHashes:
@@ -52,32 +47,6 @@ class ColumnHashes:
             return None
         self._hashes[name].update(np.ascontiguousarray(pc.fill_null(array, 0).to_numpy(zero_copy_only=False)))
         return None
-
-
-def images_digest(file: pq.ParquetFile, images: Iterable[pa.ChunkedArray]) -> str:
-    """The hash of a file's packed images: the one that was stored with them, else of `images`, row group by group."""
-    stored = (file.metadata.metadata or {}).get(IMAGES_KEY)
-    if stored is not None:
-        record = json.loads(stored)
-        if record.get("rows") == file.metadata.num_rows:
-            return str(record["sha256"])
-    digest = hashlib.sha256()  # another tool has written the file: nobody but its images can tell
-    for group in images:
-        feed(digest, group)
-    return digest.hexdigest()
-
-
-def feed(digest: Any, images: pa.ChunkedArray) -> int:
-    """Put the images' lengths and bytes into a hash; gives how many bytes they have."""
-    total = 0
-    for value in images:
-        content = value.as_buffer()
-        size = -1 if content is None else content.size
-        digest.update(size.to_bytes(8, "little", signed=True))
-        if content is not None:
-            digest.update(content)
-            total += size
-    return total
 
 
 def _int32(lengths: pa.Array) -> NDArray[np.int32]:

@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from hcbench.data.manifest.hash import ColumnHashes, images_digest
+from hcbench.data.files.contents import MOST_FILES, SAMPLE, Contents, listed_contents
+from hcbench.data.manifest.hash import ColumnHashes
 from hcbench.data.manifest.schema import (
     COLUMNS,
     KEYPOINT_NUMBERS,
@@ -138,20 +139,30 @@ class Manifest:
 
     @functools.cached_property
     def fingerprint(self) -> str:
-        """Hash of the content, 16 hex digits: all columns, packed images included, in the order of the rows.
+        """Hash of the content, 16 hex digits: all columns in the order of the rows, and all images.
 
-        Where the files lie and how they are compressed does not matter; nor does how they are cut, unless they hold
-        images, which are hashed file by file when they are written. Of images that are named by a path, the path
-        counts, as everywhere where annotations identify a data set.
+        Where files lie does not matter, nor how a manifest is compressed and cut, unless it holds images: these stand
+        for themselves by their Parquet files. See `contents` of images that are too many to read.
         """
         hashes = ColumnHashes()
         hashed = [name for name in COLUMNS if name != "image_bytes" and self.lacking[name] < len(self)]
         for _, table in self._groups(hashed):
             hashes.add(table)
-        digests = hashes.digests()
-        if self.lacking["image_bytes"] < len(self):
-            digests += [images_digest(file, _images(file)) for file in self.files]
-        return hashlib.sha256("\n".join(digests).encode()).hexdigest()[:16]
+        return hashlib.sha256("\n".join([*hashes.digests(), self.image_contents.fingerprint]).encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def image_contents(self) -> Contents:
+        """What stands for the images: the files that are named, or the Parquet files that hold them."""
+        if self.packed:
+            files = manifest_files(self.path)
+            return listed_contents(files[0].parent, [path.name for path in files], named=False)
+        if len(self) > MOST_FILES:
+            rows = np.unique(np.linspace(0, len(self) - 1, SAMPLE).astype(np.int64))
+            return listed_contents(self.root, self._image_paths(rows), count=len(self))
+        return listed_contents(self.root, self._image_paths(np.arange(len(self))))
+
+    def _image_paths(self, rows: Int) -> list[str]:
+        return [name for name in self.take(["image_path"], rows)["image_path"].to_pylist() if name is not None]
 
     def group_sizes(self, layout: str) -> tuple[int, int]:
         """How many groups there are, and how many images each has: 0 where they differ; images alone are groups of 1.
@@ -185,7 +196,7 @@ def open_manifest(path: Path, root: Path | None = None) -> Manifest:
     Raises:
         DataError: There is none, it is no manifest, a newer one, or contradicts itself.
     """
-    paths = _files(path)
+    paths = manifest_files(path)
     files = tuple(_open(one) for one in paths)
     for one, file in zip(paths, files, strict=True):
         _check(one, file)
@@ -222,7 +233,8 @@ def check_images(manifest: Manifest, sample: int = 64) -> None:
         )
 
 
-def _files(path: Path) -> list[Path]:
+def manifest_files(path: Path) -> list[Path]:
+    """The Parquet files of a manifest, in the order of its rows; errors as `open_manifest`."""
     if path.is_file():
         return [path]
     if not path.is_dir():
@@ -315,9 +327,3 @@ def _root(path: Path, file: pq.ParquetFile) -> Path:
     own = path.absolute().parent
     stored = str((file.metadata.metadata or {}).get(ROOT_KEY, b"").decode())
     return own / stored  # an absolute one stands for itself
-
-
-def _images(file: pq.ParquetFile) -> Iterator[pa.ChunkedArray]:
-    """The packed images of each row group."""
-    for index in range(file.num_row_groups):
-        yield _read(file, index, ["image_bytes"])["image_bytes"]

@@ -16,8 +16,6 @@ VERSION = 1
 VERSION_KEY = b"hcbench.manifest.version"
 ROOT_KEY = b"hcbench.manifest.root"
 """Folder that `image_path` is relative to; itself relative to the manifest's folder where it is not absolute."""
-IMAGES_KEY = b"hcbench.manifest.images"
-"""Json of a file with packed images: `rows` and `bytes` of the column as they were written, and its `sha256`."""
 
 KEYPOINT_NUMBERS = 51
 """17 x (x, y, v), COCO order, in pixels of the stored image; v = 0 not labelled, 1 hidden, 2 visible."""

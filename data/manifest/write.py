@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,8 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from hcbench.data.manifest.hash import feed
-from hcbench.data.manifest.schema import COLUMNS, IMAGES_KEY, REPEATED, schema
+from hcbench.data.manifest.schema import COLUMNS, REPEATED, schema
 from hcbench.errors import DataError
 
 ROWS_PER_GROUP = 65_536
@@ -116,10 +113,9 @@ class _File:
     """One Parquet file, written in row groups of a fixed size."""
 
     def __init__(self, path: Path, root: str, *, packed: bool) -> None:
-        self.rows, self._packed = 0, packed
+        self.rows = 0
         self._group = PACKED_ROWS_PER_GROUP if packed else ROWS_PER_GROUP
         self._waiting: list[pa.Table] = []
-        self._digest, self._bytes = hashlib.sha256(), 0
         # Images are compressed by themselves; doing it again costs time and saves nothing.
         compression = {_leaf(name): "none" if name == "image_bytes" else "zstd" for name in COLUMNS}
         self._writer = pq.ParquetWriter(path, schema(root), compression=compression, use_dictionary=list(REPEATED))
@@ -135,9 +131,6 @@ class _File:
         """End the file; its own description is only true of a whole one."""
         if whole:
             self._flush(whole_groups=False)
-            if self._packed:
-                description = {"rows": self.rows, "bytes": self._bytes, "sha256": self._digest.hexdigest()}
-                self._writer.add_key_value_metadata({IMAGES_KEY.decode(): json.dumps(description)})
         self._writer.close()
 
     def _flush(self, *, whole_groups: bool) -> None:
@@ -147,8 +140,6 @@ class _File:
         end = table.num_rows // self._group * self._group if whole_groups else table.num_rows
         self._waiting = [table.slice(end)] if end < table.num_rows else []
         table = table.slice(0, end)
-        if self._packed:
-            self._bytes += feed(self._digest, table["image_bytes"])
         self._writer.write_table(table, row_group_size=self._group)
 
 

@@ -17,6 +17,7 @@ from hcbench.errors import CacheError
 from hcbench.harness.cli.progress import STYLES
 from hcbench.harness.cli.tables import plain_table
 from hcbench.harness.jobs.cell_folder import CHECKPOINT, FIGURES, LOG, RECORD
+from hcbench.harness.store.import_cell import CONTENT
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.store_access import open_store
 
@@ -40,6 +41,7 @@ def show_cell(console: Console, name: str, workspace: Path, tracking_uri: str | 
     if cell.tags.get("weights"):
         console.print(Text(cell.tags["weights"]), soft_wrap=True)
     _print_pairs(console, "Settings", cell.params)
+    _print_pairs(console, "Data on disk", _below(CONTENT, cell.tags))
     _print_pairs(console, "Cost", _below("ledger.", cell.metrics))
     _print_pairs(console, "Diagnostics", _below("diagnostics.", cell.metrics))
     evaluations = [record for record in tracker.records(EVALUATION) if record.tags.get("cell") == cell.fingerprint]
@@ -91,6 +93,8 @@ def _print_evaluation(console: Console, tracker: Tracker, record: StoredRun) -> 
     if record.status != "done":
         console.print(Text(f"{record.status}: {record.tags.get('reason', '')}", style=STYLES.get(record.status, "")))
         return
+    for data, told in _below(CONTENT, record.tags).items():
+        console.print(f"{data}: {told}", soft_wrap=True)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
     console.print(f"scores (fractions): {scores}", soft_wrap=True)
     path = tracker.artifact(record, RECORD)

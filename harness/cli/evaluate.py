@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.text import Text
 
+from hcbench.data.files.hash_index import forget
 from hcbench.data.overlaps import NOTHING
 from hcbench.errors import ConfigError, WeightsError
 from hcbench.harness.cli.options import WORKSPACE, Request, parse_size
@@ -21,7 +22,7 @@ from hcbench.harness.planning.card_facts import supervision_facts
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.checks import check_choice
 from hcbench.harness.planning.config import Resolved
-from hcbench.harness.planning.content_hashes import sha256
+from hcbench.harness.planning.content_hashes import read_again, sha256
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import look as look_at_machine
 from hcbench.harness.planning.plan import NO_BUDGET, plan_given
@@ -80,9 +81,15 @@ class WeightsPlan:
 
 
 def plan_weights(
-    console: Console, request: Request, weights: WeightsFile, size: str | None, workspace: Path = WORKSPACE
+    console: Console,
+    request: Request,
+    weights: WeightsFile,
+    size: str | None,
+    workspace: Path = WORKSPACE,
+    *,
+    fresh: bool = False,
 ) -> WeightsPlan:
-    """Look at a file, say what it is, and draw up its cells.
+    """Look at a file, say what it is, and draw up its cells; where `fresh`, all files on disk are read again.
 
     Raises:
         HcbenchError: The file cannot be scored, or a setting is wrong.
@@ -90,6 +97,9 @@ def plan_weights(
     request = replace(request, sets=[*(request.sets or ()), *_size(size)])
     resolved, registry = request.resolve(workspace=workspace)
     weights = located(weights)
+    if fresh:
+        forget(weights.path)
+        read_again(resolved)
     if len(resolved.pretrains) > 1:
         raise ConfigError("A file is scored at one input size.", "Give one --size, and no lists under pretrain.*.")
     pretrain = resolved.pretrains[0]

@@ -138,7 +138,8 @@ def run(
     ] = False,
     fresh: Annotated[
         bool,
-        typer.Option("--fresh", rich_help_panel=_HOW, help="Compute everything again, also what is already known."),
+        typer.Option("--fresh", rich_help_panel=_HOW, help="Compute everything again, also what is already known,"
+                     " and read all files of data sets again."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", rich_help_panel=_HOW, help="Only show what would run, as `hcbench plan` does.")
@@ -157,7 +158,7 @@ def run(
     hcbench run -m stablerep --set pretrain.lr=1e-3,3e-4 --benchmarks reid
     """
     screen = console()
-    matrix = _plan(request, workspace, screen, tuned=tuned)
+    matrix = _plan(request, workspace, screen, tuned=tuned, fresh=fresh)
     if dry_run:
         from hcbench.harness.cli.plan import show_plan
 
@@ -238,7 +239,8 @@ def evaluate(
     workers: WorkersOption = None,
     executor: ExecutorOption = DEFAULT_EXECUTOR,
     fresh: Annotated[
-        bool, typer.Option("--fresh", rich_help_panel=_HOW, help="Compute everything again, also what is known.")
+        bool, typer.Option("--fresh", rich_help_panel=_HOW, help="Compute everything again, also what is known,"
+                           " and read all files again.")
     ] = False,
 ) -> None:  # fmt: skip
     """Score weights that were trained elsewhere, beside the same network with random weights.
@@ -255,7 +257,7 @@ def evaluate(
 
     screen = console()
     given = WeightsFile(checkpoint, layout, vocabulary, name, allow_partial, normalise, words(trained_on))
-    planned = plan_weights(screen, request, given, size, workspace)
+    planned = plan_weights(screen, request, given, size, workspace, fresh=fresh)
     end = _run(screen, planned.matrix, workspace, tracking_uri, workers=workers, fresh=fresh, executor=executor)
     warn(screen, planned, workspace, tracking_uri)
     raise typer.Exit(end)
@@ -478,16 +480,21 @@ def _run(screen: Console, matrix: Matrix, workspace: Path, tracking_uri: str | N
     return OK if outcome.ok else SOME_FAILED
 
 
-def _plan(request: Request, workspace: Path, screen: Console, *, tuned: bool = False) -> Matrix:
+def _plan(request: Request, workspace: Path, screen: Console, *, tuned: bool = False, fresh: bool = False) -> Matrix:
     """The matrix of a request; where `tuned`, with the settings that were tuned in the workspace."""
     from hcbench.harness.forecast import effort
+    from hcbench.harness.planning.content_hashes import read_again
     from hcbench.harness.planning.machine import look
     from hcbench.harness.store.workspace import Workspace
 
     resolved, registry = request.resolve(Workspace(workspace).tuned if tuned else None, workspace)
+    if fresh:
+        read_again(resolved)
     return effort.plan(resolved, registry, look(), workspace, screen.print)
 
 
 def _set_logging(debug: bool) -> None:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     logging.getLogger("hcbench").setLevel(logging.DEBUG if debug else logging.WARNING)
+    if not debug:  # before anything can be planned it may read for minutes, once
+        logging.getLogger("hcbench.data.files.hash_index").setLevel(logging.INFO)

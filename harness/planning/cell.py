@@ -46,6 +46,8 @@ class Cell:
         tuning_trials: Trials that its settings were chosen from; not part of the fingerprint.
         overrides: Settings that the user changed, by dotted key (`mae.mask_ratio`), each with what it would be
             otherwise; not part of the fingerprint, since the settings are.
+        contents: What stands for the data on disk that it trains on, in words (`data/files/contents.py`), by name. Its
+            hashes are part of the fingerprint.
     """
 
     method: str
@@ -66,6 +68,7 @@ class Cell:
     tuning: str = ""
     tuning_trials: int = 0
     overrides: Mapping[str, str] = field(default_factory=dict)
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
@@ -100,6 +103,7 @@ class Evaluation:
         split: What is scored: test, or val while settings are being chosen.
         test_on: Data set whose `split` is scored, where it is not that of train and val; empty = the same.
         test_root: Its root, where it is real; not part of the fingerprint.
+        contents: What stands for all its data on disk, as `Cell.contents`.
     """
 
     benchmark: str
@@ -113,6 +117,7 @@ class Evaluation:
     split: str = "test"
     test_on: str = ""
     test_root: str = ""
+    contents: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def splits(self) -> tuple[str, ...]:

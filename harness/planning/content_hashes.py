@@ -5,14 +5,15 @@ Settings that name files, folders or entry points are `Source` in a card's rules
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import importlib.metadata
-import os
 from dataclasses import replace
 from pathlib import Path
 
+from hcbench.data.files.contents import path_contents
+from hcbench.data.files.hash_index import forget
 from hcbench.harness.planning.cell import Cell
+from hcbench.harness.planning.config import Resolved
+from hcbench.harness.planning.corpora import is_manifest
 from hcbench.methods.rules import Rules, Source
 
 
@@ -33,6 +34,13 @@ def with_content_hashes(cell: Cell, rules: Rules) -> Cell:
     return replace(cell, method_config=config, roots={**cell.roots, **places}) if places else cell
 
 
+def read_again(resolved: Resolved) -> None:
+    """Let every file of the data on disk that a configuration names be read again, changed or not."""
+    manifests = [corpus.name for corpus in resolved.corpora if is_manifest(corpus.name)]
+    for path in (*resolved.run.data.values(), *manifests):
+        forget(Path(path).expanduser())
+
+
 def _installed(name: str, group: str) -> str:
     """An entry point with the package that it is of, and its version; the name alone where no package has it."""
     for point in importlib.metadata.entry_points(group=group, name=name):
@@ -42,28 +50,9 @@ def _installed(name: str, group: str) -> str:
 
 
 def sha256(path: Path) -> str:
-    """The first 16 digits of a file's hash; of a folder's, those of all files in it with their names below it.
+    """The first 16 digits of a file's hash; for a folder, a hash of all files in it with their names below it.
 
-    Read once for as long as neither names, sizes nor times change.
+    Raises:
+        DataError: It cannot be read.
     """
-    if not path.is_dir():
-        return _sha256(path, _state(path))
-    files = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names]
-    return _folder(path, tuple((file.relative_to(path), _state(file)) for file in sorted(files) if file.is_file()))
-
-
-def _state(path: Path) -> tuple[int, int]:
-    state = path.stat()
-    return state.st_size, state.st_mtime_ns
-
-
-@functools.lru_cache(maxsize=64)
-def _sha256(path: Path, state: tuple[int, int]) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=8)
-def _folder(path: Path, files: tuple[tuple[Path, tuple[int, int]], ...]) -> str:
-    hashes = [f"{name.as_posix()}:{_sha256(path / name, state)}" for name, state in files]
-    return hashlib.sha256("\n".join(hashes).encode()).hexdigest()[:16]
+    return path_contents(path).digest

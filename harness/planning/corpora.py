@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hcbench.data.catalogue import content_hashes, dataset, dataset_modules, direct_corpora
+from hcbench.data.catalogue import dataset, dataset_contents, dataset_modules, direct_corpora
+from hcbench.data.files.contents import Contents
 from hcbench.data.overlaps import plain
 from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.planning.registry import load_registry
@@ -33,7 +34,7 @@ class CorpusFacts:
         provides: Fields of `Samples` that are known.
         reference_groups: What 100pct means.
         group_size: Images in a group; 1 where there are no groups.
-        data: Fingerprints of the files on disk; empty for the embedded corpus.
+        data: What stands for the files on disk, by name; empty for the embedded corpus.
         why: Fields that are not known to why, where there is more to say.
         sources: Data sets that the images come from, as `data/overlaps.py` writes them; empty where nobody says.
     """
@@ -41,7 +42,7 @@ class CorpusFacts:
     provides: frozenset[str]
     reference_groups: int
     group_size: int
-    data: tuple[str, ...] = ()
+    data: Mapping[str, Contents] = field(default_factory=dict)
     why: Mapping[str, str] = field(default_factory=dict)
     sources: tuple[str, ...] = ()
 
@@ -114,7 +115,7 @@ def corpus_facts(corpus: CorpusConfig, pretrain: PretrainConfig, roots: Mapping[
         provides=found.fields if found.corpus_fields is None else found.corpus_fields,
         reference_groups=found.corpus_size(root, pretrain.height, pretrain.width),
         group_size=1,
-        data=data_fingerprints(corpus.name, root),
+        data=data_contents(corpus.name, root),
         sources=(f"{corpus.name}:{found.training_split}",),
     )
 
@@ -135,9 +136,13 @@ def data_root(name: str, roots: Mapping[str, str]) -> Path:
     return root.resolve()
 
 
-def data_fingerprints(name: str, root: Path) -> tuple[str, ...]:
-    """What a real data set holds, as hashes; nothing for the embedded one."""
-    return content_hashes(name, root) if name in dataset_modules() else ()
+def data_contents(name: str, root: Path) -> dict[str, Contents]:
+    """What stands for a real data set, by its name; nothing for the embedded one.
+
+    Raises:
+        DataError: There is no file below the root, or one cannot be read.
+    """
+    return {name: dataset_contents(name, root)} if name in dataset_modules() else {}
 
 
 def _unknown(name: str, names: tuple[str, ...]) -> DataError:
@@ -165,7 +170,7 @@ def _of_manifest(corpus: CorpusConfig, roots: Mapping[str, str]) -> CorpusFacts:
         provides=provides,
         reference_groups=groups if size else len(manifest),
         group_size=size or 1,
-        data=(f"manifest:{manifest.fingerprint}",),
+        data={manifest.name: replace(manifest.image_contents, digest=manifest.fingerprint)},
         why={what: why for what, why in reasons.items() if why},
         sources=manifest.sources(),
     )

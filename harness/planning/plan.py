@@ -17,6 +17,7 @@ from hcbench.benchmarks.recipes import recipe_facts
 from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.data.budget import parse_budget
 from hcbench.data.catalogue import dataset_modules
+from hcbench.data.files.contents import described, fingerprints
 from hcbench.errors import BudgetError, ConfigError, DataError, did_you_mean
 from hcbench.harness.planning import checks, fingerprint
 from hcbench.harness.planning.backbones import backbone_family
@@ -245,12 +246,13 @@ class _Planner:
             profile=self.resolved.run.profile,
             tuning_trials=self.resolved.run.tuning_trials.get(card.name, 0),
             facts=trained_on(facts.sources) if card.trains else {},
+            contents=described(facts.data) if card.trains else {},
         )
         cell = replace(cell, overrides=overrides_of(cell, self.resolved))
         cell = self._precise(with_weights(with_content_hashes(cell, card.rules), roots))
         if self.effort is not None and cell.images_seen:
             cell = self.effort(cell)
-        return self._finished(cell, card, facts.data if card.trains else ())
+        return self._finished(cell, card, fingerprints(facts.data) if card.trains else ())
 
     def _corpus(self, corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
         key = (corpus, pretrain.height, pretrain.width)
@@ -301,8 +303,9 @@ class _Planner:
                     split=self.split,
                     test_on=scored.test_on,
                     test_root=self._root(scored.test_on),
+                    contents=described(scored.contents),
                 )
-                hashes = (*scored.hashes, *self._recipe(card, protocol, config))
+                hashes = (*fingerprints(scored.contents), *self._recipe(card, protocol, config))
                 name = fingerprint.evaluation_fingerprint(
                     evaluation, cell.fingerprint, card.under(protocol), hashes, self._code
                 )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from hcbench.benchmarks.card import TaskCard
 from hcbench.data.catalogue import dataset_modules, is_for_training
+from hcbench.data.files.contents import Contents
 from hcbench.errors import ConfigError, did_you_mean
-from hcbench.harness.planning.corpora import PEOPLE, data_fingerprints, data_root
+from hcbench.harness.planning.corpora import PEOPLE, data_contents, data_root
 from hcbench.harness.planning.registry import Registry
 from hcbench.harness.planning.settings import RunConfig
 
@@ -24,13 +25,13 @@ class ScoredData:
     Attributes:
         card: The benchmark's.
         data: Data set of train and val.
-        hashes: Of the content of all its data.
+        contents: What stands for the files of all its data, by name.
         test_on: Data set that is scored where it is another one.
     """
 
     card: TaskCard
     data: str
-    hashes: tuple[str, ...] = ()
+    contents: Mapping[str, Contents] = field(default_factory=dict)
     test_on: str = ""
 
 
@@ -43,19 +44,19 @@ def scored_data(run: RunConfig, registry: Registry) -> list[ScoredData]:
     """
     asked = [_asked(text, registry) for text in run.benchmarks] or [(card, "") for card in registry.benchmarks.values()]
     _check_protocols(run, [card for card, _ in asked])
-    hashes = functools.cache(lambda data: data_fingerprints(data, data_root(data, run.data)))
+    contents = functools.cache(lambda data: data_contents(data, data_root(data, run.data)))
     found: dict[tuple[str, str], ScoredData] = {}
     for card, only in asked:
         for data in (only,) if only else card.data:
             if data == PEOPLE:
                 found[card.name, data] = ScoredData(card, data)
             elif data in run.data and (_teaches(data) or data == run.test_on):
-                found[card.name, data] = ScoredData(card, data, hashes(data))
+                found[card.name, data] = ScoredData(card, data, contents(data))
             elif only:
                 raise _not_at_hand(card, data, data in run.data)
     if not run.test_on:
         return list(found.values())
-    targets = {card.name: hashes(run.test_on) if run.test_on != PEOPLE else ()
+    targets = {card.name: contents(run.test_on) if run.test_on != PEOPLE else {}
                for card, _ in asked if run.test_on in card.data and run.test_on in (PEOPLE, *run.data)}  # fmt: skip
     return _across(run, list(found.values()), targets)
 
@@ -80,13 +81,13 @@ def _not_at_hand(card: TaskCard, data: str, rooted: bool) -> ConfigError:
     return ConfigError(f"{card.name}{ON}{data}: nobody said where {data} lies.", f"Add --data {data}=ROOT.")
 
 
-def _across(run: RunConfig, own: list[ScoredData], targets: dict[str, tuple[str, ...]]) -> list[ScoredData]:
+def _across(run: RunConfig, own: list[ScoredData], targets: Mapping[str, Mapping[str, Contents]]) -> list[ScoredData]:
     """The same with the data of `--test-on` as those that are scored; benchmarks that cannot are left out.
 
     Args:
         run: What was asked for.
         own: Benchmarks with their data, without it.
-        targets: Hashes of the data that are scored, by benchmark.
+        targets: What stands for the data that are scored, by benchmark.
     """
     target = run.test_on
     named = dict.fromkeys(scored.card.name for scored in own) if run.benchmarks else targets
@@ -102,7 +103,7 @@ def _across(run: RunConfig, own: list[ScoredData], targets: dict[str, tuple[str,
     crossed = [
         scored
         if scored.data == target
-        else replace(scored, test_on=target, hashes=scored.hashes + targets[scored.card.name])
+        else replace(scored, test_on=target, contents={**scored.contents, **targets[scored.card.name]})
         for scored in own
         if scored.card.name in targets
     ]

@@ -86,7 +86,7 @@ def run_matrix(
         tracking_uri: An MLflow server or store; the workspace's own SQLite where None.
         workers: Cells side by side; None takes as many as there are cores (fewer where memory is short).
         fail_fast: Stop at the first cell that fails.
-        fresh: Run everything again, known or not.
+        fresh: Run everything again, known or not, and decode files on disk again.
         log_checkpoints: Also store checkpoints as MLflow artifacts; they always stay in the workspace.
         executor: Name of what runs the cells; it decides no number.
         listener: Gets the events of the run, in the thread that called.
@@ -140,6 +140,7 @@ class _Run:
                 workers=workers or cores,
                 environment=worker_environment(threads=1),
                 inherit=(lock,),
+                fresh=fresh,
                 listener=self.listener,
             )
             settings = ExecutorSettings(workers=count, threads=threads, inherit=(lock,), gpus=gpus)

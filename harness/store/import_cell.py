@@ -40,6 +40,9 @@ from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.workspace import Workspace
 
+CONTENT = "content."
+"""Begins the tags of what stands for data on disk, by the data's name."""
+
 OVERRIDE = "override."
 """Begins the tags of settings that the user changed."""
 
@@ -126,6 +129,7 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Stor
             "reason": reason,
             **tuning_tag(cell),
             **override_tags(cell),
+            **content_tags(cell.contents),
             "warnings": json.dumps(diagnosis["warnings"]),
             "seconds": str(ledger.get("wall_s", "")),
             **versions(),
@@ -168,6 +172,7 @@ def evaluation_record(job: Job, evaluation: Evaluation, source: Path, run: str) 
             "status": status["status"],
             "reason": status["reason"],
             "cell": job.cell.fingerprint,
+            **content_tags(evaluation.contents),
             "config": json.dumps(evaluation.settings, sort_keys=True),
             "readout": str(chosen.get("readout", "")),
             "benchmark_title": facts.title,
@@ -190,6 +195,11 @@ def override_tags(cell: Cell) -> dict[str, str]:
     One each, because the store cuts long texts: no number of changes makes one too long.
     """
     return {f"{OVERRIDE}{key}": otherwise for key, otherwise in cell.overrides.items()}
+
+
+def content_tags(contents: Mapping[str, str]) -> dict[str, str]:
+    """A tag for each data set on disk, with what stands for its files; nothing for the embedded world."""
+    return {f"{CONTENT}{name}": told for name, told in contents.items()}
 
 
 def cell_params(cell: Cell) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Queue
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -65,9 +66,14 @@ class Piece:
     images: int
     task: dict[str, Any]
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether it reads a real data set; people are drawn from code alone, which their key knows."""
+        return bool(self.task["kind"] != PEOPLE)
 
-def missing_pieces(jobs: Sequence[Job], cache: Path) -> list[Piece]:
-    """What the jobs need and the cache does not hold."""
+
+def missing_pieces(jobs: Sequence[Job], cache: Path, *, fresh: bool = False) -> list[Piece]:
+    """What the jobs need and the cache does not hold; where `fresh`, all that they need of data on disk."""
     pieces: dict[str, Piece] = {}
     for job in jobs:
         trains = job.cell.budget_images > 0 and not (job.folder / CHECKPOINT).is_dir()
@@ -76,24 +82,24 @@ def missing_pieces(jobs: Sequence[Job], cache: Path) -> list[Piece]:
             needed += _of_evaluation(evaluation, job.cell.pretrain.height, job.cell.pretrain.width)
         for piece in needed:
             pieces.setdefault(piece.key, piece)
-    return [piece for piece in pieces.values() if not (cache / piece.key).exists()]
+    return [one for one in pieces.values() if (fresh and one.on_disk) or not (cache / one.key).exists()]
 
 
 def prepare(
     jobs: Sequence[Job], cache: Path, *, workers: int, environment: dict[str, str], inherit: Sequence[int] = (),
-    listener: Listener = ignore,
+    fresh: bool = False, listener: Listener = ignore,
 ) -> None:  # fmt: skip
-    """Make what is missing, in `workers` processes side by side.
+    """Make what is missing, in `workers` processes side by side; where `fresh`, files on disk are decoded again.
 
     What cannot be made is told of in a `Note`; the cells and evaluations that need it fail by themselves, others run.
     """
-    pieces = missing_pieces(jobs, cache)
+    pieces = missing_pieces(jobs, cache, fresh=fresh)
     if not pieces:
         return
     start, done, total = time.perf_counter(), 0, sum(piece.images for piece in pieces)
     listener(Preparing(name=pieces[0].name, done=0, total=total))
     cache.mkdir(parents=True, exist_ok=True)
-    for made in _run(pieces, cache, min(workers, len(pieces)), environment, inherit):
+    for made in _run(pieces, cache, min(workers, len(pieces)), environment, inherit, fresh=fresh):
         if made.error:
             listener(Note(text=f"preparing {made.name} failed: {made.error}", level="warning"))
         done += made.images
@@ -118,7 +124,7 @@ def _of_cell(cell: Cell) -> Iterator[Piece]:
     elif cell.corpus.name in direct_corpora():
         name = cell.corpus.name
         yield _of_files("person_crops", (name, cell.roots[name], dataset(name).training_split), pretrain.height,
-                        pretrain.width)  # fmt: skip
+                        pretrain.width, cell.contents.get(name, ""))  # fmt: skip
 
 
 def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[Piece]:
@@ -131,7 +137,8 @@ def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[
         elif data in dataset_modules():
             found, owners = dataset(data), task_splits(data).owners
             calls = dict.fromkeys((reader(found, split, boxes), owners(split)) for split in splits)
-            yield from (_of_files(call, (data, root, split), height, width) for call, split in calls)
+            told = evaluation.contents.get(data, "")
+            yield from (_of_files(call, (data, root, split), height, width, told) for call, split in calls)
 
 
 def _of_shards(shards: Sequence[Shard], name: str) -> Iterator[Piece]:
@@ -140,10 +147,10 @@ def _of_shards(shards: Sequence[Shard], name: str) -> Iterator[Piece]:
         yield Piece(name=name, key=shard.key, images=len(shard), task={"kind": PEOPLE, **task})
 
 
-def _of_files(call: str, part: tuple[str, str, str], height: int, width: int) -> Piece:
+def _of_files(call: str, part: tuple[str, str, str], height: int, width: int, contents: str) -> Piece:
     data, root, split = part
     task = {"kind": data, "call": call, "root": root, "split": split, "height": height, "width": width}
-    digest = hashlib.sha256(json.dumps(task).encode()).hexdigest()[:20]
+    digest = hashlib.sha256(json.dumps([task, contents]).encode()).hexdigest()[:20]
     return Piece(name=f"{data}/{split}", key=f"{data}-{digest}.done", images=0, task=task)
 
 
@@ -157,7 +164,13 @@ class Made:
 
 
 def _run(
-    pieces: Sequence[Piece], cache: Path, workers: int, environment: dict[str, str], inherit: Sequence[int]
+    pieces: Sequence[Piece],
+    cache: Path,
+    workers: int,
+    environment: dict[str, str],
+    inherit: Sequence[int],
+    *,
+    fresh: bool,
 ) -> Iterator[Made]:
     """Results of all pieces, as they are done; a process that dies is reported once."""
     results: Queue[Made | None] = Queue()
@@ -165,7 +178,9 @@ def _run(
         log = stack.enter_context((cache / LOG).open("ab"))
         for number in range(workers):
             path = cache / f".pieces-{os.getpid()}-{number}.json"
-            write_json(path, {"cache": cache, "pieces": [asdict(piece) for piece in pieces[number::workers]]})
+            write_json(
+                path, {"cache": cache, "fresh": fresh, "pieces": [asdict(one) for one in pieces[number::workers]]}
+            )
             stack.callback(remove, path)
             process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "hcbench.harness.training.prepare", str(path)],
@@ -188,7 +203,7 @@ def _listen(process: subprocess.Popen[bytes], results: Queue[Made | None]) -> No
     results.put(None)
 
 
-def _make(task: dict[str, Any], key: str, cache: Path) -> int:
+def _make(task: dict[str, Any], key: str, cache: Path, *, fresh: bool) -> int:
     if task["kind"] == PEOPLE:
         start = time.process_time()
         shard = Shard(PeopleSpec(**task["spec"]), np.asarray(task["groups"], np.int64), task["variants"])
@@ -196,10 +211,24 @@ def _make(task: dict[str, Any], key: str, cache: Path) -> int:
         write_json(cache / f"{key}.cost.json", {"images": images, "seconds": time.process_time() - start})
         return images
     read = _member(dataset(task["kind"]), task["call"])
-    samples = read(Path(task["root"]), task["split"], height=task["height"], width=task["width"], cache=cache)
-    # The decoder has a cache of its own; this only spares the next run the looking. Data that change are decoded anew.
-    write_json(cache / key, {"images": len(samples)})
-    return len(samples)
+    where = {"root": Path(task["root"]), "split": task["split"], "height": task["height"], "width": task["width"]}
+    if fresh:  # into a folder of its own, so that nothing is taken from the cache
+        with TemporaryDirectory(dir=cache, prefix="reading-") as place:
+            count = len(read(**where, cache=Path(place)))
+            _move_into(Path(place), cache)
+    else:
+        count = len(read(**where, cache=cache))
+    write_json(cache / key, {"images": count})  # it only spares the next run the looking
+    return count
+
+
+def _move_into(source: Path, target: Path) -> None:
+    """Put all files below one folder to their places below another, over those that are there."""
+    for place, _, names in os.walk(source):
+        below = target / Path(place).relative_to(source)
+        below.mkdir(parents=True, exist_ok=True)
+        for name in names:
+            (Path(place) / name).replace(below / name)
 
 
 def _member(data_set: Dataset, call: str) -> Callable[..., Samples]:
@@ -228,7 +257,7 @@ def main(path: Path) -> int:
     for piece in work["pieces"]:
         images, error = 0, ""
         try:
-            images = _make(piece["task"], piece["key"], Path(work["cache"]))
+            images = _make(piece["task"], piece["key"], Path(work["cache"]), fresh=work["fresh"])
         except Exception as problem:  # other pieces may be fine
             logger.exception("%s cannot be made", piece["name"])
             error = classify(problem)[1]

@@ -52,7 +52,7 @@ def broken(tmp_path):
 
 def test_a_piece_that_cannot_be_made_is_told_of_and_the_others_are_made(job, broken, monkeypatch):
     pieces = [broken, *missing_pieces([replace(job, evaluations=())], job.cache)]
-    monkeypatch.setattr(module, "missing_pieces", lambda *args: pieces)
+    monkeypatch.setattr(module, "missing_pieces", lambda *args, fresh: pieces)
     seen = []
     prepare([job], job.cache, workers=1, environment=worker_environment(1), listener=seen.append)
     (note,) = [event for event in seen if isinstance(event, events.Note)]
@@ -64,5 +64,5 @@ def test_a_piece_that_cannot_be_made_is_told_of_and_the_others_are_made(job, bro
 
 def test_a_process_that_dies_is_told_of(broken, tmp_path):
     environment = worker_environment(1) | {"PYTHONHOME": "/nowhere"}
-    (made,) = _run([broken], tmp_path / "cache", 1, environment, ())
+    (made,) = _run([broken], tmp_path / "cache", 1, environment, (), fresh=False)
     assert made.error == "its process ended with exit code 1"
