@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import pytest
@@ -132,3 +133,15 @@ def test_a_picture_above_pillows_limit_is_named(tmp_path, monkeypatch):
         whole_images(tmp_path, ["a.png"], 16, 8)
     with pytest.raises(DataError, match=r"a\.png cannot be decoded: Image size"):
         read_image(tmp_path / "a.png")
+
+
+def test_a_replaced_picture_of_the_same_size_and_time_is_cut_again(tmp_path):
+    path = tmp_path / "a.bmp"
+    Image.new("RGB", (8, 16), (10, 20, 30)).save(path)
+    about = path.stat()
+    first, key = cached_crops(whole_images(tmp_path, ["a.bmp"], 4, 2), tmp_path / "cache")
+    Image.new("RGB", (8, 16), (40, 50, 60)).save(path)
+    os.utime(path, ns=(about.st_atime_ns, about.st_mtime_ns))
+    second, other = cached_crops(whole_images(tmp_path, ["a.bmp"], 4, 2), tmp_path / "cache")
+    assert (first[0, :, 0, 0].tolist(), second[0, :, 0, 0].tolist()) == ([10, 20, 30], [40, 50, 60])
+    assert key != other

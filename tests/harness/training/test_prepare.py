@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -66,3 +67,28 @@ def test_a_process_that_dies_is_told_of(broken, tmp_path):
     environment = worker_environment(1) | {"PYTHONHOME": "/nowhere"}
     (made,) = _run([broken], tmp_path / "cache", 1, environment, (), fresh=False)
     assert made.error == "its process ended with exit code 1"
+
+
+def test_fresh_takes_nothing_from_the_cache(tmp_path, monkeypatch):
+    read = []
+
+    def load(root, split, *, height, width, cache):
+        path = cache / "crops-a.npy"
+        if not path.exists():
+            read.append(split)
+            path.write_text("new")
+        (cache / "deep").mkdir(exist_ok=True)
+        (cache / "deep" / "list.txt").touch()
+        return range(3)
+
+    monkeypatch.setattr(module, "dataset", lambda name: SimpleNamespace(name=name, load=load, load_detected=None,
+                                                                        person_crops=None))  # fmt: skip
+    (tmp_path / "crops-a.npy").write_text("old")
+    task = {"kind": "some", "call": "load", "root": "/", "split": "train", "height": 4, "width": 2}
+    assert module._make(task, "some.done", tmp_path, fresh=False) == 3
+    assert (read, (tmp_path / "crops-a.npy").read_text()) == ([], "old")
+    assert module._make(task, "some.done", tmp_path, fresh=True) == 3
+    assert (read, (tmp_path / "crops-a.npy").read_text()) == (["train"], "new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["crops-a.npy", "deep", "some.done"]
+    piece = Piece(name="some", key="some.done", images=0, task=task)
+    assert piece.on_disk
