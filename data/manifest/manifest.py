@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -137,20 +137,22 @@ class Manifest:
             found |= {f"{one['source']}:{one['split']}".rstrip(":") for one in pairs}
         return tuple(sorted(found))
 
-    @functools.cached_property
+    @property
     def fingerprint(self) -> str:
-        """Hash of the content, 16 hex digits: all columns in the order of the rows, and all images.
+        """Hash of the content, 16 hex digits: all columns in the order of the rows, and all images as they now are.
 
         Where files lie does not matter, nor how a manifest is compressed and cut, unless it holds images: these stand
         for themselves by their Parquet files. See `contents` of images that are too many to read.
         """
-        hashes = ColumnHashes()
-        hashed = [name for name in COLUMNS if name != "image_bytes" and self.lacking[name] < len(self)]
-        for _, table in self._groups(hashed):
-            hashes.add(table)
-        return hashlib.sha256("\n".join([*hashes.digests(), self.image_contents.fingerprint]).encode()).hexdigest()[:16]
+        return self._hashed(self.image_contents)
 
-    @functools.cached_property
+    @property
+    def contents(self) -> Contents:
+        """What stands for columns and images together; `fingerprint` is its digest."""
+        images = self.image_contents
+        return replace(images, digest=self._hashed(images))
+
+    @property
     def image_contents(self) -> Contents:
         """What stands for the images: the files that are named, or the Parquet files that hold them."""
         if self.packed:
@@ -160,6 +162,17 @@ class Manifest:
             rows = np.unique(np.linspace(0, len(self) - 1, SAMPLE).astype(np.int64))
             return listed_contents(self.root, self._image_paths(rows), count=len(self))
         return listed_contents(self.root, self._image_paths(np.arange(len(self))))
+
+    def _hashed(self, images: Contents) -> str:
+        return hashlib.sha256("\n".join([*self._column_digests, images.fingerprint]).encode()).hexdigest()[:16]
+
+    @functools.cached_property
+    def _column_digests(self) -> list[str]:
+        hashes = ColumnHashes()
+        hashed = [name for name in COLUMNS if name != "image_bytes" and self.lacking[name] < len(self)]
+        for _, table in self._groups(hashed):
+            hashes.add(table)
+        return hashes.digests()
 
     def _image_paths(self, rows: Int) -> list[str]:
         return [name for name in self.take(["image_path"], rows)["image_path"].to_pylist() if name is not None]

@@ -170,7 +170,7 @@ def _of_manifest(corpus: CorpusConfig, roots: Mapping[str, str]) -> CorpusFacts:
         provides=provides,
         reference_groups=groups if size else len(manifest),
         group_size=size or 1,
-        data={manifest.name: replace(manifest.image_contents, digest=manifest.fingerprint)},
+        data={manifest.name: manifest.contents},
         why={what: why for what, why in reasons.items() if why},
         sources=manifest.sources(),
     )
