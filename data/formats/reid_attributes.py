@@ -104,8 +104,8 @@ def compared(found: ReidSet, root: Path, kind: AttributeFile) -> tuple[list[str]
         seen, rows = set(pids) - special, attributes.persons(part)
         if rowless := sorted(seen - rows):
             problems.append(
-                f"{kind.file}: {len(rowless)} persons of {part} have images and no row, so {BENCHMARK} leaves them out: "
-                f"{_written(rowless)}"
+                f"{kind.file}: {len(rowless)} persons of {part} have images and no row, so {BENCHMARK} leaves them "
+                f"out: {_written(rowless)}"
             )
         if imageless := sorted(rows - seen):
             notes.append(
