@@ -9,12 +9,13 @@ from pathlib import Path
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
-from hcbench.data.formats import duke_files, market_attributes, reid_attributes
+from hcbench.data.formats import duke_files
+from hcbench.data.formats.identity_attributes import files, splits
 from hcbench.data.formats.reid_splits import verify_set
 from hcbench.data.samples import Samples
 
-SPLITS = reid_attributes.SPLITS
-RENUMBERED = reid_attributes.RENUMBERED
+SPLITS = splits.SPLITS
+RENUMBERED = splits.RENUMBERED
 
 CARD = DatasetCard(
     name="dukemtmc",
@@ -29,7 +30,7 @@ CARD = DatasetCard(
     "attributes (with duke_attribute.mat): the labels are the persons'. It learns from bounding_box_train without "
     "every tenth person, who is for validation, and is scored on the 17,661 images of 1,110 persons of "
     "bounding_box_test, whom the file all knows; queries do not count, as in its authors' code for Market-1501.",
-    fields=reid_attributes.FIELDS,
+    fields=splits.FIELDS,
 )
 
 
@@ -38,7 +39,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
     Args:
         root: The folder of `CARD.tree`.
-        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits` and `reid_attributes`).
+        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits` and `identity_attributes.splits`).
         height: Height of the images, pixels.
         width: Width of the images, pixels.
         cache: Folder outside of `root` that keeps the decoded pixels.
@@ -46,7 +47,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     Returns:
         Samples sorted by file name; cameras are 0..7. Persons of the gallery whom nobody queries keep their numbers.
         Where `duke_attribute.mat` is there, `attributes` are those of the person, 23 columns
-        (`market_attributes.DUKE`), -1 for what it leaves open; `attributes/*` hold only persons who have some.
+        (`identity_attributes.files.DUKE`), -1 for what it leaves open; `attributes/*` hold only persons who have some.
 
     Raises:
         DataError: The folder, a name, an image or the mat is not as it should be; or the mat is not there, for a split
@@ -54,7 +55,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         CacheError: The cache folder cannot be written.
     """
     found = duke_files.read(root, CARD)
-    return reid_attributes.load_any(found, root, split, height, width, cache, market_attributes.DUKE)
+    return splits.load_any(found, root, split, height, width, cache, files.DUKE)
 
 
 def verify(root: Path) -> VerifyReport:
@@ -67,7 +68,7 @@ def verify(root: Path) -> VerifyReport:
     """
     found = duke_files.read(root, CARD)
     problems = duke_files.twin_problem(found, duke_files.OCCLUDED_COUNTS, "Occluded-Duke")
-    of_labels, notes = reid_attributes.compared(found, root, market_attributes.DUKE)
+    of_labels, notes = splits.compared(found, root, files.DUKE)
     return verify_set(found, root, notes=[duke_files.NOTICE, *notes], problems=[*problems, *of_labels])
 
 
@@ -77,7 +78,7 @@ def lacking(root: Path, benchmark: str) -> str:
     Raises:
         DataError: The root is no folder, or is not in the form of DukeMTMC-reID.
     """
-    return reid_attributes.lacking(root, CARD, market_attributes.DUKE, benchmark)
+    return splits.lacking(root, CARD, files.DUKE, benchmark)
 
 
 DATASET = Dataset(
@@ -86,7 +87,7 @@ DATASET = Dataset(
     verify=verify,
     splits=SPLITS,
     renumbered=RENUMBERED,
-    sometimes=reid_attributes.SOMETIMES,
-    benchmark_splits=reid_attributes.BENCHMARK_SPLITS,
+    sometimes=splits.SOMETIMES,
+    benchmark_splits=splits.BENCHMARK_SPLITS,
     lacking=lacking,
 )

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
-from hcbench.data.formats import market_attributes, reid_attributes
+from hcbench.data.formats.identity_attributes import files, splits
 from hcbench.data.formats.market_files import MARKET
 from hcbench.data.formats.reid_splits import ReidSet, read_market_like, verify_set
 from hcbench.data.samples import Samples
 
-SPLITS = reid_attributes.SPLITS
-RENUMBERED = reid_attributes.RENUMBERED
+SPLITS = splits.SPLITS
+RENUMBERED = splits.RENUMBERED
 DROPPED = -1
 """Detections that are neither a person of the test nor anybody else: dropped, as keeping them costs 7 points of R1."""
 DISTRACTOR = 0
@@ -48,7 +48,7 @@ gt_bbox/, gt_query/ and the 500k distractors are not looked at.""",
     "attributes (with market_attribute.mat): the labels are the persons'. It learns from bounding_box_train without "
     "every tenth person, who is for validation, and is scored on the 13,115 images of 750 persons of "
     "bounding_box_test: neither 0000_* nor -1_* nor queries count, as in evaluate_market_attribute.m of its authors.",
-    fields=reid_attributes.FIELDS,
+    fields=splits.FIELDS,
 )
 
 
@@ -57,7 +57,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
     Args:
         root: The folder of `CARD.tree`.
-        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits` and `reid_attributes`).
+        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits` and `identity_attributes.splits`).
         height: Height of the images, pixels.
         width: Width of the images, pixels.
         cache: Folder outside of `root` that keeps the decoded pixels.
@@ -65,15 +65,15 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     Returns:
         Samples sorted by file name. `ids` are `query/0001_c1s1_001051_00.jpg`; cameras are 0..5; files of person -1
         are left out, person 0 has the identity -1. Where `market_attribute.mat` is there, `attributes` are those of
-        the person, 30 columns (`market_attributes.NAMES`), -1 for distractors; `attributes/*` hold only persons who
-        have some.
+        the person, 30 columns (`identity_attributes.files.NAMES`), -1 for distractors; `attributes/*` hold only
+        persons who have some.
 
     Raises:
         DataError: The folder, a name, an image or the mat is not as it should be; or the mat is not there, for a split
             that needs it.
         CacheError: The cache folder cannot be written.
     """
-    return reid_attributes.load_any(_read(root), root, split, height, width, cache, market_attributes.MARKET)
+    return splits.load_any(_read(root), root, split, height, width, cache, files.MARKET)
 
 
 def verify(root: Path) -> VerifyReport:
@@ -85,7 +85,7 @@ def verify(root: Path) -> VerifyReport:
         DataError: The root is no folder, is not Market-1501, or holds names that are none of its.
     """
     found = _read(root)
-    problems, notes = reid_attributes.compared(found, root, market_attributes.MARKET)
+    problems, notes = splits.compared(found, root, files.MARKET)
     return verify_set(found, root, notes=notes, problems=problems)
 
 
@@ -95,7 +95,7 @@ def lacking(root: Path, benchmark: str) -> str:
     Raises:
         DataError: The root is no folder, or is not Market-1501.
     """
-    return reid_attributes.lacking(root, CARD, market_attributes.MARKET, benchmark)
+    return splits.lacking(root, CARD, files.MARKET, benchmark)
 
 
 def _read(root: Path) -> ReidSet:
@@ -108,7 +108,7 @@ DATASET = Dataset(
     verify=verify,
     splits=SPLITS,
     renumbered=RENUMBERED,
-    sometimes=reid_attributes.SOMETIMES,
-    benchmark_splits=reid_attributes.BENCHMARK_SPLITS,
+    sometimes=splits.SOMETIMES,
+    benchmark_splits=splits.BENCHMARK_SPLITS,
     lacking=lacking,
 )

@@ -63,7 +63,7 @@ class Samples:
         attributes: int8 (N, A) in {0, 1, -1 = unspecified}.
         attribute_names: A names, in the order of `attributes`.
         attribute_groups: For each attribute the question that it is one answer to ("upper colour"); attributes of one
-            question exclude each other. Empty where nobody says: no accuracy by question is defined then.
+            question exclude each other. Empty where nobody says: no accuracy by question is given then.
         parts: uint8 (N, H, W) part mask, array-like: positions in `part_names`, 255 = counts as nothing.
         part_names: Names of the ids of `parts`.
         slices: Labels for group slices of results (skin tone, occlusion, view), each (N,).

@@ -32,7 +32,7 @@ from hcbench.benchmarks.heads import (
 )
 from hcbench.benchmarks.metrics.attributes import attribute_metrics
 from hcbench.benchmarks.metrics.bootstrap import resample_weights
-from hcbench.benchmarks.metrics.questions import QUESTION_ACCURACY, question_metrics
+from hcbench.benchmarks.metrics.questions import question_metrics
 from hcbench.benchmarks.readout import candidates, joined
 from hcbench.benchmarks.scoring import best_trial, clusters, need, sample_columns, selection
 from hcbench.data.samples import Samples
@@ -108,9 +108,9 @@ class Attributes(Task):
         answers = question_metrics(metrics, predictions["probability"], truth.attribute_groups)
         names = truth.attribute_names or tuple(f"attribute_{i}" for i in range(labels.shape[1]))
         return Scores(
-            summary=metrics.summary() | {QUESTION_ACCURACY: answers.accuracy},
+            summary=metrics.summary() | answers.summary(),
             per_sample=sample_columns(truth) | metrics.per_sample(),
-            replicates=metrics.replicates(weights) | {QUESTION_ACCURACY: answers.replicates(weights)},
+            replicates=metrics.replicates(weights) | answers.replicates(weights),
             record={
                 **metrics.protocol,
                 **answers.record(),

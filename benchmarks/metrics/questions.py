@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 from hcbench.benchmarks.metrics.arrays import BoolArray, FloatArray, to_numpy
 from hcbench.benchmarks.metrics.attributes import AttributeMetrics
-from hcbench.benchmarks.metrics.bootstrap import check_weights, weighted_means
+from hcbench.benchmarks.metrics.bootstrap import weighted_means
 from hcbench.errors import TaskError
 
 QUESTION_ACCURACY = "question_accuracy"
@@ -24,7 +24,7 @@ QUESTION_ACCURACY = "question_accuracy"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuestionMetrics:
-    """Accuracy of the answers to Q questions for N persons; fractions 0..1, NaN where there are no questions.
+    """Accuracy of the answers to Q questions for N persons; fractions 0..1. Without questions all it gives is empty.
 
     Attributes:
         questions: Their names, in the order of their first attribute.
@@ -36,19 +36,18 @@ class QuestionMetrics:
     right: BoolArray
     unanswerable: tuple[int, ...]
 
-    @property
-    def accuracy(self) -> float:
-        """Mean over questions of the share of right answers."""
-        return float(self.right.mean()) if self.questions else float("nan")
+    def summary(self) -> dict[str, float]:
+        """The mean over questions of the share of right answers, under its name."""
+        return {QUESTION_ACCURACY: float(self.right.mean())} if self.questions else {}
 
-    def replicates(self, weights: ArrayLike) -> FloatArray:
-        """The accuracy with each person weighted, (B,) for weights (B, N)."""
+    def replicates(self, weights: ArrayLike) -> dict[str, FloatArray]:
+        """The same with each person weighted, (B,) for weights (B, N)."""
         if not self.questions:
-            return np.full(len(check_weights(weights, len(self.right))), np.nan)
-        return weighted_means(weights, self.right.mean(axis=1, keepdims=True))[:, 0]
+            return {}
+        return {QUESTION_ACCURACY: weighted_means(weights, self.right.mean(axis=1, keepdims=True))[:, 0]}
 
     def record(self) -> dict[str, object]:
-        """Accuracy by question, and how many images have no right answer; nothing where there are no questions."""
+        """Accuracy by question, and how many images have no right answer."""
         if not self.questions:
             return {}
         shares = dict(zip(self.questions, self.right.mean(axis=0).tolist(), strict=True))
@@ -70,8 +69,8 @@ def question_metrics(metrics: AttributeMetrics, prob: ArrayLike, groups: Sequenc
     >>> from hcbench.benchmarks.metrics.attributes import attribute_metrics
     >>> truth, prob = [[1, 1, 0], [0, 0, 1]], [[0.9, 0.2, 0.1], [0.8, 0.4, 0.3]]
     >>> found = question_metrics(attribute_metrics(truth, prob), prob, ("hat", "colour", "colour"))
-    >>> found.questions, found.right.tolist(), found.accuracy
-    (('hat', 'colour'), [[True, True], [False, False]], 0.5)
+    >>> found.questions, found.right.tolist(), found.summary()
+    (('hat', 'colour'), [[True, True], [False, False]], {'question_accuracy': 0.5})
     """
     probability = to_numpy(prob)
     names = tuple(dict.fromkeys(groups))

@@ -15,7 +15,7 @@ from image_tree import write_images
 from scipy.io import loadmat, savemat
 
 from hcbench.data import dukemtmc, market1501
-from hcbench.data.formats.market_attributes import DUKE, MARKET, NAMES, AttributeFile, PersonAttributes
+from hcbench.data.formats.identity_attributes.files import DUKE, MARKET, NAMES, AttributeFile, PersonAttributes
 from hcbench.data.overlaps import judge
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError

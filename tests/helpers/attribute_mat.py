@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.io import savemat
 
-from hcbench.data.formats.market_attributes import AttributeFile
+from hcbench.data.formats.identity_attributes.files import AttributeFile
 
 Label = Callable[[int, str], int]
 """The value of a person's field, as the mat has it."""

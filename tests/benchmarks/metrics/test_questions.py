@@ -7,7 +7,7 @@ import pytest
 
 from hcbench.benchmarks.metrics.attributes import attribute_metrics
 from hcbench.benchmarks.metrics.questions import question_metrics
-from hcbench.data.formats.market_attributes import MARKET
+from hcbench.data.formats.identity_attributes.files import MARKET
 from hcbench.errors import TaskError
 
 
@@ -33,10 +33,11 @@ def test_twelve_questions_as_the_authors_count_them() -> None:
     assert len(by_hand) == 12
     found = question_metrics(attribute_metrics(truth, prob), prob, MARKET.groups)
     np.testing.assert_allclose(found.right.mean(axis=0), by_hand)
-    assert found.accuracy == pytest.approx(np.mean(by_hand))
+    assert found.summary() == pytest.approx({"question_accuracy": np.mean(by_hand)})
     weights = np.ones((2, 200), np.int64)
     weights[1, :100] = 0
-    assert found.replicates(weights) == pytest.approx([found.accuracy, found.right[100:].mean()])
+    (replicated,) = found.replicates(weights).values()
+    assert replicated == pytest.approx([found.right.mean(), found.right[100:].mean()])
 
 
 def test_a_label_that_is_not_given_is_no_right_answer() -> None:

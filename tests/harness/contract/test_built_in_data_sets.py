@@ -13,7 +13,7 @@ from parsing_tree import ParsingTree
 from pose_tree import build
 
 from hcbench.data.catalogue import dataset
-from hcbench.data.formats.market_attributes import MARKET
+from hcbench.data.formats.identity_attributes.files import MARKET
 from hcbench.harness.contract.dataset_contract import examine
 from hcbench.harness.contract.dataset_under_test import DatasetUnderTest
 

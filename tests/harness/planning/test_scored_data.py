@@ -10,7 +10,7 @@ from attribute_mat import write_attributes
 from image_tree import write_images
 
 from hcbench.data.catalogue import dataset
-from hcbench.data.formats.market_attributes import DUKE, MARKET
+from hcbench.data.formats.identity_attributes.files import DUKE, MARKET
 from hcbench.errors import ConfigError
 from hcbench.harness.planning.registry import load_registry
 from hcbench.harness.planning.scored_data import scored_data
@@ -80,3 +80,9 @@ def test_the_cards_of_both_name_the_benchmark_and_its_splits() -> None:
         assert kind.file in card.split_rule
         assert dataset(name).splits_for("attributes").test == "attributes/test"
         assert dataset(name).splits_for("reid").test == "test"
+
+
+def test_the_page_on_real_data_lists_the_data_sets_of_every_benchmark() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "real-data.md").read_text(encoding="utf-8")
+    for name, card in load_registry(()).benchmarks.items():
+        assert f"| `{name}` | {', '.join(f'`{data}`' for data in card.data)} |" in page

@@ -15,7 +15,7 @@ from mats import cells, write_mat
 from PIL import Image
 
 from hcbench.benchmarks.base import EvaluateConfig
-from hcbench.data.formats.market_attributes import MARKET
+from hcbench.data.formats.identity_attributes.files import MARKET
 from hcbench.errors import DataError
 from hcbench.harness.planning.cell import Evaluation
 from hcbench.harness.scoring.benchmark_data import benchmark_splits, scaled

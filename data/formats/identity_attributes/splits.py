@@ -16,9 +16,15 @@ import numpy as np
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.formats import reid_splits
+from hcbench.data.formats.identity_attributes.files import (
+    PARTS,
+    AttributeFile,
+    PersonAttributes,
+    find_attributes,
+    find_file,
+)
 from hcbench.data.formats.listing import find_base
 from hcbench.data.formats.loading import check_split, some
-from hcbench.data.formats.market_attributes import PARTS, AttributeFile, PersonAttributes, find_attributes, find_file
 from hcbench.data.formats.market_files import FOLDERS
 from hcbench.data.formats.reid_splits import ReidSet, load_split
 from hcbench.data.samples import Samples
