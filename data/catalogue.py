@@ -84,9 +84,15 @@ def taking(option: str) -> tuple[str, ...]:
     return tuple(name for name in dataset_modules() if option in dataset(name).options)
 
 
-def task_splits(name: str) -> TaskSplits:
-    """The owners' splits behind those of a benchmark."""
-    return dataset(name).task_splits
+def task_splits(name: str, benchmark: str) -> TaskSplits:
+    """The owners' splits of a data set behind those of a benchmark."""
+    return dataset(name).splits_for(benchmark)
+
+
+def lacking(name: str, root: Path, benchmark: str) -> str:
+    """What a copy of a data set lacks for a benchmark, in a clause; empty where it lacks nothing."""
+    find = dataset(name).lacking
+    return "" if find is None else find(root, benchmark)
 
 
 def is_for_training(name: str) -> bool:

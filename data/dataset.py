@@ -7,7 +7,7 @@ A module that holds `DATASET = Dataset(...)` is a data set: a built-in one when 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -60,6 +60,9 @@ class Dataset:
             splits that are put together would join different persons else. () = the owners' numbers everywhere.
         sometimes: Fields of the card that not every copy or not every split has, since they depend on files or options.
         task_splits: The owners' splits behind those of a benchmark.
+        benchmark_splits: The same for single benchmarks, by name, where theirs are others.
+        lacking: `lacking(root, benchmark)` says in a clause what a copy lacks for a benchmark, such as a file of labels
+            that is given out elsewhere; empty where it lacks nothing. Without it, every copy does for every benchmark.
         options: Arguments of `load`, `index` or `verify` that not all data sets have, such as `trust_pickle`.
         benchmarks: Benchmarks that a plug-in's data set joins. The cards of benchmarks name the built-in ones.
         annotation_files: `annotation_files(root)` gives the files, beside images, that decide what `load` gives. They
@@ -81,6 +84,8 @@ class Dataset:
     renumbered: tuple[str, ...] = _NOT_SAID
     sometimes: frozenset[str] = frozenset()
     task_splits: TaskSplits = OWN
+    benchmark_splits: Mapping[str, TaskSplits] = field(default_factory=dict)
+    lacking: Callable[[Path, str], str] | None = None
     options: frozenset[str] = frozenset()
     benchmarks: tuple[str, ...] = ()
     annotation_files: Callable[[Path], tuple[Path, ...]] | None = None
@@ -114,6 +119,10 @@ class Dataset:
     def fields(self) -> frozenset[str]:
         """Fields of `Samples` that `load` gives."""
         return self.card.fields
+
+    def splits_for(self, benchmark: str) -> TaskSplits:
+        """The owners' splits behind those of one benchmark."""
+        return self.benchmark_splits.get(benchmark, self.task_splits)
 
     @property
     def is_for_training(self) -> bool:
@@ -179,6 +188,7 @@ class Dataset:
             "card.counts": self.card.counts,
             "renumbered": self.renumbered,
             "task_splits": of_tasks,
+            "benchmark_splits": [name for one in self.benchmark_splits.values() for name in one.named],
             "corpus_split": filter(None, (self.corpus_split,)),
         }
         for where, names in asked.items():

@@ -7,15 +7,13 @@ from pathlib import Path
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
-from hcbench.data.formats import reid_splits
-from hcbench.data.formats.market_attributes import FILE, find_attributes
+from hcbench.data.formats.identity_attributes import files, splits
 from hcbench.data.formats.market_files import MARKET
-from hcbench.data.formats.reid_splits import ReidSet, load_split, read_market_like, verify_set
+from hcbench.data.formats.reid_splits import ReidSet, read_market_like, verify_set
 from hcbench.data.samples import Samples
-from hcbench.errors import DataError
 
-SPLITS = reid_splits.SPLITS
-RENUMBERED = reid_splits.RENUMBERED
+SPLITS = splits.SPLITS
+RENUMBERED = splits.RENUMBERED
 DROPPED = -1
 """Detections that are neither a person of the test nor anybody else: dropped, as keeping them costs 7 points of R1."""
 DISTRACTOR = 0
@@ -46,7 +44,11 @@ gt_bbox/, gt_query/ and the 500k distractors are not looked at.""",
             "images": 15_913,
         },
     },
-    fields=reid_splits.FIELDS | {"attributes"},
+    split_rule="reid: every image of query is searched in the gallery, whose -1_* do not count.\n"
+    "attributes (with market_attribute.mat): the labels are the persons'. It learns from bounding_box_train without "
+    "every tenth person, who is for validation, and is scored on the 13,115 images of 750 persons of "
+    "bounding_box_test: neither 0000_* nor -1_* nor queries count, as in evaluate_market_attribute.m of its authors.",
+    fields=splits.FIELDS,
 )
 
 
@@ -55,7 +57,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
 
     Args:
         root: The folder of `CARD.tree`.
-        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits`).
+        split: One of `SPLITS` (see `hcbench.data.formats.reid_splits` and `identity_attributes.splits`).
         height: Height of the images, pixels.
         width: Width of the images, pixels.
         cache: Folder outside of `root` that keeps the decoded pixels.
@@ -63,14 +65,15 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     Returns:
         Samples sorted by file name. `ids` are `query/0001_c1s1_001051_00.jpg`; cameras are 0..5; files of person -1
         are left out, person 0 has the identity -1. Where `market_attribute.mat` is there, `attributes` are those of
-        the person, 30 columns (`market_attributes.NAMES`), -1 for distractors.
+        the person, 30 columns (`identity_attributes.files.NAMES`), -1 for distractors; `attributes/*` hold only
+        persons who have some.
 
     Raises:
-        DataError: The folder, a name, an image or the mat is not as it should be.
+        DataError: The folder, a name, an image or the mat is not as it should be; or the mat is not there, for a split
+            that needs it.
         CacheError: The cache folder cannot be written.
     """
-    found = _read(root)
-    return load_split(found, split, height, width, cache, find_attributes(found.base, root))
+    return splits.load_any(_read(root), root, split, height, width, cache, files.MARKET)
 
 
 def verify(root: Path) -> VerifyReport:
@@ -82,11 +85,17 @@ def verify(root: Path) -> VerifyReport:
         DataError: The root is no folder, is not Market-1501, or holds names that are none of its.
     """
     found = _read(root)
-    try:
-        attributes = find_attributes(found.base, root)
-    except DataError as error:
-        return verify_set(found, root, problems=[error.message])
-    return verify_set(found, root, notes=attributes.notes() if attributes else [f"no {FILE}: no attributes"])
+    problems, notes = splits.compared(found, root, files.MARKET)
+    return verify_set(found, root, notes=notes, problems=problems)
+
+
+def lacking(root: Path, benchmark: str) -> str:
+    """Why a copy cannot be used for a benchmark; empty where it can.
+
+    Raises:
+        DataError: The root is no folder, or is not Market-1501.
+    """
+    return splits.lacking(root, CARD, files.MARKET, benchmark)
 
 
 def _read(root: Path) -> ReidSet:
@@ -94,5 +103,12 @@ def _read(root: Path) -> ReidSet:
 
 
 DATASET = Dataset(
-    card=CARD, load=load, verify=verify, splits=SPLITS, renumbered=RENUMBERED, sometimes=frozenset({"attributes"})
+    card=CARD,
+    load=load,
+    verify=verify,
+    splits=SPLITS,
+    renumbered=RENUMBERED,
+    sometimes=splits.SOMETIMES,
+    benchmark_splits=splits.BENCHMARK_SPLITS,
+    lacking=lacking,
 )

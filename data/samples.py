@@ -62,6 +62,8 @@ class Samples:
         phrases: The phrases of each of `captions`, in order of appearance: per image, per caption, a tuple.
         attributes: int8 (N, A) in {0, 1, -1 = unspecified}.
         attribute_names: A names, in the order of `attributes`.
+        attribute_groups: For each attribute the question that it is one answer to ("upper colour"); attributes of one
+            question exclude each other. Empty where nobody says: no accuracy by question is given then.
         parts: uint8 (N, H, W) part mask, array-like: positions in `part_names`, 255 = counts as nothing.
         part_names: Names of the ids of `parts`.
         slices: Labels for group slices of results (skin tone, occlusion, view), each (N,).
@@ -92,6 +94,7 @@ class Samples:
     phrases: tuple[tuple[tuple[Phrase, ...], ...], ...] | None = None
     attributes: NDArray[np.int8] | None = None
     attribute_names: tuple[str, ...] = ()
+    attribute_groups: tuple[str, ...] = ()
     parts: ImageArray | None = None
     part_names: tuple[str, ...] = ()
     slices: Mapping[str, NDArray[Any]] = field(default_factory=dict)
@@ -105,7 +108,8 @@ class Samples:
 
     def known(self) -> frozenset[str]:
         """Names of the fields that are known, `images` included."""
-        skip = {"name", "fingerprint", "ids", "slices", "attribute_names", "part_names", "skeleton", "left_out"}
+        skip = {"name", "fingerprint", "ids", "slices", "attribute_names", "attribute_groups", "part_names", "skeleton",
+                "left_out"}  # fmt: skip
         return frozenset(f.name for f in fields(self) if f.name not in skip and getattr(self, f.name) is not None)
 
     def subset(self, indices: Int, name: str | None = None) -> Samples:

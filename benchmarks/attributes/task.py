@@ -32,6 +32,7 @@ from hcbench.benchmarks.heads import (
 )
 from hcbench.benchmarks.metrics.attributes import attribute_metrics
 from hcbench.benchmarks.metrics.bootstrap import resample_weights
+from hcbench.benchmarks.metrics.questions import question_metrics
 from hcbench.benchmarks.readout import candidates, joined
 from hcbench.benchmarks.scoring import best_trial, clusters, need, sample_columns, selection
 from hcbench.data.samples import Samples
@@ -104,18 +105,21 @@ class Attributes(Task):
         metrics = attribute_metrics(labels, predictions["probability"], threshold=THRESHOLD)
         groups = clusters(truth)
         weights = resample_weights(groups, replicates=self.config.replicates, seed=CARD.resample_seed)
+        answers = question_metrics(metrics, predictions["probability"], truth.attribute_groups)
         names = truth.attribute_names or tuple(f"attribute_{i}" for i in range(labels.shape[1]))
         return Scores(
-            summary=metrics.summary(),
+            summary=metrics.summary() | answers.summary(),
             per_sample=sample_columns(truth) | metrics.per_sample(),
-            replicates=metrics.replicates(weights),
+            replicates=metrics.replicates(weights) | answers.replicates(weights),
             record={
                 **metrics.protocol,
+                **answers.record(),
                 "f1": "harmonic mean of averaged precision and recall",
                 "attributes": list(names),
                 "label_ma": dict(zip(names, metrics.label_ma.tolist(), strict=True)),
                 "undefined": [names[i] for i in metrics.undefined],
                 "images": len(truth),
+                "left_out": truth.left_out,
                 "clusters": len(np.unique(groups)),
                 "split": truth.name,
                 **self._record,

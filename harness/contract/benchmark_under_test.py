@@ -87,8 +87,9 @@ class BenchmarkUnderTest:
             names = ", ".join(f"--data {name}=ROOT" for name in self.card.data)
             raise Skipped(f"needs its data: {names}")
         return benchmark_splits(
-            self.data, self.roots.get(self.data, ""), height=SIZE[0], width=SIZE[1], scale=SCALE, cache=self.folder
-        )
+            self.data, self.roots.get(self.data, ""), height=SIZE[0], width=SIZE[1], scale=SCALE, cache=self.folder,
+            benchmark=self.card.name,
+        )  # fmt: skip
 
     @cached_property
     def evaluated(self) -> Evaluated:

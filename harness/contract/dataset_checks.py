@@ -19,7 +19,7 @@ from hcbench.data.card import VerifyReport
 from hcbench.data.dataset import Dataset
 from hcbench.data.fields import FIELDS
 from hcbench.data.samples import Samples
-from hcbench.data.task_splits import NAMES, task_samples
+from hcbench.data.task_splits import NAMES, TaskSplits, task_samples
 from hcbench.errors import DataError, HcbenchError
 from hcbench.harness.contract.dataset_under_test import HEIGHT, WIDTH, DatasetUnderTest, Skipped
 
@@ -133,8 +133,18 @@ def apart(tested: DatasetUnderTest) -> str:
     data_set = tested.data_set
     if not set(data_set.task_splits.named) <= set(data_set.splits):
         raise Skipped("it has not the three splits of a benchmark")
+    told = [_apart(tested, data_set.task_splits)]
+    for benchmark, owners in data_set.benchmark_splits.items():
+        if set(owners.named) <= tested.samples.keys():
+            told.append(f"for {benchmark} {_apart(tested, owners)}")
+    return "; ".join(told)
+
+
+def _apart(tested: DatasetUnderTest, owners: TaskSplits) -> str:
+    """The same for the splits of one benchmark."""
+    data_set = tested.data_set
     parts = {
-        split: task_samples(lambda root, name, **size: tested.samples[name], data_set.task_splits, tested.folder, split,
+        split: task_samples(lambda root, name, **size: tested.samples[name], owners, tested.folder, split,
                             height=HEIGHT, width=WIDTH, cache=tested.cache)
         for split in NAMES if split == "test" or data_set.is_for_training
     }  # fmt: skip
@@ -148,7 +158,7 @@ def apart(tested: DatasetUnderTest) -> str:
     if itself := data_set.card.sister_sets.get(data_set.name):
         return f"known of its splits: {itself}"
     for one, other in combinations(parts, 2):
-        anew = [data_set.task_splits.owners(split) in data_set.renumbered for split in (one, other)]
+        anew = [owners.owners(split) in data_set.renumbered for split in (one, other)]
         first, second = parts[one].identity, parts[other].identity
         if anew[0] != anew[1] or first is None or second is None:
             continue  # numbers of two numberings say nothing of each other

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from hcbench.benchmarks.card import TaskCard
-from hcbench.data.catalogue import dataset_modules, is_for_training
+from hcbench.data.catalogue import dataset_modules, is_for_training, lacking
 from hcbench.data.files.contents import Contents
 from hcbench.errors import ConfigError, did_you_mean
 from hcbench.harness.planning.corpora import PEOPLE, data_contents, data_root
 from hcbench.harness.planning.registry import Registry
 from hcbench.harness.planning.settings import RunConfig
+
+logger = logging.getLogger(__name__)
 
 ON = ":"
 """Between a benchmark and the one data set on which it was asked for: `reid:market1501`."""
@@ -45,19 +48,26 @@ def scored_data(run: RunConfig, registry: Registry) -> list[ScoredData]:
     asked = [_asked(text, registry) for text in run.benchmarks] or [(card, "") for card in registry.benchmarks.values()]
     _check_protocols(run, [card for card, _ in asked])
     contents = functools.cache(lambda data: data_contents(data, data_root(data, run.data)))
+    lacks = functools.cache(lambda benchmark, data, named: _lacks(benchmark, data, run, named=named))
     found: dict[tuple[str, str], ScoredData] = {}
     for card, only in asked:
         for data in (only,) if only else card.data:
             if data == PEOPLE:
                 found[card.name, data] = ScoredData(card, data)
             elif data in run.data and (_teaches(data) or data == run.test_on):
+                if lacks(card.name, data, bool(only)):
+                    continue
                 found[card.name, data] = ScoredData(card, data, contents(data))
             elif only:
                 raise _not_at_hand(card, data, data in run.data)
     if not run.test_on:
         return list(found.values())
-    targets = {card.name: contents(run.test_on) if run.test_on != PEOPLE else {}
-               for card, _ in asked if run.test_on in card.data and run.test_on in (PEOPLE, *run.data)}  # fmt: skip
+    able = [card for card, _ in asked if run.test_on in card.data and run.test_on in (PEOPLE, *run.data)]
+    targets = {
+        card.name: contents(run.test_on) if run.test_on != PEOPLE else {}
+        for card in able
+        if run.test_on == PEOPLE or not lacks(card.name, run.test_on, False)
+    }
     return _across(run, list(found.values()), targets)
 
 
@@ -73,6 +83,20 @@ def _asked(text: str, registry: Registry) -> tuple[TaskCard, str]:
 def _teaches(data: str) -> bool:
     """Whether a data set has a split to train heads on; one that has none is only scored on (`run.test_on`)."""
     return data not in dataset_modules() or is_for_training(data)
+
+
+def _lacks(benchmark: str, data: str, run: RunConfig, *, named: bool) -> bool:
+    """Whether the copy at hand lacks something that a benchmark needs, which is told.
+
+    Raises:
+        ConfigError: It does, and the benchmark was asked for on this very data set.
+    """
+    reason = lacking(data, data_root(data, run.data), benchmark) if data in dataset_modules() else ""
+    if reason and named:
+        raise ConfigError(f"{benchmark}{ON}{data}: {reason}.", f"Lay it there, or leave {benchmark}{ON}{data} out.")
+    if reason:
+        logger.warning("%s is not scored on %s: %s", benchmark, data, reason)
+    return bool(reason)
 
 
 def _not_at_hand(card: TaskCard, data: str, rooted: bool) -> ConfigError:

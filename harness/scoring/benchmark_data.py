@@ -25,7 +25,7 @@ _MILLION = 1_000_000
 
 def benchmark_splits(
     data: str, root: str, *, height: int, width: int, scale: float, cache: Path, splits: Sequence[str] = NAMES,
-    boxes: str = GROUND_TRUTH,
+    boxes: str = GROUND_TRUTH, benchmark: str = "",
 ) -> dict[str, Samples]:  # fmt: skip
     """Samples by split.
 
@@ -39,6 +39,7 @@ def benchmark_splits(
         cache: Folder of rendered and decoded pixels.
         splits: The splits to load. No other split is read, rendered or handed out.
         boxes: Which boxes persons of the test split are cut out by, one of `data.person_boxes.BOXES`.
+        benchmark: Whose splits they are, where a data set has others for some benchmark.
 
     Raises:
         DataError: Nothing here can read such data.
@@ -51,7 +52,7 @@ def benchmark_splits(
     load_registry()  # a worker has not looked at plug-ins yet
     if data not in dataset_modules():
         raise DataError(f"No benchmark data is called {data!r}.", did_you_mean(data, (PEOPLE, *dataset_modules())))
-    data_set, parts = dataset(data), task_splits(data)
+    data_set, parts = dataset(data), task_splits(data, benchmark)
     calls = {split: loader(data_set, split, boxes) for split in splits}
     loads = {call: functools.cache(call) for call in calls.values()}  # train and val are often parts of one split
     found = {

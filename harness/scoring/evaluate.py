@@ -28,6 +28,7 @@ from hcbench.benchmarks.base import (
 )
 from hcbench.benchmarks.card import TaskCard
 from hcbench.benchmarks.few_shot import few
+from hcbench.data.catalogue import dataset_modules, task_splits
 from hcbench.data.samples import ImageArray, Int, Samples
 from hcbench.data.seeds import name_seed
 from hcbench.data.task_splits import NAMES
@@ -208,7 +209,7 @@ class FeatureCache:
                 for data, root, splits in evaluation.sources
                 for split, samples in benchmark_splits(
                     data, root, height=height, width=width, scale=config.scale, cache=self.cache, splits=splits,
-                    boxes=config.boxes,
+                    boxes=config.boxes, benchmark=evaluation.benchmark,
                 ).items()
             }  # fmt: skip
         return self._samples[key]
@@ -248,9 +249,15 @@ class FeatureCache:
 
     @staticmethod
     def _key(evaluation: Evaluation, split: str = "") -> tuple[Any, ...]:
-        """What decides the samples of a split, or of all; only those that are scored have a choice of boxes."""
+        """What decides the samples of a split, or of all; only those that are scored have a choice of boxes.
+
+        Benchmarks share them, except on data that have splits of their own for one.
+        """
         boxes = evaluation.config.get("boxes") if split in ("", evaluation.split) else None
-        return (evaluation.sources, evaluation.config.get("scale"), boxes, split)
+        owners = tuple(
+            task_splits(data, evaluation.benchmark) for data, _, _ in evaluation.sources if data in dataset_modules()
+        )
+        return (evaluation.sources, owners, evaluation.config.get("scale"), boxes, split)
 
 
 class Counted:

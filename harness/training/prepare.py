@@ -135,7 +135,7 @@ def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[
                 shards = people.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
                 yield from _of_shards(shards, f"people/{split}")
         elif data in dataset_modules():
-            found, owners = dataset(data), task_splits(data).owners
+            found, owners = dataset(data), task_splits(data, evaluation.benchmark).owners
             calls = dict.fromkeys((reader(found, split, boxes), owners(split)) for split in splits)
             told = evaluation.contents.get(data, "")
             yield from (_of_files(call, (data, root, split), height, width, told) for call, split in calls)

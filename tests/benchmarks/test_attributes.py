@@ -57,3 +57,31 @@ def test_attributes_without_positives_are_named(told):
     assert scores.summary["mA"] == pytest.approx(1 - 0.5 / labels.shape[1])
     assert scores.summary["ma_defined"] == 1
     assert scores.record["label_ma"][samples.attribute_names[4]] == 0.5
+
+
+def test_accuracy_by_question_is_that_of_its_authors_code(told):
+    """Of several answers the most probable one is taken; persons without a right answer count as wrong."""
+    samples = told["test"].samples
+    labels = samples.attributes.copy()
+    colourless = np.arange(len(samples)) % 4 == 0
+    labels[colourless, :6] = 0
+    samples = dataclasses.replace(samples, attributes=labels)
+    probability = np.where(labels == 1, 0.3, 0.1).astype(np.float32)  # none above a half, the right one highest
+    scores = Attributes(CONFIG).score({"probability": probability}, samples)
+    share = 1 - colourless.mean()
+    assert scores.summary["recall"] == 0
+    assert scores.summary["question_accuracy"] == pytest.approx((2 + share) / 3)
+    assert scores.record["accuracy_by_question"] == pytest.approx({"top": share, "garment": 1, "legs": 1})
+    assert scores.record["without_right_answer"] == {"top": int(colourless.sum())}
+    assert scores.replicates["question_accuracy"].shape == (CONFIG.replicates,)
+    assert np.ptp(scores.replicates["question_accuracy"]) > 0
+
+
+def test_no_questions_no_accuracy_by_question(told):
+    samples = dataclasses.replace(told["test"].samples, attribute_groups=())
+    task = Attributes(CONFIG)
+    scores = task.score(task.oracle(samples), samples)
+    assert "question_accuracy" not in scores.summary
+    assert "question_accuracy" not in scores.replicates
+    assert "accuracy_by_question" not in scores.record
+    assert scores.summary["mA"] == 1

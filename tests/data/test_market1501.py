@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from hcbench.benchmarks.metrics.reid import rank_metrics
 from hcbench.data import market1501
-from hcbench.data.formats.market_attributes import BINARY, NAMES
+from hcbench.data.formats.identity_attributes.files import BINARY, NAMES
 from hcbench.data.formats.market_files import FOLDERS
 from hcbench.data.formats.reid_splits import SPLITS
 from hcbench.errors import DataError

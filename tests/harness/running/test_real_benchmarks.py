@@ -9,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from attribute_mat import write_attributes
 from image_tree import colour
 from mats import cells, write_mat
 from PIL import Image
 
 from hcbench.benchmarks.base import EvaluateConfig
+from hcbench.data.formats.identity_attributes.files import MARKET
 from hcbench.errors import DataError
 from hcbench.harness.planning.cell import Evaluation
 from hcbench.harness.scoring.benchmark_data import benchmark_splits, scaled
@@ -119,6 +121,56 @@ def test_market_queries_are_ranked_against_the_gallery(tmp_path: Path) -> None:
         "train: market1501 train (without every tenth person); val: market1501 val (every tenth person); "
         "test: market1501 test"
     )
+
+
+def labelled_market(root: Path) -> Path:
+    """`market`, whose persons' labels stand in their colours: bright red is gender 2, green over blue upper black."""
+    numbers = {"train": range(1, 21), "test": range(101, 107)}
+    looks = {person: colour(f"{part} {person}") for part, people in numbers.items() for person in people}
+
+    def label(person: int, name: str) -> int:
+        red, green, blue = looks[person]
+        if name == "age":
+            return 1 + person % 2
+        yes = {"gender": red > 128, "upblack": green > blue, "upwhite": green <= blue, "downgray": True}
+        return 1 + yes.get(name, False)
+
+    write_attributes(market(root) / "market_attribute.mat", MARKET, numbers, label)
+    return root
+
+
+def test_market_is_scored_for_attributes_on_the_gallery_beside_reid(tmp_path: Path) -> None:
+    """Both in one go: they share no samples, since their splits are others."""
+    root = labelled_market(tmp_path / "m")
+    save_encoder(OracleEncoder(*SIZE), tmp_path / "checkpoint")
+    evaluations = [
+        Evaluation(benchmark=name, version="1", data="market1501", protocol="frozen", root=str(root), fingerprint=name,
+                   config=asdict(EvaluateConfig(replicates=20)))
+        for name in ("reid", "attributes")
+    ]  # fmt: skip
+    reid, attributes = evaluate(
+        tmp_path / "checkpoint", evaluations, tmp_path / "out", cache=tmp_path / "cache", device=torch.device("cpu")
+    )
+    assert reid.summary is not None
+    assert attributes.summary is not None
+    assert reid.summary["mAP"] == 1
+    assert attributes.summary["ma_defined"] == pytest.approx(1)
+    assert attributes.summary["question_accuracy"] == pytest.approx(1)
+    record = json.loads((tmp_path / "out" / "attributes" / "record.json").read_text())["record"]
+    assert (record["images"], record["left_out"], record["clusters"]) == (12, 2, 6)
+    assert record["split_rule"] == (
+        "train: market1501 train (without every tenth person), persons with attributes; "
+        "val: market1501 val (every tenth person), persons with attributes; "
+        "test: market1501 gallery, persons with attributes"
+    )
+
+
+def test_heads_learn_the_labels_of_market(tmp_path: Path) -> None:
+    summary, record = score("attributes", "market1501", labelled_market(tmp_path / "m"), tmp_path)
+    by_name = record["label_ma"]
+    assert isinstance(by_name, dict)
+    assert by_name["gender"] > 0.8
+    assert summary["question_accuracy"] > 0.7
 
 
 def test_zero_shot_ranks_the_pooled_vector_and_chooses_nothing(tmp_path: Path) -> None:
