@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hcbench.data.files.hash_index import file_hashes
-from hcbench.data.pixels import decoder, read_image
+from hcbench.data.pixels import decoder, picture_size, read_image
 from hcbench.data.threads import in_threads
 from hcbench.data.windows import Single, cut, cut_labels, whole_windows
 from hcbench.errors import CacheError, DataError
@@ -58,10 +57,9 @@ def whole_images(folder: Path, files: Sequence[str], height: int, width: int) ->
 
     def size_of(file: str) -> tuple[int, int] | str:
         try:
-            with Image.open(folder / file) as image:
-                return image.size
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            return f"{file}: {error}."
+            return picture_size(folder / file, file)
+        except DataError as error:
+            return error.message
 
     unique = sorted(set(files))
     found = dict(zip(unique, in_threads(size_of, unique, f"sizes of {folder.name}"), strict=True))

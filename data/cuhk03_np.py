@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
+from hcbench.data.findings import checked_images
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.cuhk03_raw import RawImages, extract
 from hcbench.data.formats.listing import find_base
-from hcbench.data.formats.loading import check_cache, check_split, found_splits, image_problems, make_report, some
+from hcbench.data.formats.loading import check_cache, check_split, found_splits, make_report, some
 from hcbench.data.formats.market_files import ANY_MARKET, CUHK03, FOLDERS, PersonFiles, parse_names, read_folder
 from hcbench.data.formats.mat_files import read_mat, text_cells
 from hcbench.data.formats.reid_splits import ReidSet, contradictions, counts, load_split
@@ -118,11 +119,13 @@ def verify_kinds(card: DatasetCard, root: Path, kinds: Sequence[str]) -> VerifyR
     copies, absent = found_splits(kinds, lambda kind: _read(root, kind))
     for kind, copy in copies.items():
         files = (*copy.found.train.files, *copy.found.query.files, *copy.found.gallery.files)
-        damage = _raw_problems(copy.raw, kind, files) if copy.raw else image_problems(copy.found.base, files)
+        damage, oddities = (
+            (_raw_problems(copy.raw, kind, files), []) if copy.raw else checked_images(copy.found.base, files)
+        )
         wrong, remarks = contradictions(copy.found)
         found |= {f"{kind}/{split}": table for split, table in counts(copy.found).items()}
         problems += [f"{kind}: {text}" for text in (*damage, *wrong)]
-        notes += [f"{kind}: {text}" for text in remarks]
+        notes += [f"{kind}: {text}" for text in (*remarks, *oddities)]
     notes += [f"{kind} was not found: {error.message}" for kind, error in absent.items()]
     layouts = "; ".join(copy.found.layout for copy in copies.values())
     return make_report(card, root, layouts, found, problems=problems, notes=notes)

@@ -12,18 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops
 from hcbench.data.dataset import Dataset
+from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import find_annotated, list_files
 from hcbench.data.formats.loading import (
     check_cache,
     check_split,
     digest,
     found_splits,
-    image_problems,
     make_report,
     missing_files,
     numbered,
@@ -31,6 +30,7 @@ from hcbench.data.formats.loading import (
     some,
 )
 from hcbench.data.formats.mpii_files import Persons, Scored, read_persons, read_scored
+from hcbench.data.pixels import picture_size
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import MPII
 from hcbench.data.task_splits import TaskSplits
@@ -159,8 +159,9 @@ def verify(root: Path) -> VerifyReport:
             continue
         found[split] = _count(persons, scored)
         files = sorted({f"images/{name}" for name in persons.images})
-        problems += [f"{split}: {problem}" for problem in image_problems(layout.base, files)]
-        notes += [f"{split}: {note}" for note in _outside(layout.base, persons, scored)]
+        damage, oddities = checked_images(layout.base, files)
+        problems += [f"{split}: {problem}" for problem in damage]
+        notes += [f"{split}: {note}" for note in (*_outside(layout.base, persons, scored), *oddities)]
     notes += [f"{split} was not found" for split in absent]
     notes += skipped_junk(
         sum(list_files(base / "images").junk for base in {layout.base for layout in layouts.values()})
@@ -246,9 +247,8 @@ def _outside(base: Path, persons: Persons, scored: Scored | None) -> list[str]:
     sizes: dict[str, tuple[int, int]] = {}
     for name in sorted(set(persons.images)):
         try:
-            with Image.open(base / "images" / name) as image:
-                sizes[name] = image.size
-        except (OSError, SyntaxError):
+            sizes[name] = picture_size(base / "images" / name, name)
+        except DataError:
             continue  # told as a problem already
     points, visibility = _joints(persons, scored)
     limit = np.array([sizes.get(name, (np.inf, np.inf)) for name in persons.images], np.float64)[:, None]

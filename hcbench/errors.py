@@ -69,3 +69,12 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     listing = f"Known: {', '.join(names)}."
     return f"Did you mean {close[0]!r}? {listing}" if close else listing
+
+
+def nearest_size(size: tuple[int, int], step: tuple[int, int]) -> str:
+    """The height and width nearest to a size that are multiples of a step, as text for a hint.
+
+    >>> nearest_size((128, 64), (14, 14))
+    '126x70'
+    """
+    return "x".join(str(max(1, round(side / one)) * one) for side, one in zip(size, step, strict=True))

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
-from hcbench.data.formats.loading import check_cache, check_split, image_problems, some
+from hcbench.data.findings import checked_images
+from hcbench.data.formats.loading import check_cache, check_split, some
 from hcbench.data.formats.person_splits import PARTS, folder_notes, report, sealed
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
@@ -109,13 +110,14 @@ def verify_table(
         _check_disjoint(card, table)
     except DataError as error:
         problems.append(error.message)
+    damage, oddities = checked_images(table.images, table.files)
     return report(
         card,
         root,
         table.layout,
         _counts(card, table),
-        problems=[*problems, *image_problems(table.images, table.files)],
-        notes=[*table.notes, *_constant(table), *folder_notes(table.images, table.files)],
+        problems=[*problems, *damage],
+        notes=[*table.notes, *_constant(table), *folder_notes(table.images, table.files), *oddities],
     )
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops
+from hcbench.data.findings import checked_images
 from hcbench.data.formats.coco_files import COCO_FORMAT, Format, Layout, left_out_notes, outside_joints, read_truth
 from hcbench.data.formats.coco_people import OWN_ID, clipped, labelled_joints
 from hcbench.data.formats.listing import list_files
@@ -31,9 +32,7 @@ from hcbench.data.formats.loading import (
     skipped_junk,
     some,
 )
-from hcbench.data.pixels import read_image
 from hcbench.data.samples import Samples
-from hcbench.data.threads import in_threads
 from hcbench.data.windows import crop_windows, to_crop
 from hcbench.errors import DataError
 
@@ -102,10 +101,12 @@ class PersonSet:
                 problems.append(error.message)
                 continue
             found[split] = _count(truth)
-            problems += [f"{split}: {problem}" for problem in _image_problems(layout, truth)]
+            sizes = {image["file_name"]: (image["width"], image["height"]) for image in truth["images"]}
+            damage, oddities = checked_images(layout.images, list(sizes), sizes, source="the json says")
+            problems += [f"{split}: {problem}" for problem in damage]
             if found[split]["persons"] and not any(labelled(person) for person in truth["annotations"]):
                 problems.append(f"{split}: no person can be scored")
-            notes += [f"{split}: {note}" for note in (*left_out_notes(truth), *outside_joints(truth))]
+            notes += [f"{split}: {note}" for note in (*left_out_notes(truth), *outside_joints(truth), *oddities)]
         notes += [f"{split} was not found" for split in absent]
         found = {split: counts for split, counts in found.items() if counts["images"]}
         folders = {layout.images for layout in layouts.values()}  # of a merged json one folder holds both splits
@@ -260,26 +261,3 @@ def _count(truth: Mapping[str, Any]) -> dict[str, int]:
         "persons with keypoints": sum(not person["iscrowd"] and labelled_joints(person) > 0 for person in persons),
         "crowds": sum(bool(person["iscrowd"]) for person in persons),
     }
-
-
-def _image_problems(layout: Layout, truth: Mapping[str, Any]) -> list[str]:
-    """Images that are missing, do not decode, or have another size than the json says."""
-    images = truth["images"]
-    missing = missing_files(layout.images, (image["file_name"] for image in images))
-    problems = [f"{len(missing)} of {len(images)} images are missing: {some(missing)}"] if missing else []
-    gone = set(missing)
-
-    def check(image: Mapping[str, Any]) -> str | None:
-        try:
-            size = read_image(layout.images / image["file_name"]).size
-        except DataError as error:
-            return error.message
-        expected = (image["width"], image["height"])
-        return (
-            None
-            if size == expected
-            else f"{image['file_name']} is {size[0]} x {size[1]}, the json says {expected[0]} x {expected[1]}"
-        )
-
-    there = [image for image in images if image["file_name"] not in gone]
-    return problems + [problem for problem in in_threads(check, there, "images") if problem]

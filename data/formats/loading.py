@@ -1,6 +1,6 @@
 """What every loader of a real dataset does the same way.
 
-Refuse a wrong split or cache, find the splits of half a copy, number persons, digest, look at all images, report.
+Refuse a wrong split or cache, find the splits of half a copy, number persons, digest, report.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import TOTAL, DatasetCard, VerifyReport, compare
-from hcbench.data.pixels import read_image
-from hcbench.data.threads import in_threads
+from hcbench.data.findings import some as some
 from hcbench.errors import DataError, did_you_mean
 
 Found = TypeVar("Found")
 
-_SHOWN = 5
 _VAL_EVERY = 10
 _PIECE = 65_536
 """Rows that are hashed together."""
@@ -124,32 +122,6 @@ def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
     return sorted(name for name in set(names) if not (folder / name).is_file())
 
 
-def image_problems(base: Path, files: Sequence[str]) -> list[str]:
-    """Images below `base` that are missing or do not decode, one sentence for each kind of trouble.
-
-    Args:
-        base: The dataset's folder.
-        files: Paths below it.
-    """
-
-    def check(file: str) -> str | None:
-        if not (base / file).is_file():
-            return "missing"
-        try:
-            read_image(base / file)
-        except DataError:
-            return "damaged"
-        return None
-
-    checked = list(zip(files, in_threads(check, files, f"images of {base.name}"), strict=True))
-    kinds = {"missing": "are missing", "damaged": "cannot be decoded"}
-    return [
-        f"{len(names)} of {len(files):,} images {words}: {some(names)}"
-        for kind, words in kinds.items()
-        if (names := [file for file, problem in checked if problem == kind])
-    ]
-
-
 def make_report(
     card: DatasetCard,
     root: Path,
@@ -188,9 +160,3 @@ def make_report(
 def skipped_junk(count: int) -> list[str]:
     """The note about files of operating systems that were left out; none where there were none."""
     return [f"{count} files of operating systems (._*, .DS_Store ...) were left out"] if count else []
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more

@@ -12,24 +12,25 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops, cached_labels, whole_images
+from hcbench.data.findings import checked_images
 from hcbench.data.formats.loading import (
     check_cache,
     check_split,
     digest,
     found_splits,
-    image_problems,
     make_report,
     missing_files,
     skipped_junk,
     some,
 )
+from hcbench.data.label_maps import read_labels
+from hcbench.data.pixels import picture_size
 from hcbench.data.samples import Samples
 from hcbench.data.threads import in_threads
-from hcbench.data.windows import NO_LABEL, crop_windows
+from hcbench.data.windows import crop_windows
 from hcbench.errors import DataError
 
 
@@ -161,7 +162,9 @@ class ParsingSet:
         for split, pairs in there.items():
             found[split] = {"images": len(pairs.images)}
             junk[pairs.image_folder] = pairs.junk
-            problems += [f"{split}: {problem}" for problem in _problems(pairs, self.names)]
+            damage, oddities = checked_images(pairs.image_folder, pairs.images)
+            problems += [f"{split}: {problem}" for problem in (*damage, *_label_problems(pairs, self.names))]
+            notes += [f"{split}: {note}" for note in oddities]
             notes += [f"{split}: {pairs.unlisted} images are on no list"] if pairs.unlisted else []
         notes += [f"{split} was not found: {error.message}" for split, error in absent.items()]
         layouts = "; ".join(dict.fromkeys(pairs.layout for pairs in there.values()))
@@ -188,30 +191,6 @@ def read_stems(path: Path) -> list[str]:
     return lines
 
 
-def read_labels(path: Path, names: Sequence[str]) -> NDArray[np.uint8]:
-    """The class numbers of a label map, uint8 (h, w): indices, never the colours of its palette.
-
-    Raises:
-        DataError: The file is no image of one channel, or holds a number that is no class.
-    """
-    try:
-        with Image.open(path) as image:
-            mode, labels = image.mode, np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} cannot be decoded: {error}.", "Copy it again from its source.") from error
-    if mode not in ("L", "P"):
-        raise DataError(
-            f"{path} is a picture of mode {mode}.",
-            "Expected one class number per pixel, not colours for people to see.",
-        )
-    strange = np.setdiff1d(labels, [*range(len(names)), NO_LABEL])
-    if strange.size:
-        raise DataError(
-            f"{path} holds the number {strange[0]}.", f"Expected 0 to {len(names) - 1}, or {NO_LABEL} for no label."
-        )
-    return labels.astype(np.uint8)
-
-
 def _labels(plan: CropPlan, cache: Path, names: Sequence[str]) -> tuple[NDArray[np.uint8], str]:
     return cached_labels(plan, cache, lambda path: read_labels(path, names))
 
@@ -229,8 +208,8 @@ def _missing(pairs: Pairs) -> list[str]:
     return sentences
 
 
-def _problems(pairs: Pairs, names: Sequence[str]) -> list[str]:
-    """What is wrong with images and label maps, one sentence for each kind of trouble."""
+def _label_problems(pairs: Pairs, names: Sequence[str]) -> list[str]:
+    """What is wrong with label maps, one sentence for each kind of trouble."""
 
     def check(row: int) -> str | None:
         image, labels = pairs.image_folder / pairs.images[row], pairs.label_folder / pairs.labels[row]
@@ -238,12 +217,12 @@ def _problems(pairs: Pairs, names: Sequence[str]) -> list[str]:
             return None  # reported by `_missing`
         try:
             shape = read_labels(labels, names).shape
-            with Image.open(image) as opened:
-                size = opened.size
         except DataError as error:
             return error.message
-        except (OSError, SyntaxError):
-            return None  # reported by `image_problems`
+        try:
+            size = picture_size(image, pairs.images[row])
+        except DataError:
+            return None  # reported by `checked_images`
         if shape == size[::-1]:
             return None
         return f"{pairs.labels[row]} is {shape[1]} x {shape[0]}, its image {size[0]} x {size[1]}."
@@ -251,4 +230,4 @@ def _problems(pairs: Pairs, names: Sequence[str]) -> list[str]:
     broken = [problem for problem in in_threads(check, range(len(pairs.images)), "label maps") if problem]
     gone = [sentence for sentence in _missing(pairs) if "label maps" in sentence]
     unusable = [f"{len(broken)} of {len(pairs.labels):,} label maps cannot be used: {' '.join(broken[:3])}"]
-    return image_problems(pairs.image_folder, pairs.images) + gone + (unusable if broken else [])
+    return gone + (unusable if broken else [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.decoded import Decoded, PixelSource
-from hcbench.data.formats.loading import digest, some
-from hcbench.data.pixels import decoder
+from hcbench.data.findings import Findings, attempt
+from hcbench.data.formats.loading import digest
+from hcbench.data.pixels import Picture, decoder, read_picture
 from hcbench.data.samples import Samples
 from hcbench.data.threads import in_threads
-from hcbench.errors import DataError
 
 Row = TypeVar("Row")
 
@@ -65,22 +66,19 @@ def source_problems(source: PixelSource) -> tuple[list[str], list[str]]:
     """Decode up to `CHECKED` images, evenly spread over the set.
 
     Returns:
-        Problems (those that cannot be decoded) and notes (how many were looked at, where not all were).
+        Problems (those that cannot be decoded) and notes (how many were looked at, where not all were; and those of
+        which not everything counts).
     """
-    images = Decoded(source, 8, 8)
+    findings = Findings()
     rows = np.unique(np.linspace(0, len(source) - 1, min(CHECKED, len(source))).astype(np.int64)).tolist()
 
-    def check(row: int) -> str | None:
-        try:
-            images[row]
-        except DataError:
-            return source.where(row)
-        return None
+    def read(row: int) -> Picture | str:
+        return attempt(lambda: read_picture(BytesIO(source.encoded(row)), source.where(row)))
 
-    broken = [name for name in in_threads(check, rows, "images") if name]
-    problems = [f"{len(broken)} of {len(rows):,} images cannot be decoded: {some(broken)}"] if broken else []
+    for row, found in zip(rows, in_threads(read, rows, "images"), strict=True):
+        findings.add(source.where(row), found)
     spread = f"{len(rows):,} of {len(source):,} images were decoded, evenly spread"
-    return problems, [spread] if len(rows) < len(source) else []
+    return findings.problems, [*([spread] if len(rows) < len(source) else []), *findings.notes]
 
 
 def batched(rows: Iterable[Row]) -> Iterator[list[Row]]:

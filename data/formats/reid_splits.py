@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import find_base
 from hcbench.data.formats.loading import (
     check_cache,
     check_split,
     digest,
     every_tenth,
-    image_problems,
     make_report,
     skipped_junk,
     some,
@@ -142,14 +142,15 @@ def load_split(
 def verify_set(found: ReidSet, root: Path, notes: Sequence[str] = (), problems: Sequence[str] = ()) -> VerifyReport:
     """Counts held against the card's, every image decoded, and whether train, query and gallery fit together."""
     files = (*found.train.files, *found.query.files, *found.gallery.files)
+    damage, oddities = checked_images(found.base, files)
     more_problems, more_notes = contradictions(found)
     return make_report(
         found.card,
         root,
         found.layout,
         counts(found),
-        problems=(*image_problems(found.base, files), *more_problems, *problems),
-        notes=(*notes, *more_notes),
+        problems=(*damage, *more_problems, *problems),
+        notes=(*notes, *more_notes, *oddities),
     )
 
 

@@ -16,12 +16,12 @@ import numpy as np
 
 from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import find_base
 from hcbench.data.formats.loading import (
     check_cache,
     check_split,
     every_tenth,
-    image_problems,
     numbered,
     read_json,
     some,
@@ -160,6 +160,7 @@ class TextReidSet:
         except DataError as error:
             return report(self.card, root, layout, {}, problems=[error.message])
         found = _counts(self, release.entries)
+        damage, oddities = checked_images(release.images, files)
         silent = [entry.file for entry in release.entries if not any(text.strip() for text in entry.captions)]
         problems = [f"{len(silent)} images have no caption: {some(silent)}"] if silent else []
         return report(
@@ -167,8 +168,8 @@ class TextReidSet:
             root,
             layout,
             found,
-            problems=problems + image_problems(release.images, files),
-            notes=_entry_notes(self, release.entries) + folder_notes(release.images, files),
+            problems=problems + damage,
+            notes=_entry_notes(self, release.entries) + folder_notes(release.images, files) + oddities,
             variants={split: name for split, counts, name in self.variants if found.get(split) == counts},
         )
 

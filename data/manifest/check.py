@@ -11,10 +11,12 @@ import numpy as np
 import pyarrow.compute as pc
 
 from hcbench.data.card import VerifyReport
+from hcbench.data.findings import Findings
 from hcbench.data.formats.coco_files import find_layout, read_truth
-from hcbench.data.manifest.images import from_bytes, from_files
+from hcbench.data.manifest.images import another_size, from_bytes, from_files
 from hcbench.data.manifest.manifest import GROUP_COLUMNS, Manifest, check_images, open_manifest
 from hcbench.data.overlaps import is_held_out, plain
+from hcbench.data.pixels import Picture
 from hcbench.data.samples import Int
 from hcbench.data.threads import in_threads
 from hcbench.errors import DataError
@@ -40,8 +42,8 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
     manifest = open_manifest(path, root)
     check_images(manifest)
     counts = {"images": len(manifest)}
-    problems = [*_broken(manifest), *_poses(manifest)]
-    notes: list[str] = []
+    broken, notes = _images(manifest)
+    problems = [*broken, *_poses(manifest)]
     for layout, what in (("captions", "groups"), ("poses", "poses"), ("identities", "identities")):
         values = manifest.integers(GROUP_COLUMNS[layout])
         rows = np.flatnonzero(values >= 0)  # null, or nobody
@@ -74,17 +76,17 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
     )
 
 
-def _broken(manifest: Manifest) -> list[str]:
-    """Images that are missing, cannot be decoded, or have another size than their row says."""
-    found: list[str] = []
+def _images(manifest: Manifest) -> tuple[list[str], list[str]]:
+    """Images that are missing, cannot be decoded, or have another size than their row says; notes on the others."""
+    findings = Findings()
     for start in range(0, len(manifest), _AT_ONCE):
-        rows = np.arange(start, min(start + _AT_ONCE, len(manifest)))
-        found += _broken_among(manifest, rows)
+        _look_at(manifest, np.arange(start, min(start + _AT_ONCE, len(manifest))), findings)
+    found = list(findings.broken.values())
     more = [f"and {len(found) - _NAMED:,} more images"] if len(found) > _NAMED else []
-    return [*found[:_NAMED], *more]
+    return [*found[:_NAMED], *more], findings.remarks
 
 
-def _broken_among(manifest: Manifest, rows: Int) -> list[str]:
+def _look_at(manifest: Manifest, rows: Int, findings: Findings) -> None:
     packed = ["image_bytes"] if manifest.packed else []
     table = manifest.take(["image_path", "width", "height", *packed], rows)
     names = [name or f"row {row}" for name, row in zip(table["image_path"].to_pylist(), rows.tolist(), strict=True)]
@@ -95,17 +97,16 @@ def _broken_among(manifest: Manifest, rows: Int) -> list[str]:
         read = from_files(manifest.root, names)
     sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
 
-    def check(row: int) -> str | None:
+    def check(row: int) -> Picture | str:
         try:
-            size = read(row).size
+            picture = read(row)
         except DataError as error:
             return f"{names[row]}: {error.message}"
-        expected = sizes[row]
-        if None in expected or size == expected:
-            return None
-        return f"{names[row]} is {size[0]} x {size[1]}, its row says {expected[0]} x {expected[1]}"
+        problem = another_size(picture.image.size, sizes[row])
+        return f"{names[row]} {problem}" if problem else picture
 
-    return [problem for problem in in_threads(check, range(len(rows)), "images") if problem]
+    for row, found in enumerate(in_threads(check, range(len(rows)), "images")):
+        findings.add(names[row], found)
 
 
 def _poses(manifest: Manifest) -> list[str]:

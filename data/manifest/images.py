@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
 
 from hcbench.data.manifest.manifest import Manifest
-from hcbench.data.pixels import decode_image
+from hcbench.data.pixels import Picture, read_picture
 from hcbench.data.samples import Int
 from hcbench.data.threads import in_threads
 from hcbench.data.windows import resized
@@ -33,8 +32,8 @@ _ROWS_AT_ONCE = 4_096
 
 log = logging.getLogger(__name__)
 
-Read = Callable[[int], Image.Image]
-"""The image of a row of the view, RGB; raises DataError."""
+Read = Callable[[int], Picture]
+"""The picture of a row of the view; raises DataError."""
 
 
 class ManifestImages:
@@ -92,11 +91,11 @@ class ManifestImages:
 
     def _one(self, row: int) -> NDArray[np.uint8]:
         try:
-            image = self._read(row)
+            image = self._read(row).image
             promised = tuple(self._sizes[row].tolist())
-            if all(promised) and image.size != promised:
-                raise DataError(f"it is {image.size[0]} x {image.size[1]}, the manifest says "
-                                f"{promised[0]} x {promised[1]}")  # fmt: skip
+            problem = another_size(image.size, promised)
+            if problem:
+                raise DataError(f"it {problem}")
             return resized(image, *self.shape[2:])
         except DataError as error:
             self._record_broken(row, f"{self._names(row)}: {error.message}")
@@ -116,6 +115,14 @@ class ManifestImages:
             )
 
 
+def another_size(found: tuple[int, int], promised: Sequence[int | None]) -> str:
+    """How an image differs from the width and height of its row, 0 or null where that does not tell; empty if not."""
+    if all(side in (0, None, real) for side, real in zip(promised, found, strict=True)):
+        return ""
+    told = " x ".join(str(side or "?") for side in promised)
+    return f"is {found[0]} x {found[1]}, the manifest says {told}"
+
+
 class TooManyBroken(DataError):
     """More images of a view are broken than a training can do without."""
 
@@ -123,18 +130,18 @@ class TooManyBroken(DataError):
 def from_files(root: Path, paths: Sequence[str] | NDArray[np.str_]) -> Read:
     """Reads images from files below a root."""
 
-    def read(row: int) -> Image.Image:
+    def read(row: int) -> Picture:
         path = root / str(paths[row])
         if not path.is_file():
             raise DataError("it is missing")
-        return decode_image(path, "it")
+        return read_picture(path, "it")
 
     return read
 
 
 def from_bytes(content: Callable[[int], bytes | memoryview]) -> Read:
     """Decodes images from their encoded bytes."""
-    return lambda row: decode_image(io.BytesIO(content(row)), "it")
+    return lambda row: read_picture(io.BytesIO(content(row)), "it")
 
 
 def unpacked(manifest: Manifest, rows: Int, cache: Path) -> Callable[[int], memoryview]:

@@ -18,9 +18,10 @@ import pyarrow as pa
 from hcbench.data.catalogue import dataset_modules
 from hcbench.data.dataset import Columns
 from hcbench.data.formats.pretraining import batched
-from hcbench.data.manifest.indexing import image_size, with_bytes
+from hcbench.data.manifest.indexing import with_bytes
 from hcbench.data.manifest.schema import COLUMNS, KEYPOINT_NUMBERS
 from hcbench.data.overlaps import plain
+from hcbench.data.pixels import picture_size
 from hcbench.data.threads import in_threads
 from hcbench.errors import DataError
 
@@ -180,7 +181,7 @@ def _sized(where: str, row: dict[str, Any], root: Path) -> dict[str, Any]:
             "Images lie below the folder of the index; name another folder after the index.",
         )
     try:
-        size = image_size(path)
+        size = picture_size(path, f"{path} is no image")
     except DataError as error:
         raise DataError(f"{where}: {error.message}", "Copy the image again, or take out the line.") from error
     stated = tuple(row.get(name) or found for name, found in zip(("width", "height"), size, strict=True))

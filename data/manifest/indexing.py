@@ -14,6 +14,7 @@ from PIL import Image
 from hcbench.data.catalogue import dataset
 from hcbench.data.dataset import Columns
 from hcbench.data.formats.pretraining import BATCH
+from hcbench.data.pixels import picture_size
 from hcbench.data.samples import Float, Samples
 from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.data.threads import in_threads
@@ -145,7 +146,9 @@ def _of_samples(samples: Samples, root: Path, size: tuple[int, int], *, pack: bo
             sizes = np.tile(size[::-1], (len(rows), 1))
             columns["image_bytes"] = list(in_threads(_png, list(np.asarray(samples.images[rows])), "crops"))
         else:
-            sizes = np.array(list(in_threads(lambda name: image_size(root / name), part, "images")))
+            sizes = np.array(
+                list(in_threads(lambda name: picture_size(root / name, f"{root / name} is no image"), part, "images"))
+            )
         columns["width"], columns["height"] = sizes.T.tolist()
         yield {**columns, **_labels(samples, rows, sizes, size)}
 
@@ -189,19 +192,6 @@ def with_bytes(columns: Columns, root: Path) -> Columns:
     if missing:
         raise DataError(f"{missing[0]} is missing, as are {len(missing) - 1} others.", "Copy them, or leave them out.")
     return {**columns, "image_bytes": list(in_threads(Path.read_bytes, paths, "images"))}
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """Width and height of an image, from its beginning alone.
-
-    Raises:
-        DataError: It is no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} is no image: {error}.", "Look at it with `hcbench data verify`.") from error
 
 
 def _png(pixels: NDArray[np.uint8]) -> bytes:

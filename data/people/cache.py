@@ -30,7 +30,7 @@ from hcbench.errors import CacheError
 
 log = logging.getLogger(__name__)
 
-_NOT_PIXELS: Final = ("__init__", "attributes", "cache", "captions", "dataset", "descriptions", "preview")
+_NOT_PIXELS: Final = ("__init__", "attributes", "cache", "captions", "dataset", "descriptions", "fit", "preview")
 """Modules that change no pixel; an edit there renders nothing again."""
 _FILES: Final = ("images.npy", "parts.npy", "labels.npz")
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from hcbench.data.people import attributes, body, captions, descriptions, figure, motion, scene, view, wardrobe
 from hcbench.data.people.cache import Rendered, Shard, obtain
+from hcbench.data.people.fit import fitted, render_size
 from hcbench.data.people.spec import (
     GROUP_SIZE,
     REFERENCE_GROUPS,
@@ -146,6 +147,7 @@ def benchmark_shards(
         raise ConfigError(f"scale is {scale}; it must lie in (0, 1].", "1 is the benchmark itself.")
     identities, variants = BENCHMARK[split]
     count = max(_MIN_IDENTITIES, round(identities * scale))
+    height, width = render_size(height, width)
     spec = PeopleSpec(
         split=split, style=style, height=height, width=width, noise=0.0, caption_detail="everything"
     )  # fmt: skip
@@ -161,17 +163,19 @@ def benchmark_split(
     """A benchmark split: train 800 x 5, val 150 x 6, test 400 x 6 images and 600 distractors, without label noise.
 
     Every image has two captions that name everything. Distractors are persons of their own with one image each and
-    identity -1. `scale` < 1 shrinks the number of identities for tests (at least 8).
+    identity -1. `scale` < 1 shrinks the number of identities for tests (at least 8). A size that the renderer does not
+    know is that of resized people, see `fit`.
 
     Raises:
-        ConfigError: `split` is no benchmark split, or `scale` is not in (0, 1].
+        ConfigError: `split` is no benchmark split, `scale` is not in (0, 1], or people of this size cannot be
+            rendered.
     """
     work = benchmark_shards(split, style=style, height=height, width=width, scale=scale)
     spec = work[0].spec
     samples = _samples(spec, work, cache, workers, f"people/{split} style {style}", sentences=2)
     if samples.captions is not None and samples.identity is not None:
         _log_twins(samples.name, samples.captions, samples.identity)
-    return samples
+    return fitted(samples, height, width)
 
 
 def _samples(

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from hcbench.data.people.dataset import pretraining_view
+from hcbench.data.people.fit import fitted
 from hcbench.data.people.spec import GROUP_SIZE
 from hcbench.data.samples import Samples
 from hcbench.errors import ConfigError, MethodError
@@ -106,7 +107,9 @@ class MethodUnderTest:
     @cached_property
     def view(self) -> Samples:
         """The rendered people."""
-        return pretraining_view(people_spec(self.cell), np.arange(GROUPS), cache=None)
+        pretrain = self.cell.pretrain
+        rendered = pretraining_view(people_spec(self.cell), np.arange(GROUPS), cache=None)
+        return fitted(rendered, pretrain.height, pretrain.width)
 
     def build(self, seed: int | None = None) -> Method:
         """A fresh method around a fresh encoder."""

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hcbench.errors import ConfigError, did_you_mean
+from hcbench.errors import ConfigError, did_you_mean, nearest_size
 from hcbench.harness.generation.conditions import STYLES
 
 RENDERER, SD, ADAPTER, CONTROLNET = "renderer", "sd", "t2i-adapter", "controlnet"
@@ -90,7 +90,7 @@ def check_sizes(canvas: tuple[int, int], size: tuple[int, int], factor: int) -> 
     """
     step = max(8, factor)
     if canvas[0] % step or canvas[1] % step:
-        nearest = "x".join(str(max(step, round(side / step) * step)) for side in canvas)
+        nearest = nearest_size(canvas, (step, step))
         raise ConfigError(
             f"A canvas of {canvas[0]}x{canvas[1]} does not work: this pipeline needs multiples of {step}.",
             f"The nearest is --canvas {nearest}.",

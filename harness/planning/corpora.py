@@ -187,13 +187,14 @@ def _opened(path: Path, root: str | None, stamp: tuple[tuple[str, int, int], ...
 
 
 def _people(corpus: CorpusConfig, pretrain: PretrainConfig) -> CorpusFacts:
-    from hcbench.data.people import spec
+    from hcbench.data.people import fit, spec
 
+    height, width = fit.render_size(pretrain.height, pretrain.width)
     for layout in LAYOUTS if corpus.layout is None else (corpus.layout,):
         # The specification checks its own values, and says what is wrong with them.
         spec.PeopleSpec(
             layout=layout, style=corpus.style, caption_detail=corpus.caption_detail,
-            noise=corpus.noise, height=pretrain.height, width=pretrain.width,
+            noise=corpus.noise, height=height, width=width,
         )  # fmt: skip
     known = ("images", "group", "identity", "camera", "pose_id", "keypoints", "joints", "area", "boxes", "captions",
              "phrases")  # fmt: skip

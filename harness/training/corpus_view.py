@@ -13,6 +13,7 @@ from hcbench.data.manifest.manifest import Manifest, open_manifest
 from hcbench.data.manifest.view import budget_rows, view, words
 from hcbench.data.people.captions import VOCABULARY
 from hcbench.data.people.dataset import pretraining_view
+from hcbench.data.people.fit import fitted, render_size
 from hcbench.data.people.spec import GROUP_SIZE, REFERENCE_GROUPS, PeopleSpec
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
@@ -38,7 +39,8 @@ def corpus_view(cell: Cell, cache: Path, workers: int = 1) -> Samples:
     corpus, pretrain = cell.corpus, cell.pretrain
     if corpus.name == PEOPLE:
         groups = draw_groups(cell.seed, REFERENCE_GROUPS, cell.budget_images // GROUP_SIZE, corpus=PEOPLE)
-        return pretraining_view(people_spec(cell), groups, cache=cache, workers=workers)
+        rendered = pretraining_view(people_spec(cell), groups, cache=cache, workers=workers)
+        return fitted(rendered, pretrain.height, pretrain.width)
     if is_manifest(corpus.name):
         manifest, layout = _manifest(cell), corpus.layout or "identities"
         rows = budget_rows(manifest, layout, cell.budget_images, cell.seed)
@@ -63,16 +65,17 @@ def _manifest(cell: Cell) -> Manifest:
 
 
 def people_spec(cell: Cell) -> PeopleSpec:
-    """The embedded corpus as a cell wants it."""
-    corpus, pretrain = cell.corpus, cell.pretrain
+    """The embedded corpus as it is rendered for a cell; `fitted` gives it the cell's size."""
+    corpus = cell.corpus
+    height, width = render_size(cell.pretrain.height, cell.pretrain.width)
     return PeopleSpec(
         split="pretrain",
         layout=corpus.layout or "identities",
         style=corpus.style,
         caption_detail=corpus.caption_detail,
         noise=corpus.noise,
-        height=pretrain.height,
-        width=pretrain.width,
+        height=height,
+        width=width,
     )
 
 

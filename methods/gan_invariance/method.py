@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from hcbench.data.augment import augment
 from hcbench.data.augment_settings import augmentation
-from hcbench.errors import ConfigError, MethodError
+from hcbench.errors import ConfigError, MethodError, nearest_size
 from hcbench.methods.base import (
     Batch,
     Context,
@@ -270,7 +270,8 @@ def _check(config: Config, dim: int) -> None:
     if min(config.gan_height, config.gan_width) < 8 or config.gan_height % 4 or config.gan_width % 4:
         raise ConfigError(
             f"gan-invariance: generated images of {config.gan_height}x{config.gan_width} cannot be made.",
-            "gan_height and gan_width must be multiples of 4, at least 8.",
+            "gan_height and gan_width must be multiples of 4, at least 8; the nearest is "
+            f"{nearest_size((max(config.gan_height, 8), max(config.gan_width, 8)), (4, 4))}.",
         )
     if len(config.shares) != len(STAGES) or min(config.shares) <= 0 or abs(sum(config.shares) - 1) > 1e-6:
         raise ConfigError(

@@ -14,25 +14,26 @@ from hcbench.methods.base import Context
 from hcbench.methods.card import MethodCard
 from hcbench.methods.control import Control
 from hcbench.methods.histogram.card import CARD, Config
-from hcbench.methods.parts.encoder import Encoder, Features
+from hcbench.methods.parts.encoder import Encoder, Features, grid_of
 
 
 class HistogramEncoder(Encoder):
     """Pooled: root histograms of the stripes, (stripes * levels³). Grid: root histogram of each cell.
 
     A root histogram holds the square roots of the bins' shares, so that the Euclidean distance of two is the
-    Hellinger distance. Cells have levels³ numbers and zeros up to D.
+    Hellinger distance. Cells have levels³ numbers and zeros up to D; where the input
+    is no whole number of stripes or cells, some are a pixel wider than others.
     """
 
     def __init__(self, height: int, width: int, stripes: int = 8, levels: int = 4, patch: int = 16) -> None:
         super().__init__()
-        if height % stripes or height % patch or width % patch:
+        if height < stripes:
             raise ConfigError(
-                f"histogram: an input of {height}x{width} does not divide into {stripes} stripes and cells of {patch}.",
-                "Change histogram.stripes or histogram.patch.",
+                f"histogram: an input of {height}x{width} has no {stripes} stripes.",
+                f"Choose a height of {stripes} or more, or change histogram.stripes.",
             )
         self.input_size = (height, width)
-        self.grid_size = (height // patch, width // patch)
+        self.grid_size = grid_of((height, width), patch)
         self.stripes, self.levels, self.patch = stripes, levels, patch
         self.dim = stripes * levels**3
 
@@ -42,9 +43,10 @@ class HistogramEncoder(Encoder):
             raise ConfigError(f"The histogram control has no knobs, but was given {', '.join(sorted(knobs))}.", "")
         height, width = self.input_size
         bins = self._bins(images)
+        down, across = self.grid_size
         rows, columns = torch.arange(height), torch.arange(width)
         stripe = (rows * self.stripes // height)[:, None].expand(height, width)
-        cell = (rows // self.patch)[:, None] * self.grid_size[1] + (columns // self.patch)[None, :]
+        cell = (rows * down // height)[:, None] * across + (columns * across // width)[None, :]
         pooled = self._histograms(bins, stripe.to(bins.device), self.stripes).flatten(1)
         cells = self._histograms(bins, cell.to(bins.device), self.grid_size[0] * self.grid_size[1]).transpose(1, 2)
         filled = F.pad(cells, (0, 0, 0, self.dim - cells.shape[1]))

@@ -10,12 +10,14 @@ from typing import Any
 import timm
 import torch
 from timm.models import is_model_in_modules
+from timm.models.swin_transformer import SwinTransformer
+from timm.models.swin_transformer_v2 import SwinTransformerV2
 from timm.models.vision_transformer import VisionTransformer
 from timm.models.vision_transformer_hybrid import HybridEmbed
 from torch import Tensor, nn
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
-from hcbench.errors import ConfigError, did_you_mean
+from hcbench.errors import ConfigError, did_you_mean, nearest_size
 from hcbench.methods.parts.convolution import guard_narrow_maps
 from hcbench.methods.parts.encoder import Encoder, Features
 from hcbench.methods.parts.stems import ConvStem, PatchStem, initialise_stem
@@ -152,15 +154,24 @@ def _create(spec: EncoderSpec) -> nn.Module:
     # timm's creators hand unknown sizes on to the model, whose own message would not name the setting.
     model = guard_narrow_maps(timm.create_model(name, **arguments))
     if isinstance(model, VisionTransformer) and "reg_tokens" in arguments:
-        patch = _pixels_per_token(model)
-        if spec.height % patch[0] or spec.width % patch[1]:
-            raise ConfigError(
-                f"An input of {spec.height}x{spec.width} cannot be cut into patches of {patch[0]}x{patch[1]}.",
-                "Choose a height and width that are multiples of the patch size.",
-            )
+        _check_size(spec, _pixels_per_token(model))
     elif isinstance(model, VisionTransformer) or not hasattr(model, "forward_features"):
         raise ConfigError(f"Backbone {spec.backbone!r} gives no feature map.", "Choose a ViT, Swin or ResNet.")
+    elif isinstance(model, SwinTransformer | SwinTransformerV2):  # its windows fit any number of patches
+        _check_size(spec, tuple(model.patch_embed.patch_size))
     return model
+
+
+def _check_size(spec: EncoderSpec, patch: tuple[int, int]) -> None:
+    """Refuse an input that is no whole number of patches, and name the nearest that is."""
+    if spec.height % patch[0] or spec.width % patch[1]:
+        near = nearest_size((spec.height, spec.width), patch)
+        height, _, width = near.partition("x")
+        raise ConfigError(
+            f"An input of {spec.height}x{spec.width} cannot be cut into patches of {patch[0]}x{patch[1]}.",
+            f"Choose multiples of the patch size; the nearest is {near}: --size {near}, or "
+            f"pretrain.height={height} and pretrain.width={width}.",
+        )
 
 
 def _pixels_per_token(model: Any) -> tuple[int, int]:

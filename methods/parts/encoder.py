@@ -20,12 +20,17 @@ from hcbench.errors import MethodError
 if TYPE_CHECKING:
     from hcbench.methods.parts.text import ImageProjection, TextTower
 
-__all__ = ["READOUTS", "TOKEN_READOUTS", "Encoder", "Features", "encode_all", "normalise"]
+__all__ = ["READOUTS", "TOKEN_READOUTS", "Encoder", "Features", "encode_all", "grid_of", "normalise"]
 
 READOUTS = ("cls", "mean", "cls+stripes")
 """What every encoder offers, and validation chooses from."""
 TOKEN_READOUTS = ("pose", "cls+pose")
 """What encoders with a token [POSE] offer besides; never chosen, only named."""
+
+
+def grid_of(size: tuple[int, int], cell: int) -> tuple[int, int]:
+    """Rows and columns of square cells of about `cell` pixels that cover an input, at least one each way."""
+    return max(1, round(size[0] / cell)), max(1, round(size[1] / cell))
 
 
 @dataclass(frozen=True, slots=True)

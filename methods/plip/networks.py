@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hcbench.errors import ConfigError
+from hcbench.errors import ConfigError, nearest_size
 from hcbench.methods.parts.backbones import MapEncoder
 from hcbench.methods.parts.convolution import ConvTranspose2d
 from hcbench.methods.parts.encoder import Encoder, Features
@@ -126,7 +126,8 @@ class ColourDecoder(nn.Module):
             raise ConfigError(
                 f"PLIP restores colours at a quarter of the input and doubles it twice; {size[0]}x{size[1]} "
                 "cannot be cut into quarters.",
-                "Choose a pretrain.height and pretrain.width that are multiples of 4, or plip.lambda_tic=0.",
+                "Choose a pretrain.height and pretrain.width that are multiples of 4 (the nearest: "
+                f"{nearest_size(size, (SCALES[0], SCALES[0]))}), or plip.lambda_tic=0.",
             )
         if dim % len(SCALES):
             raise ConfigError(f"plip: tic_dim is {dim}.", f"Use a multiple of {len(SCALES)}, one part per scale.")

@@ -84,7 +84,6 @@ GREY = np.array([[0, 128, 255]] * 3, np.uint8)
 SAVED = {
     "grey of 16 bits": ("png", lambda: Image.fromarray(GREY.astype(np.uint16) * 257)),
     "tiff of 16 bits": ("tif", lambda: Image.fromarray(GREY.astype(np.uint16) * 257)),
-    "whole numbers": ("tif", lambda: Image.fromarray(GREY.astype(np.int32) * 257)),
     "grey of 8 bits": ("png", lambda: Image.fromarray(GREY)),
     "palette": ("png", lambda: Image.fromarray(GREY).convert("P")),
     "with transparency": ("png", lambda: Image.merge("LA", [Image.fromarray(GREY), Image.new("L", (3, 3), 0)])),

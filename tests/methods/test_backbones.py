@@ -206,7 +206,9 @@ def test_damaged_checkpoints_are_told_of(tmp_path):
         (EncoderSpec("vit-mini61", 64, 32), "vit-mini61", "'vit-mini16'"),
         (EncoderSpec("timm:nothing", 64, 32), "nothing", "timm.list_models"),
         (EncoderSpec("resnet18", 64, 32, ("pose",)), "pose", "ViT"),
-        (EncoderSpec("vit-mini16", 60, 32), "60x32", "multiples"),
+        (EncoderSpec("vit-mini16", 60, 32), "60x32", "multiples of the patch size; the nearest is 64x32: --size 64x32"),
+        (EncoderSpec("vit_small_patch14_dinov2", 128, 64), "128x64", "the nearest is 126x70"),
+        (EncoderSpec("swin_tiny_patch4_window7_224", 126, 70), "patches of 4x4", "the nearest is 128x72"),
         (EncoderSpec("mixer_s16_224", 224, 224), "mixer_s16_224", "Swin"),
     ],
 )

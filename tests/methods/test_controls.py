@@ -106,11 +106,27 @@ def test_rounding_moves_no_colour_over_an_edge(level):
     assert (pooled.max(dim=1).values == 1).all()
 
 
-def test_input_sizes_that_do_not_divide_are_errors():
-    wrong = Context(input_size=(60, 30))
-    for kind, config in ((Pixels, PixelsConfig()), (Histogram, HistogramConfig())):
-        with pytest.raises(ConfigError, match="60x30"):
-            kind(config, None, wrong)
+@pytest.mark.parametrize(("kind", "config"), [(Pixels, PixelsConfig()), (Histogram, HistogramConfig())])
+def test_any_input_size_has_a_grid(kind, config):
+    """Networks with patches of 14 pixels are compared with controls at their sizes."""
+    encoder = kind(config, None, Context(input_size=(126, 70))).encoder
+    white = torch.from_numpy(np.full((2, 3, 126, 70), 255, np.uint8))
+    white[1, :, 63:] = 0
+    found = encoder(normalise(white))
+    assert encoder.grid_size == (8, 4)
+    assert found.grid.shape == (2, encoder.dim, 8, 4)
+    assert torch.isfinite(found.grid).all()
+    torch.testing.assert_close(found.grid[0, :, :1, :1].expand(-1, 8, 4), found.grid[0])  # white has no place
+    torch.testing.assert_close(found.grid[1, :, :3], found.grid[0, :, :3])
+    assert (found.grid[1, :, 5:] - found.grid[0, :, 5:]).abs().amax(dim=0).min() > 0.5
+
+
+def test_settings_that_cut_no_cells_are_errors_that_name_some_that_do():
+    with pytest.raises(ConfigError, match="9 pixels cannot be shrunk to 8") as caught:
+        Pixels(PixelsConfig(patch=9), None, Context(input_size=(128, 64)))
+    assert "the nearest is 8" in caught.value.hint
+    with pytest.raises(ConfigError, match="4x32 has no 8 stripes"):
+        Histogram(HistogramConfig(), None, Context(input_size=(4, 32)))
 
 
 def test_the_oracle_has_no_features_and_comes_back_from_disk(tmp_path):

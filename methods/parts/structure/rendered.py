@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from hcbench.data.pixels import read_image
 from hcbench.errors import DataError
 from hcbench.methods.parts.structure.base import StructureProvider, Subjects
 
@@ -24,8 +25,6 @@ TURNS: Final = tuple(range(0, 360, 45))
 MOST_COLOUR: Final = 8
 """Largest difference between the channels of a pixel, of 255, in a picture that counts as grey."""
 MOST_STRETCH: Final = 0.02
-_PER_LEVEL: Final = 257
-"""Levels of 16 bits for one of 8: 65535 is white, as 255 is."""
 _ENDINGS: Final = ("", ".png", ".jpg", ".jpeg")
 
 
@@ -71,26 +70,17 @@ def read_grey(path: Path, frame: tuple[int, int], size: tuple[int, int]) -> NDAr
             `frame`.
     """
     try:
-        with Image.open(path) as picture:
-            picture.load()
-            stretch = (picture.height / picture.width) / (frame[0] / frame[1])
-            if picture.mode in ("I", "F"):
-                raise DataError(
-                    f"The render {path} holds numbers of 32 bits, and nothing says which of them is white.",
-                    "Save renders as PNG with 8 or 16 bits of grey.",
-                )
-            deep = picture.mode.startswith("I;16")
-            if not deep and picture.mode not in ("L", "1"):
-                rgb = np.asarray(picture.convert("RGB"), np.int16)
-                if int((rgb.max(axis=2) - rgb.min(axis=2)).max()) > MOST_COLOUR:
-                    raise DataError(
-                        f"The render {path} is coloured.", "Structure must hold no looks: render the body in grey."
-                    )
-            levels = (np.asarray(picture) / _PER_LEVEL).round().astype(np.uint8) if deep else None
-            grey = picture.convert("L") if levels is None else Image.fromarray(levels)
-            resized = grey.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-    except OSError as error:
-        raise DataError(f"The render {path} cannot be read: {error}.", "Render it again.") from error
+        picture = read_image(path)
+    except DataError as error:
+        raise DataError(
+            f"The render {path} cannot be read: {error.message}",
+            "Render it again, as PNG with 8 or 16 bits of grey: nothing says which number of 32 bits is white.",
+        ) from error
+    stretch = (picture.height / picture.width) / (frame[0] / frame[1])
+    rgb = np.asarray(picture, np.int16)
+    if int((rgb.max(axis=2) - rgb.min(axis=2)).max()) > MOST_COLOUR:
+        raise DataError(f"The render {path} is coloured.", "Structure must hold no looks: render the body in grey.")
+    resized = picture.convert("L").resize((size[1], size[0]), Image.Resampling.BICUBIC)
     if abs(stretch - 1) > MOST_STRETCH:
         raise DataError(
             f"The render {path} is {picture.height}x{picture.width}, its image has the ratio of {frame[0]}x{frame[1]}.",
