@@ -24,13 +24,14 @@ from hcbench.data.formats.loading import (
     digest,
     found_splits,
     image_problems,
+    listing_notes,
     make_report,
     missing_files,
     numbered,
-    skipped_junk,
     some,
 )
 from hcbench.data.formats.mpii_files import Persons, Scored, read_persons, read_scored
+from hcbench.data.paths.under_root import check_names
 from hcbench.data.samples import Samples
 from hcbench.data.skeletons import MPII
 from hcbench.data.task_splits import TaskSplits
@@ -161,9 +162,8 @@ def verify(root: Path) -> VerifyReport:
         problems += [f"{split}: {problem}" for problem in image_problems(layout.base, files)]
         notes += [f"{split}: {note}" for note in _outside(layout.base, persons, scored)]
     notes += [f"{split} was not found" for split in absent]
-    notes += skipped_junk(
-        sum(list_files(base / "images").junk for base in {layout.base for layout in layouts.values()})
-    )
+    folders = sorted({layout.base / "images" for layout in layouts.values()})
+    notes += listing_notes(*(list_files(folder, refuse=False) for folder in folders))
     names = "; ".join(layout.name for layout in layouts.values())
     return make_report(CARD, root, names, found, problems=problems, notes=notes)
 
@@ -194,6 +194,7 @@ def _find(root: Path, split: str) -> _Layout:
 def _read(root: Path, split: str) -> tuple[_Layout, Persons, Scored | None]:
     layout = _find(root, split)
     persons = read_persons(layout.annotations)
+    check_names(layout.base / "images", persons.images, lambda row: f"{layout.annotations}: person {row} has the image")
     if layout.scored is None:
         return layout, persons, None
     if not layout.scored.is_file():

@@ -15,6 +15,7 @@ from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.formats.loading import check_cache, check_split, image_problems, some
 from hcbench.data.formats.person_splits import PARTS, folder_notes, report, sealed
+from hcbench.data.paths.under_root import check_names
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError
 
@@ -66,6 +67,7 @@ def load_split(card: DatasetCard, table: Table, split: str, *, height: int, widt
     """
     check_split(card, split, SPLITS)
     check_cache(table.base, cache)
+    _check_names(table)
     _check_disjoint(card, table)
     rows = np.array(sorted(_rows(table, split), key=lambda row: table.files[row]), np.int64)
     if not rows.size:
@@ -102,6 +104,7 @@ def verify_table(
     """
     try:
         table = read()
+        _check_names(table)
     except DataError as error:
         return report(card, root, layout, {}, problems=[error.message])
     problems = _person_problems(table) if by_persons else []
@@ -152,6 +155,11 @@ def _slices(table: Table, split: str) -> dict[str, NDArray[Any]]:
     scored = table.persons is not None and split in ("val", "test")
     further = {"person_in_train": person_in_train(table)} if scored else {}
     return {**table.slices, **further}
+
+
+def _check_names(table: Table) -> None:
+    where = table.base / table.layout.partition(",")[0]
+    check_names(table.images, table.files, lambda row: f"{where}: row {row + 1} names")
 
 
 def _check_disjoint(card: DatasetCard, table: Table) -> None:

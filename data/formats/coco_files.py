@@ -22,8 +22,10 @@ from hcbench.data.formats.coco_people import (
     plain_id,
     renumbered,
 )
-from hcbench.data.formats.listing import find_annotated
+from hcbench.data.formats.listing import contents, find_annotated
 from hcbench.data.formats.loading import read_json
+from hcbench.data.paths.under_root import check_names
+from hcbench.data.paths.walk import folders_in
 from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
 
@@ -103,15 +105,14 @@ def find_layout(root: Path, split: str) -> Layout:
     own = _layout_of(root, split)
     if own is not None:
         return own
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    folders = [path for path in folders_in(root) if not path.name.startswith("__")]
     below = {folder: layout for folder in folders if (layout := _layout_of(folder, split)) is not None}
     if len(below) == 1:
         return next(iter(below.values()))
     if below:
         names = ", ".join(folder.name for folder in below)
         raise DataError(f"{root} holds COCO {split} more than once: {names}.", "Give one of these folders as the root.")
-    content = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
-    raise DataError(f"{root} is no COCO keypoint folder for {split}: it holds {content}.", f"Expected:\n{TREE}")
+    raise DataError(f"{root} is no COCO keypoint folder for {split}: it holds {contents(root)}.", f"Expected:\n{TREE}")
 
 
 def layout_of_files(root: Path, card: DatasetCard, split: str, files: Iterable[tuple[str, str]]) -> Layout:
@@ -160,6 +161,9 @@ def read_truth(layout: Layout, split: str, form: Format = COCO_FORMAT) -> dict[s
             f'Each image needs "split": one of {", ".join(SPLITS)}.',
         )
     _unique(listed, where, "image")
+    numbers_of = [image["id"] for image in listed]
+    names = [image["file_name"] for image in listed]
+    check_names(layout.images, names, lambda place: f"{where}: the file_name of image {numbers_of[place]} is")
     renumbered(listed, "id", number_ids(image["id"] for image in listed))
     by_own_id = ids_of(listed)
     images = {image["id"]: image for image in listed if not layout.merged or image["split"] == split}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,11 +17,13 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import TOTAL, DatasetCard, VerifyReport, compare
 from hcbench.data.crops import in_threads, read_image
+from hcbench.data.formats.listing import Listing
+from hcbench.data.paths.left_out import LeftOut
+from hcbench.data.paths.names import first_few
 from hcbench.errors import DataError, did_you_mean
 
 Found = TypeVar("Found")
 
-_SHOWN = 5
 _VAL_EVERY = 10
 _PIECE = 65_536
 """Rows that are hashed together."""
@@ -59,7 +62,9 @@ def digest(*parts: object) -> str:
             whole.update(f"{'text' if text else part.dtype.str}{part.shape}".encode())
             for start in range(0, len(part) if part.ndim else 0, _PIECE):
                 piece = part[start : start + _PIECE]
-                whole.update("\0".join(piece.ravel().tolist()).encode() if text else piece.tobytes())
+                whole.update(
+                    "\0".join(piece.ravel().tolist()).encode("utf-8", "surrogatepass") if text else piece.tobytes()
+                )
         else:
             whole.update(repr(part).encode())
         whole.update(b"\x1f")
@@ -120,7 +125,7 @@ def found_splits(splits: Sequence[str], find: Callable[[str], Found]) -> tuple[d
 
 def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
     """Those of the names that are no file below the folder, sorted."""
-    return sorted(name for name in set(names) if not (folder / name).is_file())
+    return sorted(name for name in set(names) if not os.path.isfile(folder / name))
 
 
 def image_problems(base: Path, files: Sequence[str]) -> list[str]:
@@ -132,16 +137,17 @@ def image_problems(base: Path, files: Sequence[str]) -> list[str]:
     """
 
     def check(file: str) -> str | None:
-        if not (base / file).is_file():
+        if not os.path.isfile(base / file):
             return "missing"
         try:
             read_image(base / file)
         except DataError:
-            return "damaged"
+            return "damaged" if os.access(base / file, os.R_OK) else "closed"
         return None
 
     checked = list(zip(files, in_threads(check, files, f"images of {base.name}"), strict=True))
-    kinds = {"missing": "are missing", "damaged": "cannot be decoded"}
+    kinds = {"missing": "are missing", "damaged": "cannot be decoded",
+             "closed": "may not be read (permissions)"}  # fmt: skip
     return [
         f"{len(names)} of {len(files):,} images {words}: {some(names)}"
         for kind, words in kinds.items()
@@ -184,12 +190,16 @@ def make_report(
     )
 
 
-def skipped_junk(count: int) -> list[str]:
-    """The note about files of operating systems that were left out; none where there were none."""
-    return [f"{count} files of operating systems (._*, .DS_Store ...) were left out"] if count else []
+def listing_notes(*listings: Listing) -> list[str]:
+    """What lies beside annotated images and was left out; no word on other endings, since annotations name the files.
+
+    Args:
+        listings: Of the folders that hold the images.
+    """
+    whole = sum((listing.left_out for listing in listings), LeftOut())
+    return [*whole.notes(endings=False), *whole.problems()]
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    """The first few names, each on one line, and how many more there are."""
+    return first_few(names)

@@ -7,7 +7,7 @@ label there, as SCHP and SOLIDER's parsing code transform them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +16,16 @@ from PIL import Image
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import NO_LABEL, CropPlan, cached_crops, cached_labels, crop_windows, in_threads, whole_images
+from hcbench.data.formats.listing import Listing
 from hcbench.data.formats.loading import (
     check_cache,
     check_split,
     digest,
     found_splits,
     image_problems,
+    listing_notes,
     make_report,
     missing_files,
-    skipped_junk,
     some,
 )
 from hcbench.data.samples import Samples
@@ -44,7 +45,7 @@ class Pairs:
         labels: N paths below `label_folder`.
         ids: N names for results.
         unlisted: Images that lie beside them and are on no list.
-        junk: Files of operating systems that were left out.
+        listing: What lies in the folder of the images, and what of it was left out.
     """
 
     base: Path
@@ -55,7 +56,7 @@ class Pairs:
     labels: tuple[str, ...]
     ids: tuple[str, ...]
     unlisted: int = 0
-    junk: int = 0
+    listing: Listing = field(default_factory=lambda: Listing(()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,17 +155,17 @@ class ParsingSet:
         found: dict[str, dict[str, int]] = {}
         problems: list[str] = []
         notes: list[str] = []
-        junk: dict[Path, int] = {}  # by folder: some layouts keep all splits in one
+        listings: dict[Path, Listing] = {}  # by folder: some layouts keep all splits in one
         there, absent = found_splits(self.splits, lambda split: self.find(root, split))
         for split, pairs in there.items():
             found[split] = {"images": len(pairs.images)}
-            junk[pairs.image_folder] = pairs.junk
+            listings[pairs.image_folder] = pairs.listing
             problems += [f"{split}: {problem}" for problem in _problems(pairs, self.names)]
             notes += [f"{split}: {pairs.unlisted} images are on no list"] if pairs.unlisted else []
         notes += [f"{split} was not found: {error.message}" for split, error in absent.items()]
         layouts = "; ".join(dict.fromkeys(pairs.layout for pairs in there.values()))
         return make_report(
-            self.card, root, layouts, found, problems=problems, notes=[*notes, *skipped_junk(sum(junk.values()))]
+            self.card, root, layouts, found, problems=problems, notes=[*notes, *listing_notes(*listings.values())]
         )
 
 

@@ -27,6 +27,7 @@ from hcbench.data.formats.loading import (
     some,
 )
 from hcbench.data.formats.person_splits import PARTS, folder_notes, report, sealed
+from hcbench.data.paths.under_root import check_names
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError, did_you_mean
 
@@ -200,7 +201,9 @@ def read(form: TextReidSet, base: Path, annotations: str) -> Release:
     if not isinstance(content, list) or not content:
         what = f"an empty {type(content).__name__}" if not content else f"a json {type(content).__name__}"
         raise DataError(f"{where} holds {what}.", f"Expected a list of images: {_example(form)}")
-    entries = sorted((_entry(form, raw, f"{where}: entry {n}") for n, raw in enumerate(content)), key=_by_file)
+    listed = [_entry(form, raw, f"{where}: entry {n}") for n, raw in enumerate(content)]
+    check_names(base / IMAGES, [entry.file for entry in listed], lambda n: f"{where}: entry {n} has the image")
+    entries = sorted(listed, key=_by_file)
     _check_unique(entries, where)
     if "val" not in form.splits:
         entries = _carve(entries)
@@ -235,7 +238,7 @@ def _entry(form: TextReidSet, raw: Any, what: str) -> Entry:
         )
     if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
         raise DataError(f"{what} has captions that are no list of texts: {captions!r:.80}.", example)
-    if not isinstance(file, str) or not file or file.startswith("/") or ".." in PurePosixPath(file).parts:
+    if not isinstance(file, str) or not file:
         raise DataError(f"{what} has the image {file!r}.", f"Expected a path below {IMAGES}/.")
     return Entry(PurePosixPath(file).as_posix(), identity, tuple(captions), split)
 

@@ -16,6 +16,7 @@ from hcbench.data.formats.coco_files import find_layout, read_truth
 from hcbench.data.manifest.images import from_bytes, from_files
 from hcbench.data.manifest.manifest import GROUP_COLUMNS, Manifest, check_images, open_manifest
 from hcbench.data.overlaps import is_held_out, plain
+from hcbench.data.paths.under_root import OutsideError
 from hcbench.data.samples import Int
 from hcbench.errors import DataError
 
@@ -38,9 +39,13 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
         DataError: It is no manifest, or none of its images is where it says.
     """
     manifest = open_manifest(path, root)
-    check_images(manifest)
+    try:
+        check_images(manifest)
+        problems = _broken(manifest)
+    except OutsideError as error:
+        return _refused(manifest, error)
     counts = {"images": len(manifest)}
-    problems = [*_broken(manifest), *_poses(manifest)]
+    problems += _poses(manifest)
     notes: list[str] = []
     for layout, what in (("captions", "groups"), ("poses", "poses"), ("identities", "identities")):
         values = manifest.integers(GROUP_COLUMNS[layout])
@@ -74,6 +79,20 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
     )
 
 
+def _refused(manifest: Manifest, error: OutsideError) -> VerifyReport:
+    """The report on a manifest that names what lies outside: what it holds is not looked at."""
+    return VerifyReport(
+        dataset="manifest",
+        root=manifest.path,
+        level="mismatch",
+        layout=f"images below {manifest.root}",
+        found={"all": {"images": len(manifest)}},
+        expected={},
+        problems=(error.message,),
+        notes=(error.hint,),
+    )
+
+
 def _broken(manifest: Manifest) -> list[str]:
     """Images that are missing, cannot be decoded, or have another size than their row says."""
     found: list[str] = []
@@ -92,12 +111,16 @@ def _broken_among(manifest: Manifest, rows: Int) -> list[str]:
         content = table["image_bytes"].combine_chunks()
         read = from_bytes(lambda row: content[row].as_py())
     else:
-        read = from_files(manifest.root, names)
+        read = from_files(
+            manifest.root, names, links=manifest.links, called=lambda row: f"{manifest.path}: row {rows[row]}"
+        )
     sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
 
     def check(row: int) -> str | None:
         try:
             size = read(row).size
+        except OutsideError:
+            raise
         except DataError as error:
             return f"{names[row]}: {error.message}"
         expected = sizes[row]

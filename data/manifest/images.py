@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from PIL import Image
 
 from hcbench.data.crops import decode_image, in_threads, resized
 from hcbench.data.manifest.manifest import Manifest
+from hcbench.data.paths.under_root import OutsideError, UnderRoot
 from hcbench.data.samples import Int
 from hcbench.errors import CacheError, DataError
 
@@ -96,6 +98,8 @@ class ManifestImages:
                 raise DataError(f"it is {image.size[0]} x {image.size[1]}, the manifest says "
                                 f"{promised[0]} x {promised[1]}")  # fmt: skip
             return resized(image, *self.shape[2:])
+        except OutsideError:
+            raise  # not damaged: it is not what was meant, and must not be black without a word
         except DataError as error:
             self._record_broken(row, f"{self._names(row)}: {error.message}")
             return np.zeros(self.shape[1:], np.uint8)
@@ -118,12 +122,27 @@ class TooManyBroken(DataError):
     """More images of a view are broken than a training can do without."""
 
 
-def from_files(root: Path, paths: Sequence[str] | NDArray[np.str_]) -> Read:
-    """Reads images from files below a root."""
+def from_files(
+    root: Path,
+    paths: Sequence[str] | NDArray[np.str_],
+    *,
+    links: bool = False,
+    called: Callable[[int], str] = "row {}".format,
+) -> Read:
+    """Reads images from files below a root; a path that leads out of it is an OutsideError.
+
+    Args:
+        root: The folder.
+        paths: Path of each row below it.
+        links: Whether links may lead out of it (`Manifest.links`).
+        called: What an error calls a row.
+    """
+    inside = UnderRoot(root, links=links)
 
     def read(row: int) -> Image.Image:
+        inside.check(str(paths[row]), f"{called(row)}: image_path is")
         path = root / str(paths[row])
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError("it is missing")
         return decode_image(path, "it")
 

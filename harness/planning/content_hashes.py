@@ -8,10 +8,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
-import os
 from dataclasses import replace
 from pathlib import Path
 
+from hcbench.data.paths.walk import real_files
 from hcbench.harness.planning.cell import Cell
 from hcbench.methods.rules import Rules, Source
 
@@ -48,8 +48,7 @@ def sha256(path: Path) -> str:
     """
     if not path.is_dir():
         return _sha256(path, _state(path))
-    files = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names]
-    return _folder(path, tuple((file.relative_to(path), _state(file)) for file in sorted(files) if file.is_file()))
+    return _folder(path, tuple((file.relative_to(path), _state(file)) for file in real_files(path)))
 
 
 def _state(path: Path) -> tuple[int, int]:
