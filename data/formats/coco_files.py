@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -100,7 +101,7 @@ def find_layout(root: Path, split: str) -> Layout:
     Raises:
         DataError: The root is no folder, holds no layout, or two folders below it do.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"{root} is no folder.", f"Give the folder that holds COCO:\n{TREE}")
     own = _layout_of(root, split)
     if own is not None:
@@ -241,13 +242,13 @@ def _layout_of(base: Path, split: str) -> Layout | None:
         (f"annotations/ and images/{split}/", official, base / "images" / split),
         ("one json for both splits, images/", merged, base / "images"),
     ):
-        if file.is_file() and images.is_dir():
+        if os.path.isfile(file) and os.path.isdir(images):
             captions = folder / file.name.replace("person_keypoints", "captions")
             return Layout(
                 name=name,
                 base=base,
                 annotations=file,
-                captions=captions if captions.is_file() else None,
+                captions=captions if os.path.isfile(captions) else None,
                 images=images,
                 merged=file == merged,
             )

@@ -86,7 +86,7 @@ def check_listed(folder: Path, images: int, left_out: LeftOut) -> None:
     """
     left_out.refuse_names(folder)
     if not images:
-        why = "".join(f" {remark}." for remark in left_out.remarks())
+        why = "".join(f" {remark}." for remark in (*left_out.problems(), *left_out.notes()))
         raise DataError(f"{folder} holds no image.{why}", f"Expected files that end in {', '.join(IMAGE_ENDINGS)}.")
     for remark in left_out.remarks():
         log.warning("%s: %s", folder, remark)

@@ -124,7 +124,7 @@ def find_annotated(
 
 def _only(root: Path, card: DatasetCard, layouts: Sequence[Sequence[str]]) -> tuple[Path, Sequence[str]] | None:
     """The one folder that fits a layout, and the layout; None where there is none, errors as `find_base`."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"{root} is no folder.", f"Give the folder that holds {card.title}:\n{card.tree}")
     fitting = _fitting(root, layouts)
     if len(fitting) > 1:

@@ -141,8 +141,8 @@ def image_problems(base: Path, files: Sequence[str]) -> list[str]:
             return "missing"
         try:
             read_image(base / file)
-        except DataError:
-            return "damaged" if os.access(base / file, os.R_OK) else "closed"
+        except DataError as error:
+            return "closed" if isinstance(error.__cause__, PermissionError) else "damaged"
         return None
 
     checked = list(zip(files, in_threads(check, files, f"images of {base.name}"), strict=True))

@@ -100,7 +100,8 @@ def read_folder(base: Path, folder: str, rules: Sequence[NameRule]) -> PersonFil
     endings = dict.fromkeys(ending for rule in rules for ending in rule.endings)
     listing = list_files(base / folder, endings=tuple(endings))
     if not listing.files:
-        why = "".join(f" {remark}." for remark in listing.left_out.remarks())
+        left_out = listing.left_out
+        why = "".join(f" {remark}." for remark in (*left_out.problems(), *left_out.notes()))
         raise DataError(f"{base / folder} holds no image.{why}", f"Expected files such as {rules[0].example}.")
     pids, cameras = parse_names(listing.files, rules, base / folder)
     files = tuple(f"{folder}/{file}" for file in listing.files)

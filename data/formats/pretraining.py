@@ -72,12 +72,17 @@ def source_problems(source: PixelSource) -> tuple[list[str], list[str]]:
     def check(row: int) -> str | None:
         try:
             images[row]
-        except DataError:
-            return source.where(row)
+        except DataError as error:
+            closed = isinstance(error.__cause__, PermissionError)
+            return "may not be read (permissions)" if closed else "cannot be decoded"
         return None
 
-    broken = [name for name in in_threads(check, rows, "images") if name]
-    problems = [f"{len(broken)} of {len(rows):,} images cannot be decoded: {some(broken)}"] if broken else []
+    found = dict(zip(rows, in_threads(check, rows, "images"), strict=True))
+    problems = [
+        f"{len(broken)} of {len(rows):,} images {kind}: {some(broken)}"
+        for kind in ("cannot be decoded", "may not be read (permissions)")
+        if (broken := [source.where(row) for row, problem in found.items() if problem == kind])
+    ]
     spread = f"{len(rows):,} of {len(source):,} images were decoded, evenly spread"
     return problems, [spread] if len(rows) < len(source) else []
 

@@ -250,9 +250,9 @@ def check_images(manifest: Manifest, sample: int = 64) -> None:
 
 
 def _files(path: Path) -> list[Path]:
-    if path.is_file():
+    if os.path.isfile(path):
         return [path]
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise DataError(f"There is no manifest {path}.", "Give a .parquet file, or a folder of them.")
     files = sorted(one for one in path.glob(f"*{SUFFIX}") if not one.name.startswith("."))
     if not files:

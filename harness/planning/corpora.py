@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -128,7 +129,7 @@ def data_root(name: str, roots: Mapping[str, str]) -> Path:
     if name not in roots:
         raise DataError(f"{name} is real data, and nobody said where it lies.", f"Add --data {name}=ROOT.")
     root = Path(roots[name]).expanduser()
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(
             f"--data {name}={roots[name]}: there is no such folder.", "Give the folder that holds the data."
         )
