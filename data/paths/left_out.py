@@ -124,7 +124,11 @@ class LeftOut:
     def _endings(self) -> list[str]:
         if not self.endings:
             return []
-        told = [f"{count} {ending or 'without an ending'}" for ending, count in self.endings.most_common(_ENDINGS_TOLD)]
+        told = [f"{count} {ending or 'without an ending'}" for ending, count in _by_count(self.endings)[:_ENDINGS_TOLD]]
         more = len(self.endings) - len(told)
         told += [f"{more} endings more"] if more else []
         return [f"{self.counts[ENDING]} files are not taken for their endings: {', '.join(told)}"]
+
+
+def _by_count(endings: Counter[str]) -> list[tuple[str, int]]:
+    return sorted(endings.items(), key=lambda item: (-item[1], item[0] or "~"))  # those without one come last

@@ -34,8 +34,8 @@ def listed(root: Path, deep: bool = True) -> tuple[list[str], dict[str, int]]:
 
 @pytest.mark.parametrize(
     "name",
-    [".ipynb_checkpoints", ".Trash-1000", ".git", "._x.jpg", ".DS_Store", "__MACOSX", "Thumbs.db", "thumbs.db", "@eaDir",
-     "desktop.ini", "Desktop.ini", "$RECYCLE.BIN", "lost+found", "System Volume Information", ".nfs0001", "#recycle"],
+    [".ipynb_checkpoints", ".Trash-1000", ".git", "._x.jpg", ".DS_Store", "__MACOSX", "Thumbs.db", "thumbs.db",
+     "@eaDir", "desktop.ini", "Desktop.ini", "$RECYCLE.BIN", "lost+found", "System Volume Information", ".nfs0001", "#recycle"],
 )  # fmt: skip
 def test_what_is_hidden_never_counts_whatever_lies_in_it(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "p1/0.jpg", f"{name}/1.jpg", f"p1/{name}/deep/2.jpg")
@@ -59,8 +59,8 @@ def test_linked_folders_count_once_under_their_own_path(tmp_path: Path) -> None:
     (root / "d").symlink_to(tmp_path / "elsewhere/x")
     (root / "one.jpg").symlink_to(tmp_path / "elsewhere/2.jpg")
     files, left_out = listed(root)
-    assert files == ["b/2.jpg", "d/1.jpg", "one.jpg", "z/0.jpg"]
-    assert left_out == {AGAIN: 3}  # a, c, and b/x, which was entered as d
+    assert files == ["b/2.jpg", "b/x/1.jpg", "one.jpg", "z/0.jpg"]
+    assert left_out == {AGAIN: 3}  # a, c and d
     assert [path.name for path in folders_in(root)] == ["b", "d", "z"]
 
 
@@ -70,7 +70,6 @@ def test_links_to_a_folder_above_are_not_entered(tmp_path: Path, target: str) ->
     touch(tmp_path / "a", "sister/9.jpg")
     (root / "in/up").symlink_to(target)
     assert listed(root) == (["in/0.jpg"], {AGAIN: 1})
-    assert [path.name for path in real_files(root)] == ["0.jpg"] if target in ("..", ".") else True
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,7 +99,7 @@ def test_what_cannot_be_read_is_named(tmp_path: Path, monkeypatch: pytest.Monkey
         assert told.notes() == [
             "2 sockets, pipes or devices were left out: pipe.jpg, socket.jpg",
             "3 files are not taken for their endings: 1 .heic, 1 .txt, 1 without an ending",
-        ] or sorted(told.endings) == ["", ".heic", ".txt"]
+        ]
         assert told.notes(endings=False) == told.notes()[:1]
         monkeypatch.setattr(walking.os, "scandir", lambda place: refused("closed"))
         with pytest.raises(DataError, match="cannot be listed: Permission denied"):
@@ -153,6 +152,13 @@ def test_what_was_left_out_is_added_up_and_kept(tmp_path: Path) -> None:
     ]
     assert LeftOut.of_plain(both.plain()) == both
     assert both.remarks() == both.notes()[1:]
+
+
+def test_hashed_folders_are_left_again_where_links_lead_back(tmp_path: Path) -> None:
+    root = touch(tmp_path / "set", "b/0.jpg", ".hidden")
+    (root / "b/up").symlink_to("..")
+    (root / "gone").symlink_to("nowhere")
+    assert list(real_files(root)) == [root / ".hidden", root / "b/0.jpg"]
 
 
 def test_a_stamp_changes_with_a_folder_and_with_a_link(tmp_path: Path) -> None:
