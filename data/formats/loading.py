@@ -20,6 +20,7 @@ from hcbench.data.crops import in_threads, read_image
 from hcbench.data.formats.listing import Listing
 from hcbench.data.paths.left_out import LeftOut
 from hcbench.data.paths.names import first_few
+from hcbench.data.paths.under_root import OutsideError
 from hcbench.errors import DataError, did_you_mean
 
 Found = TypeVar("Found")
@@ -109,6 +110,7 @@ def found_splits(splits: Sequence[str], find: Callable[[str], Found]) -> tuple[d
         What was found, by split, and why the others were not.
 
     Raises:
+        OutsideError: A split is there, but names files outside of the data set.
         DataError: None is there; what was said of the first.
     """
     found: dict[str, Found] = {}
@@ -116,6 +118,8 @@ def found_splits(splits: Sequence[str], find: Callable[[str], Found]) -> tuple[d
     for split in splits:
         try:
             found[split] = find(split)
+        except OutsideError:
+            raise  # it is there, and names what it must not
         except DataError as error:
             absent[split] = error
     if not found:

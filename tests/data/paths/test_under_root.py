@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hcbench.data.paths.under_root import ALLOW, OutsideError, UnderRoot, check_names, why_outside
 
-OUTSIDE = ["../x.png", "a/../../x.png", "/x.png", "..", "a/..", "./../x.png", "..\\x.png", "a\\..\\..\\x.png", "C:\\x.png",
+OUTSIDE = ["../x.png", "a/../../x.png", "/x.png", "..", "a/..", "./../x.png", "..\\x.png", "a\\..\\..\\x.png",
+           "C:\\x.png",
            "c:/x.png", "\\x.png", "\\\\server\\x.png", "//x.png", "", "a\0b.png", "\udcd0.png", "\ud800.png",
            "a/b/../../../x.png", "."]  # fmt: skip
 INSIDE = ["x.png", "a/x.png", "a/../x.png", "./x.png", "...", "..x.png", "a..b/x..png", "a:1.png", "a b/é.png",

@@ -35,7 +35,8 @@ def listed(root: Path, deep: bool = True) -> tuple[list[str], dict[str, int]]:
 @pytest.mark.parametrize(
     "name",
     [".ipynb_checkpoints", ".Trash-1000", ".git", "._x.jpg", ".DS_Store", "__MACOSX", "Thumbs.db", "thumbs.db",
-     "@eaDir", "desktop.ini", "Desktop.ini", "$RECYCLE.BIN", "lost+found", "System Volume Information", ".nfs0001", "#recycle"],
+     "@eaDir", "desktop.ini", "Desktop.ini", "$RECYCLE.BIN", "lost+found", "System Volume Information",
+     ".nfs0001", "#recycle"],
 )  # fmt: skip
 def test_what_is_hidden_never_counts_whatever_lies_in_it(tmp_path: Path, name: str) -> None:
     touch(tmp_path, "p1/0.jpg", f"{name}/1.jpg", f"p1/{name}/deep/2.jpg")
