@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hcbench.data.catalogue import content_hashes, dataset, dataset_modules, direct_corpora
 from hcbench.data.overlaps import plain
+from hcbench.data.paths.walk import is_hidden
 from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.planning.registry import load_registry
 from hcbench.harness.planning.settings import CorpusConfig, PretrainConfig
@@ -60,7 +61,7 @@ def is_manifest(name: str) -> bool:
     """
     if name.endswith(PARQUET) or "/" in name:
         return True
-    if not name or next(Path(name).glob(f"*{PARQUET}"), None) is None:
+    if not name or all(is_hidden(path.name) for path in Path(name).glob(f"*{PARQUET}")):
         return False
     load_registry()
     return plain(name) not in {plain(one) for one in (PEOPLE, *dataset_modules())}

@@ -1,4 +1,4 @@
-"""Every reader of names holds them against their root: a json, a list, a mat or a manifest cannot name what lies outside.
+"""Every reader of names holds them against their root: no json, list, mat or manifest can name what lies outside.
 
 Each case writes a small copy of a data set in which one image bears a given name, and names the file and the row that
 an error must name.
@@ -20,14 +20,17 @@ from mats import cells, write_mat
 from mpii_tree import MpiiTree
 from parsing_tree import STEMS, ParsingTree
 from PIL import Image
+from typer.testing import CliRunner
 
 from hcbench.data import catalogue
+from hcbench.data.dataset import Dataset
 from hcbench.data.manifest.check import verify_manifest
 from hcbench.data.manifest.index_jsonl import read_index
 from hcbench.data.manifest.manifest import check_images, open_manifest
 from hcbench.data.manifest.view import view
 from hcbench.data.paths.under_root import ALLOW, OutsideError
 from hcbench.errors import DataError
+from hcbench.harness.cli.main import app
 
 Case = tuple[Path, str, str]
 """Root, split, and how file and row are named."""
@@ -147,6 +150,15 @@ def outside(name: str, kind: str, root: Path) -> str:
     return str(root / "other" / file) if kind == "absolute" else f"..\\..\\other\\{file}"
 
 
+def verified(data_set: Dataset, root: Path) -> tuple[str, str]:
+    """Level and text of what `verify` says; one that refuses a copy calls it a mismatch, too."""
+    try:
+        report = data_set.verify(root)
+    except DataError as refused:
+        return "mismatch", refused.message
+    return report.level, report.text()
+
+
 @pytest.mark.parametrize("kind", ["climbs", "absolute", "backslashes"])
 @pytest.mark.parametrize("name", SETS)
 def test_a_name_that_leads_out_is_refused_with_its_row(tmp_path: Path, name: str, kind: str) -> None:
@@ -156,13 +168,9 @@ def test_a_name_that_leads_out_is_refused_with_its_row(tmp_path: Path, name: str
         data_set.load(root, split, height=16, width=8, cache=tmp_path / "cache")
     assert where in error.value.message, error.value.message
     assert ALLOW in error.value.hint
-    try:
-        report = data_set.verify(root)
-    except DataError as refused:
-        assert where in refused.message
-    else:
-        assert report.level == "mismatch"
-        assert where in report.text()
+    level, text = verified(data_set, root)
+    assert level == "mismatch"
+    assert where in text
 
 
 @pytest.mark.parametrize("name", ["coco", "mpii", "cuhk-pedes"])
@@ -226,4 +234,34 @@ def test_manifests(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -
 def test_names_in_packed_manifests_are_names_alone(tmp_path: Path) -> None:
     path = write_manifest(tmp_path, 6, packed=True, image_path=["../x.png", "/x.png", *columns(6)["image_path"][2:]])
     check_images(open_manifest(path))
-    assert not any("which" in problem for problem in verify_manifest(path).problems)
+    assert not any("leads out" in problem for problem in verify_manifest(path).problems)
+
+
+def test_the_command_line_lets_names_lead_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(ALLOW, "")  # what a command sets is put back
+    picture(tmp_path / "other/x.png")
+    paths = [*columns(5)["image_path"][:4], "../other/x.png"]
+    path = write_manifest(tmp_path / "set", 5, image_path=paths, width=None, height=None, keypoints=None)
+    runner = CliRunner()
+    refused = runner.invoke(app, ["data", "verify", str(path)])
+    assert refused.exit_code == 1
+    assert "--allow-outside" in refused.output
+    allowed = runner.invoke(app, ["data", "verify", str(path), "--allow-outside"])
+    assert "leads out" not in allowed.output
+    assert "images 5" in allowed.output
+
+
+def test_what_prepare_has_listed_may_go_through_links(tmp_path: Path) -> None:
+    picture(tmp_path / "other/deep/x.png")
+    picture(tmp_path / "set/a/0.png")
+    (tmp_path / "set/a/linked").symlink_to(tmp_path / "other/deep")
+    (tmp_path / "set/one.png").symlink_to(tmp_path / "other/deep/x.png")
+    out = tmp_path / "out.parquet"
+    runner = CliRunner()
+    assert (
+        runner.invoke(app, ["data", "prepare", "image-folder", str(tmp_path / "set"), "--out", str(out)]).exit_code == 0
+    )
+    assert verify_manifest(out).level == "exact"
+    samples = view(open_manifest(out), "captions", np.arange(3), height=16, width=8, cache=tmp_path / "cache")
+    assert samples.ids.tolist() == ["a/0.png", "a/linked/x.png", "one.png"]
+    assert (samples.images[:].mean(axis=(2, 3)) > 5).all()
