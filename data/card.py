@@ -94,7 +94,7 @@ class VerifyReport:
             lines.append(f"  {split}: {', '.join(found_counts)}")
         lines += [f"  problem: {problem}" for problem in self.problems]
         lines += [f"  note: {note}" for note in self.notes]
-        return "\n".join(lines)
+        return "\n".join(lines).encode("utf-8", "backslashreplace").decode()  # a root's name may be in another encoding
 
 
 def compare(card: DatasetCard, found: Counts) -> tuple[Level, list[str], list[str]]:

@@ -6,11 +6,14 @@ wider than high: an input of 1 : 1 or wider wastes the least.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.under_root import check_names
 from hcbench.data.formats.listing import find_base, list_files
+from hcbench.data.formats.loading import some
 from hcbench.data.formats.parsing_files import Pairs, ParsingSet, read_stems
 from hcbench.data.part_names import CIHP
 from hcbench.data.task_splits import TaskSplits
@@ -52,15 +55,23 @@ def _of_folders(base: Path, images: str, labels: str) -> Pairs:
     there = list_files(base / images)
     if not there.files:
         raise DataError(f"{base / images} holds no image.", f"Expected:\n{CARD.tree}")
+    labelled = [f"{PurePosixPath(name).stem}.png" for name in there.files]
+    times = Counter(labelled)
+    shared = [name for name, label in zip(there.files, labelled, strict=True) if times[label] > 1]
+    if shared:
+        raise DataError(
+            f"{len(shared)} images in {base / images} share a label map with another: {some(shared)}.",
+            "Names must differ in more than their endings: take out copies.",
+        )
     return Pairs(
         base=base,
         layout=f"{images}/ and {labels}/",
         image_folder=base / images,
         label_folder=base / labels,
         images=there.files,
-        labels=tuple(f"{PurePosixPath(name).stem}.png" for name in there.files),
+        labels=tuple(labelled),
         ids=tuple(f"{images}/{name}" for name in there.files),
-        junk=there.junk,
+        listing=there,
     )
 
 
@@ -73,15 +84,18 @@ def _of_list(base: Path, name: str) -> Pairs:
             f"{base / name} has the line {' '.join(short[0])!r}.", 'Expected lines "/images/x.jpg /labels/x.png".'
         )
     images = tuple(row[0].lstrip("/") for row in rows)
+    labels = tuple(row[1].lstrip("/") for row in rows)
+    for names in (images, labels):  # lines of a list begin with a slash, but mean the data set's folder
+        check_names(base, names, lambda place: f"{base / name}: the line {' '.join(rows[place])!r} names")
     return Pairs(
         base=base,
         layout=f"{name}, images/ and labels/",
         image_folder=base,
         label_folder=base,
         images=images,
-        labels=tuple(row[1].lstrip("/") for row in rows),
+        labels=labels,
         ids=images,
-        junk=list_files(base / "images").junk,
+        listing=list_files(base / "images", refuse=False),
     )
 
 

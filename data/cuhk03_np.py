@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.cuhk03_raw import RawImages, extract
@@ -138,8 +139,8 @@ def _read(root: Path, kind: str) -> _Copy:
     base, marks = find_base(root, CARD, layouts)
     if marks[-1] != config:
         return _Copy(found=_market_form(base, tuple(marks), kind))
-    train, query, gallery = _protocol(base / config)
     raw = base / marks[0] if marks[0] in _RAW else None
+    train, query, gallery = _protocol(base / config, None if raw else base / marks[0])
     if raw is None:
         train, query, gallery = (
             replace(part, files=tuple(f"{marks[0]}/{file}" for file in part.files)) for part in (train, query, gallery)
@@ -166,10 +167,21 @@ def _market_form(base: Path, folders: tuple[str, ...], kind: str) -> ReidSet:
                    train=train, query=query, gallery=gallery)  # fmt: skip
 
 
-def _protocol(path: Path) -> tuple[PersonFiles, PersonFiles, PersonFiles]:
-    """Train, query and gallery of a cuhk03_new_protocol_config_*.mat, whose indices count from 1."""
+def _protocol(path: Path, images: Path | None) -> tuple[PersonFiles, PersonFiles, PersonFiles]:
+    """Train, query and gallery of a cuhk03_new_protocol_config_*.mat, whose indices count from 1.
+
+    Args:
+        path: The mat.
+        images: Folder of the images; None where they are inside cuhk-03.mat and will be written by their names.
+    """
     content = read_mat(path, (*_INDICES, "labels", "filelist"))
     files = np.array(text_cells(content["filelist"]))
+    if images is not None:
+        check_names(images, files.tolist(), lambda row: f"{path}: row {row + 1} of filelist is")
+    elif folders := [name for name in files.tolist() if "/" in name or "\\" in name]:
+        raise DataError(
+            f"{path}: filelist names other folders: {some(folders)}.", "Expected names such as 1_001_1_01.png."
+        )
     labels = content["labels"].ravel().astype(np.int64)
     rows = {name: content[name].ravel().astype(np.int64) - 1 for name in _INDICES}
     together = np.concatenate(list(rows.values()))

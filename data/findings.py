@@ -5,15 +5,16 @@ Which cannot be used and why, and of which not everything counts.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from hcbench.data.files.names import first_few
 from hcbench.data.pixels import Picture, Remark, read_picture
 from hcbench.data.threads import in_threads
 from hcbench.errors import DataError
 
-_SHOWN = 5
 _REASONS = 3
 
 
@@ -24,18 +25,22 @@ class Findings:
     Attributes:
         looked_at: How many were decoded, or should have been.
         broken: Why a picture cannot be used, by its name.
+        closed: Names of those of them that may not be read.
         by_remark: Names of pictures of which not everything counts, by remark.
     """
 
     looked_at: int = 0
     broken: dict[str, str] = field(default_factory=dict)
+    closed: list[str] = field(default_factory=list)
     by_remark: dict[Remark, list[str]] = field(default_factory=dict)
 
-    def add(self, name: str, found: Picture | str) -> None:
+    def add(self, name: str, found: Picture | DataError) -> None:
         """Note one picture, or why there is none."""
         self.looked_at += 1
-        if isinstance(found, str):
-            self.broken[name] = found
+        if isinstance(found, DataError):
+            self.broken[name] = found.message
+            if isinstance(found.__cause__, PermissionError):
+                self.closed.append(name)
             return
         for remark in found.remarks:
             self.by_remark.setdefault(remark, []).append(name)
@@ -56,9 +61,14 @@ class Findings:
 
     @property
     def problems(self) -> list[str]:
-        """A sentence on the pictures that cannot be used; none where all can."""
-        named = some(list(self.broken))
-        return [f"{len(self.broken)} of {self.looked_at:,} images cannot be decoded: {named}"] if self.broken else []
+        """A sentence on the pictures that cannot be used, for each kind of trouble; none where all can."""
+        damaged = [name for name in self.broken if name not in set(self.closed)]
+        kinds = {"cannot be decoded": damaged, "may not be read (permissions)": self.closed}
+        return [
+            f"{len(names)} of {self.looked_at:,} images {words}: {some(names)}"
+            for words, names in kinds.items()
+            if names
+        ]
 
 
 def checked_images(
@@ -85,8 +95,8 @@ def checked_images(
     missing: list[str] = []
     wrong: list[str] = []
 
-    def read(file: str) -> Picture | str | None:
-        return attempt(lambda: read_picture(base / file, file)) if (base / file).is_file() else None
+    def read(file: str) -> Picture | DataError | None:
+        return attempt(lambda: read_picture(base / file, file)) if os.path.isfile(base / file) else None
 
     unique = list(dict.fromkeys(files))
     for file, found in zip(unique, in_threads(read, unique, f"images of {base.name}"), strict=True):
@@ -101,12 +111,12 @@ def checked_images(
     return [*absent, *findings.problems, *wrong], findings.notes
 
 
-def attempt(read: Callable[[], Picture]) -> Picture | str:
+def attempt(read: Callable[[], Picture]) -> Picture | DataError:
     """The picture, or why there is none."""
     try:
         return read()
     except DataError as error:
-        return error.message
+        return error
 
 
 def sides(size: Sequence[int]) -> str:
@@ -115,6 +125,5 @@ def sides(size: Sequence[int]) -> str:
 
 
 def some(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return ", ".join(names[:_SHOWN]) + more
+    """The first few names, each on one line, and how many more there are."""
+    return first_few(names)

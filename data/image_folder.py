@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
 from hcbench.data.decoded import Files
+from hcbench.data.files.names import shown
 from hcbench.data.formats import pretraining
-from hcbench.data.formats.file_index import index_images, list_images
-from hcbench.data.formats.listing import IMAGE_ENDINGS
-from hcbench.data.formats.loading import check_cache, check_split, numbered, skipped_junk, some
+from hcbench.data.formats.file_index import check_listed, index_images, list_images
+from hcbench.data.formats.loading import check_cache, check_split, numbered, some
 from hcbench.data.formats.pretraining import batched, lazy_samples, path_column, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError, did_you_mean
@@ -30,11 +30,12 @@ CARD = DatasetCard(
     title="a folder of images",
     homepage="",
     terms="Yours: check what the images' owners allow.",
-    obtain="Point to a folder of jpg, png, webp or bmp files.",
+    obtain="Point to a folder of images: jpg, png, webp, bmp, gif, tif, ppm or whatever else Pillow reads.",
     tree="""\
 ROOT/
   *.jpg  or  <sub-folder>/*.jpg           any depth; sub-folders mean nothing, groups or persons:
-                                          data prepare --folders ignore|group|identity""",
+                                          data prepare --folders ignore|group|identity
+Names that begin with a dot, and what operating systems leave, do not count. Linked folders do.""",
     counts={"train": {}},
     fields=frozenset({"images", "group", "identity"}),
 )
@@ -66,8 +67,9 @@ def load(
     check_cache(root, cache)
     entries = index_images(root, cache)
     group = None if folders == "ignore" else _folder_numbers(entries.names, root)
+    name = f"{shown(root.resolve().name)} {split}"
     return lazy_samples(
-        f"{root.resolve().name} {split}", Files(root, entries.names), entries.names, (height, width), entries.sizes,
+        name, Files(root, entries.names), entries.names, (height, width), entries.sizes,
         group=group, identity=group if folders == "identity" else None,
     )  # fmt: skip
 
@@ -81,9 +83,9 @@ def index(root: Path, split: str, *, folders: Folders = "ignore") -> Iterator[Ma
     """
     check_split(CARD, split, SPLITS)
     _check_folders(folders)
-    names = sorted(name for name, _ in list_images(root).entries)
-    if not names:
-        raise DataError(f"{root} holds no image.", f"Expected files that end in {', '.join(IMAGE_ENDINGS)}.")
+    listed = list_images(root)
+    names = sorted(name for name, _ in listed.entries)
+    check_listed(root, len(names), listed.left_out)
     columns = {"ignore": (), "group": ("group_id",), "identity": ("group_id", "identity")}[folders]
     numbers = _folder_numbers(np.array(names), root) if columns else np.zeros(len(names), np.int64)
     for rows in batched(range(len(names))):
@@ -94,12 +96,15 @@ def index(root: Path, split: str, *, folders: Folders = "ignore") -> Iterator[Ma
 def verify(root: Path) -> VerifyReport:
     """Count images and sub-folders and decode some of the images, evenly spread. Nothing is written.
 
+    What `load` leaves out is told, what it refuses is a problem.
+
     Raises:
         DataError: The root is no folder.
     """
     listed = list_images(root)
     names = np.array(sorted(name for name, _ in listed.entries), np.str_)
     problems, notes = source_problems(Files(root, names)) if len(names) else (["there is no image"], [])
+    problems += listed.left_out.problems()
     found = {"images": len(names), "sub-folders": len({str(name).rpartition("/")[0] for name in names} - {""})}
     return VerifyReport(
         dataset=CARD.name,
@@ -109,7 +114,7 @@ def verify(root: Path) -> VerifyReport:
         found={"train": found},
         expected={},
         problems=tuple(problems),
-        notes=(*notes, *skipped_junk(listed.junk)),
+        notes=(*notes, *listed.left_out.notes()),
     )
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.under_root import check_names
 from hcbench.data.formats.listing import find_base, list_files
 from hcbench.data.formats.parsing_files import Pairs, ParsingSet, read_stems
 from hcbench.data.part_names import LIP
@@ -54,7 +55,10 @@ def _find(root: Path, split: str) -> Pairs:
             f"{places[0]} is missing.", f"It names the images of the split, one per line. Expected:\n{CARD.tree}"
         )
     stems = sorted(read_stems(listed))
-    there = list_files(base / images)
+    for folder, ending in ((images, ".jpg"), (labels, ".png")):
+        names = [f"{stem}{ending}" for stem in stems]
+        check_names(base / folder, names, lambda place: f"{listed}: the line {stems[place]!r} names")
+    there = list_files(base / images, refuse=False)
     return Pairs(
         base=base,
         layout=f"{images}/ and {labels}/",
@@ -64,7 +68,7 @@ def _find(root: Path, split: str) -> Pairs:
         labels=tuple(f"{stem}.png" for stem in stems),
         ids=tuple(f"{split}_images/{stem}.jpg" for stem in stems),
         unlisted=len(set(there.files) - {f"{stem}.jpg" for stem in stems}),
-        junk=there.junk,
+        listing=there,
     )
 
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
 from hcbench.data.decoded import Files, Lmdb, PixelSource
+from hcbench.data.files.left_out import LeftOut
+from hcbench.data.files.walk import names_in
 from hcbench.data.formats import pretraining
-from hcbench.data.formats.file_index import index_images, list_images
+from hcbench.data.formats.file_index import check_listed, index_images, list_images
 from hcbench.data.formats.listing import IMAGE_ENDINGS, find_base
-from hcbench.data.formats.loading import check_cache, check_split, make_report, skipped_junk
+from hcbench.data.formats.loading import check_cache, check_split, make_report
 from hcbench.data.formats.luperson_files import KEYS_FILE, index_lmdb, list_lmdb, lmdb_file
 from hcbench.data.formats.pretraining import batched, encoded_column, lazy_samples, path_column, source_problems
 from hcbench.data.samples import Samples
@@ -77,7 +79,8 @@ def index(root: Path, split: str) -> Iterator[Mapping[str, Sequence[Any]]]:
     """
     check_split(CARD, split, SPLITS)
     base, layout = _find(root)
-    names, _ = _names(base, layout)
+    names, left_out = _names(base, layout)
+    check_listed(base / layout, len(names), left_out)
     for part in batched(names):
         yield encoded_column(Lmdb(base / layout, np.array(part))) if layout == "lmdb" else path_column(root, base, part)
 
@@ -89,21 +92,21 @@ def verify(root: Path) -> VerifyReport:
         DataError: The root is no folder, or is not LUPerson.
     """
     base, layout = _find(root)
-    names, junk = _names(base, layout)
+    names, left_out = _names(base, layout)
     source = _source(base, layout, np.array(names))
     problems, notes = source_problems(source) if names else ([f"{base / layout} holds no image"], [])
     if (base / KEYS_FILE).exists():
         notes.append(f"{KEYS_FILE} is a pickle and was not read; nothing needs it")
     return make_report(
         CARD, root, f"{layout}/" if layout != "." else "images in the folder itself", {"train": {"images": len(names)}},
-        problems=problems, notes=(*notes, *skipped_junk(junk)),
+        problems=(*problems, *left_out.problems()), notes=(*notes, *left_out.notes()),
     )  # fmt: skip
 
 
-def _names(base: Path, layout: str) -> tuple[list[str], int]:
-    """Sorted paths or keys, listed anew, and how many files were left out."""
+def _names(base: Path, layout: str) -> tuple[list[str], LeftOut]:
+    """Sorted paths or keys, listed anew, and what was left out."""
     listed = list_lmdb(base / layout) if layout == "lmdb" else list_images(base, layout)
-    return sorted(name for name, _ in listed.entries), listed.junk
+    return sorted(name for name, _ in listed.entries), listed.left_out
 
 
 def _source(base: Path, layout: str, names: NDArray[np.str_]) -> PixelSource:
@@ -113,10 +116,9 @@ def _source(base: Path, layout: str, names: NDArray[np.str_]) -> PixelSource:
 def _find(root: Path) -> tuple[Path, str]:
     """The dataset's folder, and the folder below it (`.` = itself) that holds the images."""
     layouts = ("images", "LUPerson-data", "lmdb")
-    if root.is_dir() and not any((root / name).is_dir() for name in layouts):
-        direct = next((path for path in root.iterdir() if path.name.lower().endswith(IMAGE_ENDINGS)), None)
-        if direct is not None:
-            return root, "."
+    in_folders = not root.is_dir() or any((root / name).is_dir() for name in layouts)
+    if not in_folders and any(name.lower().endswith(IMAGE_ENDINGS) for name in names_in(root)):
+        return root, "."
     base, (layout,) = find_base(root, CARD, [(name,) for name in layouts])
     return base, layout
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import find_annotated, list_files
 from hcbench.data.formats.loading import (
@@ -23,10 +24,10 @@ from hcbench.data.formats.loading import (
     check_split,
     digest,
     found_splits,
+    listing_notes,
     make_report,
     missing_files,
     numbered,
-    skipped_junk,
     some,
 )
 from hcbench.data.formats.mpii_files import Persons, Scored, read_persons, read_scored
@@ -163,9 +164,8 @@ def verify(root: Path) -> VerifyReport:
         problems += [f"{split}: {problem}" for problem in damage]
         notes += [f"{split}: {note}" for note in (*_outside(layout.base, persons, scored), *oddities)]
     notes += [f"{split} was not found" for split in absent]
-    notes += skipped_junk(
-        sum(list_files(base / "images").junk for base in {layout.base for layout in layouts.values()})
-    )
+    folders = sorted({layout.base / "images" for layout in layouts.values()})
+    notes += listing_notes(*(list_files(folder, refuse=False) for folder in folders))
     names = "; ".join(layout.name for layout in layouts.values())
     return make_report(CARD, root, names, found, problems=problems, notes=notes)
 
@@ -196,6 +196,7 @@ def _find(root: Path, split: str) -> _Layout:
 def _read(root: Path, split: str) -> tuple[_Layout, Persons, Scored | None]:
     layout = _find(root, split)
     persons = read_persons(layout.annotations)
+    check_names(layout.base / "images", persons.images, lambda row: f"{layout.annotations}: person {row} has the image")
     if layout.scored is None:
         return layout, persons, None
     if not layout.scored.is_file():

@@ -10,9 +10,10 @@ import numpy as np
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.under_root import check_names
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.listing import find_base, list_files
-from hcbench.data.formats.loading import skipped_junk, some
+from hcbench.data.formats.loading import listing_notes, some
 from hcbench.data.formats.market_files import ANY_MARKET, FOLDERS, MSMT, PersonFiles, parse_names, read_folder
 from hcbench.data.formats.person_splits import report
 from hcbench.data.formats.reid_splits import ReidSet, load_split, verify_set
@@ -94,8 +95,8 @@ def verify(root: Path) -> VerifyReport:
         DataError: The root is no folder, or is not MSMT17.
     """
     base, folders = _find(root)
-    there = {folder: list_files(base / folder, deep=True) for folder in folders}
-    left_out = skipped_junk(sum(listing.junk for listing in there.values()))
+    there = {folder: list_files(base / folder, deep=True, refuse=False) for folder in folders}
+    left_out = listing_notes(*there.values())
     try:
         found = _read(base, folders)
     except DataError as error:
@@ -155,7 +156,8 @@ def _read_list(base: Path, name: str, folder: str) -> PersonFiles:
     """The images of one list, sorted by path."""
     path = base / name
     try:
-        lines = sorted(line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        written = path.read_text(encoding="utf-8").splitlines()
+        lines = [line.split() for line in written if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} cannot be read: {error}.", "Copy it again from its source.") from error
     wrong = [" ".join(line) for line in lines if len(line) != 2 or not line[1].isdecimal()]
@@ -164,6 +166,9 @@ def _read_list(base: Path, name: str, folder: str) -> PersonFiles:
             f"{len(wrong)} of {len(lines)} lines of {path} are no path and number: {some(wrong) or 'it is empty'}.",
             f"Expected lines such as 0000/{MSMT.example} 0",
         )
+    rows = [row for row, line in enumerate(written, start=1) if line.strip()]
+    check_names(base / folder, [file for file, _ in lines], lambda place: f"{path}: line {rows[place]} names")
+    lines.sort()
     files = tuple(f"{folder}/{file}" for file, _ in lines)
     # The list counts, not the first field of the name, which it only repeats.
     _, cameras = parse_names(files, (MSMT,), path)

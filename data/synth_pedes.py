@@ -15,6 +15,8 @@ import numpy as np
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
 from hcbench.data.decoded import Files
+from hcbench.data.files.under_root import UnderRoot
+from hcbench.data.files.walk import names_in
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.listing import find_base
 from hcbench.data.formats.loading import check_cache, check_split, make_report, numbered
@@ -117,11 +119,13 @@ def records(root: Path) -> Iterator[AnnotationRecord]:
         DataError: The folder or the json is not as it should be, or holds no image of the parts that are there.
     """
     base = _find(root)
-    parts = {path.name for path in base.iterdir() if path.is_dir()}
+    parts = {name for name in names_in(base) if (base / name).is_dir()}
     absent: set[str] = set()
+    inside = UnderRoot(base)
     count = 0
     for number, entry in enumerate(_entries(base / _FILE)):
         record = _record(entry, base / _FILE, number)
+        inside.check(record.file, f"{base / _FILE}: entry {number} has the image")
         part = record.file.partition("/")[0]
         if part in parts:
             count += 1

@@ -15,9 +15,9 @@ class HcbenchError(Exception):
     """
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        # Names of files may hold what no terminal and no store can write: bytes that are not UTF-8.
+        self.message, self.hint = (text.encode("utf-8", "backslashreplace").decode() for text in (message, hint))
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.hint}" if self.hint else self.message

@@ -1,1 +1,1 @@
-"""Files and folders as people have them, whatever they hold: listings, and what stands for contents."""
+"""Files and folders as people have them, whatever they hold: listings, names, and what stands for contents."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hcbench.data.files.hash_index import State, file_hashes, known_hashes, state_of
-from hcbench.data.formats.listing import is_junk
+from hcbench.data.files.walk import walk
 from hcbench.errors import DataError
 
 MOST_FILES = 500_000
@@ -69,7 +69,7 @@ def described(contents: Mapping[str, Contents]) -> dict[str, str]:
 
 
 def folder_contents(root: Path, folders: Iterable[Path] = (), always: Iterable[Path] = ()) -> Contents:
-    """What stands for the files in and below folders; links are followed, hidden files do not count.
+    """What stands for the files in and below folders; what counts among them says `walk`.
 
     Args:
         root: The folder that the user named; where it lies does not matter.
@@ -81,7 +81,9 @@ def folder_contents(root: Path, folders: Iterable[Path] = (), always: Iterable[P
     """
     found: dict[str, State] = {}
     for folder in folders or (root,):
-        found |= _walk(folder, os.path.relpath(folder, root))
+        start = os.path.relpath(folder, root)
+        for name, _ in walk(folder, endings=("",)).files:
+            found[os.path.normpath(os.path.join(start, name))] = state_of(os.stat(folder / name))
     whole = {os.path.relpath(path, root) for path in always}
     for name in sorted(whole - found.keys()):
         found[name] = state_of(os.stat(root / name))
@@ -173,30 +175,3 @@ def _blocks(path: Path, size: int) -> str:
             file.seek((size - _BLOCK) * number // (_BLOCKS - 1))
             digest.update(file.read(_BLOCK))
     return digest.hexdigest()
-
-
-def _walk(folder: Path, name: str) -> dict[str, State]:
-    """Files in and below a folder by their path from the root, each folder once, however many links lead to it."""
-    found: dict[str, State] = {}
-    seen: set[tuple[int, int]] = set()
-    level = [(str(folder), "" if name == "." else f"{name}/")]
-    while level:
-        place, start = level.pop()
-        try:
-            here = os.stat(place)
-            if (here.st_dev, here.st_ino) in seen:
-                continue
-            seen.add((here.st_dev, here.st_ino))
-            with os.scandir(place) as entries:
-                listed = sorted(entries, key=lambda entry: entry.name, reverse=True)
-        except OSError as error:
-            raise DataError(f"{place} cannot be read: {error.strerror}.", "Mend its permissions.") from error
-        for entry in listed:
-            if is_junk(entry.name) or entry.name.startswith("."):
-                continue
-            with contextlib.suppress(OSError):  # links that lead nowhere or to themselves hold nothing
-                if entry.is_dir():
-                    level.append((entry.path, f"{start}{entry.name}/"))
-                elif entry.is_file():
-                    found[start + entry.name] = state_of(entry.stat())
-    return found

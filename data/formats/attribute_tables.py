@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
 from hcbench.data.formats.loading import check_cache, check_split, some
 from hcbench.data.formats.person_splits import PARTS, folder_notes, report, sealed
@@ -67,6 +68,7 @@ def load_split(card: DatasetCard, table: Table, split: str, *, height: int, widt
     """
     check_split(card, split, SPLITS)
     check_cache(table.base, cache)
+    _check_names(table)
     _check_disjoint(card, table)
     rows = np.array(sorted(_rows(table, split), key=lambda row: table.files[row]), np.int64)
     if not rows.size:
@@ -103,6 +105,7 @@ def verify_table(
     """
     try:
         table = read()
+        _check_names(table)
     except DataError as error:
         return report(card, root, layout, {}, problems=[error.message])
     problems = _person_problems(table) if by_persons else []
@@ -154,6 +157,11 @@ def _slices(table: Table, split: str) -> dict[str, NDArray[Any]]:
     scored = table.persons is not None and split in ("val", "test")
     further = {"person_in_train": person_in_train(table)} if scored else {}
     return {**table.slices, **further}
+
+
+def _check_names(table: Table) -> None:
+    where = table.base / table.layout.partition(",")[0]
+    check_names(table.images, table.files, lambda row: f"{where}: row {row + 1} names")
 
 
 def _check_disjoint(card: DatasetCard, table: Table) -> None:

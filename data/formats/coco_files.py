@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.files.under_root import check_names
+from hcbench.data.files.walk import folders_in
 from hcbench.data.formats.coco_people import (
     PERSON_ID,
     ids_of,
@@ -22,7 +25,7 @@ from hcbench.data.formats.coco_people import (
     plain_id,
     renumbered,
 )
-from hcbench.data.formats.listing import find_annotated
+from hcbench.data.formats.listing import contents, find_annotated
 from hcbench.data.formats.loading import read_json
 from hcbench.data.skeletons import COCO, Skeleton
 from hcbench.errors import DataError
@@ -98,20 +101,19 @@ def find_layout(root: Path, split: str) -> Layout:
     Raises:
         DataError: The root is no folder, holds no layout, or two folders below it do.
     """
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"{root} is no folder.", f"Give the folder that holds COCO:\n{TREE}")
     own = _layout_of(root, split)
     if own is not None:
         return own
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__")))
+    folders = [path for path in folders_in(root) if not path.name.startswith("__")]
     below = {folder: layout for folder in folders if (layout := _layout_of(folder, split)) is not None}
     if len(below) == 1:
         return next(iter(below.values()))
     if below:
         names = ", ".join(folder.name for folder in below)
         raise DataError(f"{root} holds COCO {split} more than once: {names}.", "Give one of these folders as the root.")
-    content = ", ".join(sorted(path.name for path in root.iterdir())[:8]) or "nothing"
-    raise DataError(f"{root} is no COCO keypoint folder for {split}: it holds {content}.", f"Expected:\n{TREE}")
+    raise DataError(f"{root} is no COCO keypoint folder for {split}: it holds {contents(root)}.", f"Expected:\n{TREE}")
 
 
 def layout_of_files(root: Path, card: DatasetCard, split: str, files: Iterable[tuple[str, str]]) -> Layout:
@@ -160,6 +162,9 @@ def read_truth(layout: Layout, split: str, form: Format = COCO_FORMAT) -> dict[s
             f'Each image needs "split": one of {", ".join(SPLITS)}.',
         )
     _unique(listed, where, "image")
+    numbers_of = [image["id"] for image in listed]
+    names = [image["file_name"] for image in listed]
+    check_names(layout.images, names, lambda place: f"{where}: the file_name of image {numbers_of[place]} is")
     renumbered(listed, "id", number_ids(image["id"] for image in listed))
     by_own_id = ids_of(listed)
     images = {image["id"]: image for image in listed if not layout.merged or image["split"] == split}
@@ -237,13 +242,13 @@ def _layout_of(base: Path, split: str) -> Layout | None:
         (f"annotations/ and images/{split}/", official, base / "images" / split),
         ("one json for both splits, images/", merged, base / "images"),
     ):
-        if file.is_file() and images.is_dir():
+        if os.path.isfile(file) and os.path.isdir(images):
             captions = folder / file.name.replace("person_keypoints", "captions")
             return Layout(
                 name=name,
                 base=base,
                 annotations=file,
-                captions=captions if captions.is_file() else None,
+                captions=captions if os.path.isfile(captions) else None,
                 images=images,
                 merged=file == merged,
             )

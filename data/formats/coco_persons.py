@@ -27,9 +27,9 @@ from hcbench.data.formats.loading import (
     check_split,
     digest,
     found_splits,
+    listing_notes,
     make_report,
     missing_files,
-    skipped_junk,
     some,
 )
 from hcbench.data.samples import Samples
@@ -110,7 +110,7 @@ class PersonSet:
         notes += [f"{split} was not found" for split in absent]
         found = {split: counts for split, counts in found.items() if counts["images"]}
         folders = {layout.images for layout in layouts.values()}  # of a merged json one folder holds both splits
-        notes += skipped_junk(sum(list_files(folder).junk for folder in folders))
+        notes += listing_notes(*(list_files(folder, refuse=False) for folder in sorted(folders)))
         names = dict.fromkeys(layout.name for layout in layouts.values())
         return make_report(self.card, root, "; ".join(names), found, problems=problems, notes=notes)
 

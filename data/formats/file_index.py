@@ -9,22 +9,23 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.formats.listing import IMAGE_ENDINGS, is_junk
+from hcbench.data.files.left_out import LeftOut
+from hcbench.data.files.walk import stamp, walk
+from hcbench.data.formats.listing import IMAGE_ENDINGS
 from hcbench.errors import CacheError, DataError
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 """Changes with every edit that changes what is listed."""
 
 
@@ -35,12 +36,12 @@ class FileIndex:
     Attributes:
         names: str (N,), paths with forward slashes, sorted.
         sizes: int64 (N,), bytes.
-        junk: How many files of operating systems were left out.
+        left_out: What was left out, and why.
     """
 
     names: NDArray[np.str_]
     sizes: NDArray[np.int64]
-    junk: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -48,15 +49,15 @@ class FileIndex:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Listed:
-    """What a listing gives: names with sizes, files left out, and what must not change for it to hold."""
+    """What a listing gives: names with sizes, what was left out, and what must not change for it to hold."""
 
     entries: Iterable[tuple[str, int]]
-    stamps: Mapping[str, int]
-    junk: int = 0
+    stamps: Mapping[str, str]
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def index_images(base: Path, cache: Path, below: str = ".") -> FileIndex:
-    """All images in a folder and further down, listed once.
+    """All images in a folder and further down, listed once; what is not taken goes to the log.
 
     Args:
         base: The folder that names are relative to.
@@ -64,13 +65,31 @@ def index_images(base: Path, cache: Path, below: str = ".") -> FileIndex:
         below: The folder below `base` in which to look.
 
     Raises:
-        DataError: There is no such folder, or no image in it.
+        DataError: There is no such folder, no image in it, or names are not in UTF-8.
         CacheError: The cache folder cannot be written.
     """
     index = kept_index(base, f"images in {below}", cache, lambda: list_images(base, below))
-    if not len(index):
-        raise DataError(f"{base / below} holds no image.", f"Expected files that end in {', '.join(IMAGE_ENDINGS)}.")
+    check_listed(base / below, len(index), index.left_out)
     return index
+
+
+def check_listed(folder: Path, images: int, left_out: LeftOut) -> None:
+    """Refuse a listing that nothing can be read of, and log what was left out of another.
+
+    Args:
+        folder: What was listed.
+        images: How many were found.
+        left_out: What was left out.
+
+    Raises:
+        DataError: There is no image, or names are not in UTF-8.
+    """
+    left_out.refuse_names(folder)
+    if not images:
+        why = "".join(f" {remark}." for remark in (*left_out.problems(), *left_out.notes()))
+        raise DataError(f"{folder} holds no image.{why}", f"Expected files that end in {', '.join(IMAGE_ENDINGS)}.")
+    for remark in left_out.remarks():
+        log.warning("%s: %s", folder, remark)
 
 
 def kept_index(source: Path, what: str, cache: Path, make: Callable[[], Listed]) -> FileIndex:
@@ -85,7 +104,7 @@ def kept_index(source: Path, what: str, cache: Path, make: Callable[[], Listed])
     Raises:
         CacheError: The cache folder cannot be written.
     """
-    key = hashlib.sha256(f"{_VERSION}|{what}|{source.resolve()}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{_VERSION}|{what}|{source.resolve()}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     place = cache / f"index-{key}"
     found = _open(place)
     if found is not None:
@@ -98,7 +117,7 @@ def kept_index(source: Path, what: str, cache: Path, make: Callable[[], Listed])
         try:
             np.save(temporary / "names.npy", np.array([name for name, _ in entries], np.str_))
             np.save(temporary / "sizes.npy", np.array([size for _, size in entries], np.int64))
-            about = {"source": str(source), "junk": listed.junk, "stamps": dict(listed.stamps)}
+            about = {"source": str(source), "left_out": listed.left_out.plain(), "stamps": dict(listed.stamps)}
             (temporary / "about.json").write_text(json.dumps(about))
             shutil.rmtree(place, ignore_errors=True)
             temporary.replace(place)
@@ -120,7 +139,7 @@ def list_images(base: Path, below: str = ".") -> Listed:
     """Walk a folder: every image with its size, and when each folder changed last.
 
     Not `listing.list_files`, which tells names alone: fingerprints need the sizes, and by the times a kept index knows
-    that it is old. Links to folders are followed here.
+    that it is old. Names that are not in UTF-8 are left out: `check_listed` refuses them.
 
     Args:
         base: The folder that names are relative to.
@@ -131,29 +150,11 @@ def list_images(base: Path, below: str = ".") -> Listed:
     """
     if not (base / below).is_dir():
         raise DataError(f"{base / below} is no folder.", "Give the folder that holds the images.")
-    entries: list[tuple[str, int]] = []
-    stamps: dict[str, int] = {}
-    junk, level = 0, [(base.resolve() / below, "" if below == "." else f"{below}/")]
-    while level:
-        place, start = level.pop()
-        stamps[str(place)] = place.stat().st_mtime_ns
-        with os.scandir(place) as found:
-            for entry in found:
-                if is_junk(entry.name):
-                    junk += 1
-                elif entry.is_dir():
-                    level.append((Path(entry.path), f"{start}{entry.name}/"))
-                elif entry.name.lower().endswith(IMAGE_ENDINGS):
-                    entries.append((f"{start}{entry.name}", entry.stat().st_size))
-    return Listed(entries=entries, stamps=stamps, junk=junk)
-
-
-def _changed(path: Path) -> int | None:
-    """When a file or folder changed last, nanoseconds; None where it is gone."""
-    try:
-        return path.stat().st_mtime_ns
-    except FileNotFoundError:
-        return None
+    place = base.resolve() if below == "." else base.resolve() / below
+    found = walk(place, endings=IMAGE_ENDINGS, sizes=True)
+    start = "" if below == "." else f"{below}/"
+    return Listed(entries=[(f"{start}{name}", size) for name, size in found.files], stamps=found.stamps,
+                  left_out=found.left_out)  # fmt: skip
 
 
 def _open(place: Path) -> FileIndex | None:
@@ -162,12 +163,12 @@ def _open(place: Path) -> FileIndex | None:
         return None
     try:
         about = json.loads((place / "about.json").read_text())
-        if any(_changed(Path(path)) != time for path, time in about["stamps"].items()):
+        if any(stamp(path) != state for path, state in about["stamps"].items()):
             return None
         names = np.load(place / "names.npy", mmap_mode="r", allow_pickle=False)
         sizes = np.load(place / "sizes.npy", mmap_mode="r", allow_pickle=False)
         if len(names) == len(sizes):
-            return FileIndex(names=names, sizes=sizes, junk=about["junk"])
+            return FileIndex(names=names, sizes=sizes, left_out=LeftOut.of_plain(about["left_out"]))
         problem = f"{len(names)} names, {len(sizes)} sizes"
     except (OSError, ValueError, KeyError, EOFError) as error:
         problem = str(error)

@@ -1,22 +1,26 @@
 """Folders as their owners packed them: where a dataset begins below a root, and what lies in a folder, in order.
 
-Listings are sorted, since label numbers must not depend on a file system; files of operating systems and archivers are
-left out and counted.
+Listings are sorted, since label numbers must not depend on a file system; what is no data is left out and counted.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.files.left_out import SYSTEM, LeftOut
+from hcbench.data.files.names import shown
+from hcbench.data.files.walk import folders_in, names_in, walk
 from hcbench.errors import DataError
 
-IMAGE_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-_JUNK_NAMES = frozenset({".DS_Store", "Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"})
-_JUNK_START = "._"
+IMAGE_ENDINGS = (
+    ".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff", ".ppm", ".pgm",
+    ".pbm", ".pnm", ".jp2", ".tga",
+)  # fmt: skip
+"""Endings of images, lower case; all that Pillow decodes everywhere without other programs."""
 _SHOWN = 8
 _WRAPPERS = 2
 """Folders around a dataset that are looked through, at the most."""
@@ -28,35 +32,38 @@ class Listing:
 
     Attributes:
         files: Paths below the folder that was listed, with forward slashes, sorted.
-        junk: How many files of operating systems were left out.
+        left_out: What was left out, and why.
     """
 
     files: tuple[str, ...]
-    junk: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+    @property
+    def junk(self) -> int:
+        """How many files of operating systems were left out."""
+        return self.left_out.counts[SYSTEM]
 
 
-def is_junk(name: str) -> bool:
-    """Whether a file or folder was left by an operating system or an archiver (`._*`, `.DS_Store` ...)."""
-    return name in _JUNK_NAMES or name.startswith(_JUNK_START)
-
-
-def list_files(folder: Path, *, endings: Sequence[str] = IMAGE_ENDINGS, deep: bool = False) -> Listing:
+def list_files(
+    folder: Path, *, endings: Sequence[str] = IMAGE_ENDINGS, deep: bool = False, refuse: bool = True
+) -> Listing:
     """Files with one of these endings (any case), in `folder` alone or also below it.
 
+    What is left out, and how links are followed, stands in `hcbench.data.files.walk`.
+
+    Args:
+        folder: Where to look.
+        endings: Endings, each with its dot.
+        deep: Whether to look below the folder, too.
+        refuse: Whether names that no table of results could hold are an error; else they are left out and counted.
+
     Raises:
-        DataError: There is no such folder.
+        DataError: There is no such folder, it may not be read, or names are not in UTF-8.
     """
-    if not folder.is_dir():
-        raise DataError(f"{folder} is no folder.", "Check the dataset with `hcbench data verify`.")
-    lower_endings, files, junk = tuple(ending.lower() for ending in endings), [], 0
-    for place, folders, names in os.walk(folder):
-        junk += sum(map(is_junk, names)) + sum(map(is_junk, folders))
-        folders[:] = [name for name in folders if not is_junk(name)] if deep else []
-        below = Path(place).relative_to(folder)
-        files += [
-            (below / name).as_posix() for name in names if name.lower().endswith(lower_endings) and not is_junk(name)
-        ]
-    return Listing(tuple(sorted(files)), junk)
+    found = walk(folder, endings=tuple(ending.lower() for ending in endings), deep=deep)
+    if refuse:
+        found.left_out.refuse_names(folder)
+    return Listing(tuple(sorted(name for name, _ in found.files)), found.left_out)
 
 
 def find_base(root: Path, card: DatasetCard, markers: Iterable[Sequence[str]]) -> tuple[Path, Sequence[str]]:
@@ -76,7 +83,7 @@ def find_base(root: Path, card: DatasetCard, markers: Iterable[Sequence[str]]) -
     """
     found = _only(root, card, [tuple(layout) for layout in markers])
     if found is None:
-        raise DataError(f"{root} is not {card.title}: it holds {_content(root)}.", f"Expected:\n{card.tree}")
+        raise DataError(f"{root} is not {card.title}: it holds {contents(root)}.", f"Expected:\n{card.tree}")
     return found
 
 
@@ -112,12 +119,12 @@ def find_annotated(
                 f"{base} holds {mark}, but not {' or '.join(absent)}, which {card.title} {split} needs.",
                 f"Copy it there. Expected:\n{card.tree}",
             )
-    raise DataError(f"{root} is not {card.title} {split}: it holds {_content(root)}.", f"Expected:\n{card.tree}")
+    raise DataError(f"{root} is not {card.title} {split}: it holds {contents(root)}.", f"Expected:\n{card.tree}")
 
 
 def _only(root: Path, card: DatasetCard, layouts: Sequence[Sequence[str]]) -> tuple[Path, Sequence[str]] | None:
     """The one folder that fits a layout, and the layout; None where there is none, errors as `find_base`."""
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(f"{root} is no folder.", f"Give the folder that holds {card.title}:\n{card.tree}")
     fitting = _fitting(root, layouts)
     if len(fitting) > 1:
@@ -133,20 +140,16 @@ def _fitting(root: Path, layouts: Sequence[Sequence[str]]) -> list[tuple[Path, S
         fitting = [
             (folder, layout)
             for folder in level
-            if (layout := next((one for one in layouts if all((folder / mark).exists() for mark in one)), None))
+            if (layout := next((one for one in layouts if all(os.path.exists(folder / mark) for mark in one)), None))
         ]
         if fitting:
             return fitting
-        level = [child for folder in level for child in _folders(folder)]
+        level = [child for folder in level for child in folders_in(folder)]
     return []
 
 
-def _content(folder: Path) -> str:
+def contents(folder: Path) -> str:
     """The first few names in a folder, and how many more there are."""
-    names = sorted(path.name for path in folder.iterdir() if not is_junk(path.name))
+    names = names_in(folder)
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN]) or 'nothing'}{more}"
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not is_junk(path.name))
+    return f"{', '.join(map(shown, names[:_SHOWN])) or 'nothing'}{more}"

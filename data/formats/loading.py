@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import TOTAL, DatasetCard, VerifyReport, compare
+from hcbench.data.files.left_out import LeftOut
+from hcbench.data.files.under_root import OutsideError
 from hcbench.data.findings import some as some
+from hcbench.data.formats.listing import Listing
 from hcbench.errors import DataError, did_you_mean
 
 Found = TypeVar("Found")
@@ -58,7 +62,9 @@ def digest(*parts: object) -> str:
             whole.update(f"{'text' if text else part.dtype.str}{part.shape}".encode())
             for start in range(0, len(part) if part.ndim else 0, _PIECE):
                 piece = part[start : start + _PIECE]
-                whole.update("\0".join(piece.ravel().tolist()).encode() if text else piece.tobytes())
+                whole.update(
+                    "\0".join(piece.ravel().tolist()).encode("utf-8", "surrogatepass") if text else piece.tobytes()
+                )
         else:
             whole.update(repr(part).encode())
         whole.update(b"\x1f")
@@ -103,6 +109,7 @@ def found_splits(splits: Sequence[str], find: Callable[[str], Found]) -> tuple[d
         What was found, by split, and why the others were not.
 
     Raises:
+        OutsideError: A split is there, but names files outside of the data set.
         DataError: None is there; what was said of the first.
     """
     found: dict[str, Found] = {}
@@ -110,6 +117,8 @@ def found_splits(splits: Sequence[str], find: Callable[[str], Found]) -> tuple[d
     for split in splits:
         try:
             found[split] = find(split)
+        except OutsideError:
+            raise  # it is there, and names what it must not
         except DataError as error:
             absent[split] = error
     if not found:
@@ -119,7 +128,7 @@ def found_splits(splits: Sequence[str], find: Callable[[str], Found]) -> tuple[d
 
 def missing_files(folder: Path, names: Iterable[str]) -> list[str]:
     """Those of the names that are no file below the folder, sorted."""
-    return sorted(name for name in set(names) if not (folder / name).is_file())
+    return sorted(name for name in set(names) if not os.path.isfile(folder / name))
 
 
 def make_report(
@@ -157,6 +166,11 @@ def make_report(
     )
 
 
-def skipped_junk(count: int) -> list[str]:
-    """The note about files of operating systems that were left out; none where there were none."""
-    return [f"{count} files of operating systems (._*, .DS_Store ...) were left out"] if count else []
+def listing_notes(*listings: Listing) -> list[str]:
+    """What lies beside annotated images and was left out; no word on other endings, since annotations name the files.
+
+    Args:
+        listings: Of the folders that hold the images.
+    """
+    whole = sum((listing.left_out for listing in listings), LeftOut())
+    return [*whole.notes(endings=False), *whole.problems()]

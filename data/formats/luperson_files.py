@@ -6,6 +6,7 @@ that they trust it, and even then may hold nothing but lists, dictionaries, text
 
 from __future__ import annotations
 
+import os
 import pickle
 import re
 from collections.abc import Iterator
@@ -17,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.decoded import open_lmdb
+from hcbench.data.files.names import shown
+from hcbench.data.files.walk import stamp
 from hcbench.data.formats.file_index import FileIndex, Listed, kept_index
 from hcbench.data.formats.loading import numbered, some
 from hcbench.errors import DataError
@@ -56,17 +59,27 @@ def list_lmdb(path: Path) -> Listed:
     def entries() -> Iterator[tuple[str, int]]:
         with environment.begin(write=False) as transaction:
             for key in transaction.cursor().iternext(keys=True, values=False):
-                name = bytes(key).decode()
+                name = _text(bytes(key), path)
                 if not name.startswith("__"):
                     yield name, 0
 
     data = lmdb_file(path)
-    stamps = {str(data.resolve()): data.stat().st_mtime_ns}
+    stamps = {str(data.resolve()): stamp(data)}
     environment = open_lmdb(path)
     try:
         return Listed(entries=list(entries()), stamps=stamps)
     finally:
         environment.close()
+
+
+def _text(key: bytes, path: Path) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError as error:
+        raise DataError(
+            f"{path} has the key {shown(os.fsdecode(key))}, which is not in UTF-8.",
+            "Write the LMDB again with keys in UTF-8.",
+        ) from error
 
 
 def lmdb_file(path: Path) -> Path:

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from hcbench.data.files.left_out import LeftOut
 from hcbench.data.formats.listing import list_files
 from hcbench.data.formats.loading import some
 from hcbench.errors import DataError
@@ -29,10 +30,12 @@ class NameRule:
         pattern: With the groups `camera` (counted from 1) and, where names hold it, `pid`; matched against the whole
             base name.
         example: A name that fits, for messages.
+        endings: Endings of files that are read by this rule, lower case; others are counted and not taken.
     """
 
     pattern: re.Pattern[str]
     example: str
+    endings: tuple[str, ...] = (".jpg",)
 
 
 MARKET = NameRule(
@@ -45,14 +48,18 @@ MSMT = NameRule(
     # person, image, camera, day and time, frame, box
     re.compile(r"(?P<pid>\d{4})_\d{3}_(?P<camera>\d{2})_\d{4}[a-z]+_\d{4}_\d(_ex)?\.jpe?g", re.IGNORECASE),
     "0000_013_04_0303morning_0020_2.jpg",
+    (".jpg", ".jpeg"),
 )
 CUHK03 = NameRule(
     # pair of cameras, person, view, image
     re.compile(r"[1-5]_\d{3}_(?P<camera>[12])_\d{2}\.png", re.IGNORECASE),
     "1_001_1_01.png",
+    (".png",),
 )
 ANY_MARKET = NameRule(
-    re.compile(r"(?P<pid>\d{1,5})_c(?P<camera>\d{1,2})(?!\d).*\.(jpe?g|png)", re.IGNORECASE), "0001_c1_0.png"
+    re.compile(r"(?P<pid>\d{1,5})_c(?P<camera>\d{1,2})(?!\d).*\.(jpe?g|png)", re.IGNORECASE),
+    "0001_c1_0.png",
+    (".jpg", ".jpeg", ".png"),
 )
 """Person and camera as in Market-1501, anything after them: other datasets that were renamed into its form."""
 
@@ -65,18 +72,18 @@ class PersonFiles:
         files: Paths below the dataset's folder, forward slashes, N of them.
         pids: int64 (N,), persons as the dataset numbers them.
         cameras: int64 (N,), counted from 0.
-        skipped: Files of operating systems that were left out.
+        left_out: What lies beside them and was left out.
     """
 
     files: tuple[str, ...]
     pids: NDArray[np.int64]
     cameras: NDArray[np.int64]
-    skipped: int = 0
+    left_out: LeftOut = field(default_factory=LeftOut)
 
     def take(self, rows: NDArray[np.bool_]) -> PersonFiles:
         """The files where `rows`, bool (N,), is true."""
         files = tuple(file for file, kept in zip(self.files, rows, strict=True) if kept)
-        return PersonFiles(files=files, pids=self.pids[rows], cameras=self.cameras[rows], skipped=self.skipped)
+        return PersonFiles(files=files, pids=self.pids[rows], cameras=self.cameras[rows], left_out=self.left_out)
 
 
 def read_folder(base: Path, folder: str, rules: Sequence[NameRule]) -> PersonFiles:
@@ -88,14 +95,17 @@ def read_folder(base: Path, folder: str, rules: Sequence[NameRule]) -> PersonFil
         rules: Accepted ways of naming; each file follows the first of them that fits it.
 
     Raises:
-        DataError: The folder is missing or empty, or names do not follow the rules.
+        DataError: The folder is missing or empty, or names do not follow the rules or are not in UTF-8.
     """
-    listing = list_files(base / folder)
+    endings = dict.fromkeys(ending for rule in rules for ending in rule.endings)
+    listing = list_files(base / folder, endings=tuple(endings))
     if not listing.files:
-        raise DataError(f"{base / folder} holds no image.", f"Expected files such as {rules[0].example}.")
+        left_out = listing.left_out
+        why = "".join(f" {remark}." for remark in (*left_out.problems(), *left_out.notes()))
+        raise DataError(f"{base / folder} holds no image.{why}", f"Expected files such as {rules[0].example}.")
     pids, cameras = parse_names(listing.files, rules, base / folder)
     files = tuple(f"{folder}/{file}" for file in listing.files)
-    return PersonFiles(files=files, pids=pids, cameras=cameras, skipped=listing.junk)
+    return PersonFiles(files=files, pids=pids, cameras=cameras, left_out=listing.left_out)
 
 
 def parse_names(

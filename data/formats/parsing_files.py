@@ -7,7 +7,7 @@ label there, as SCHP and SOLIDER's parsing code transform them.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops, cached_labels, whole_images
 from hcbench.data.findings import checked_images
+from hcbench.data.formats.listing import Listing
 from hcbench.data.formats.loading import (
     check_cache,
     check_split,
     digest,
     found_splits,
+    listing_notes,
     make_report,
     missing_files,
-    skipped_junk,
     some,
 )
 from hcbench.data.label_maps import read_labels
@@ -47,7 +48,7 @@ class Pairs:
         labels: N paths below `label_folder`.
         ids: N names for results.
         unlisted: Images that lie beside them and are on no list.
-        junk: Files of operating systems that were left out.
+        listing: What lies in the folder of the images, and what of it was left out.
     """
 
     base: Path
@@ -58,7 +59,7 @@ class Pairs:
     labels: tuple[str, ...]
     ids: tuple[str, ...]
     unlisted: int = 0
-    junk: int = 0
+    listing: Listing = field(default_factory=lambda: Listing(()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,11 +158,11 @@ class ParsingSet:
         found: dict[str, dict[str, int]] = {}
         problems: list[str] = []
         notes: list[str] = []
-        junk: dict[Path, int] = {}  # by folder: some layouts keep all splits in one
+        listings: dict[Path, Listing] = {}  # by folder: some layouts keep all splits in one
         there, absent = found_splits(self.splits, lambda split: self.find(root, split))
         for split, pairs in there.items():
             found[split] = {"images": len(pairs.images)}
-            junk[pairs.image_folder] = pairs.junk
+            listings[pairs.image_folder] = pairs.listing
             damage, oddities = checked_images(pairs.image_folder, pairs.images)
             problems += [f"{split}: {problem}" for problem in (*damage, *_label_problems(pairs, self.names))]
             notes += [f"{split}: {note}" for note in oddities]
@@ -169,7 +170,7 @@ class ParsingSet:
         notes += [f"{split} was not found: {error.message}" for split, error in absent.items()]
         layouts = "; ".join(dict.fromkeys(pairs.layout for pairs in there.values()))
         return make_report(
-            self.card, root, layouts, found, problems=problems, notes=[*notes, *skipped_junk(sum(junk.values()))]
+            self.card, root, layouts, found, problems=problems, notes=[*notes, *listing_notes(*listings.values())]
         )
 
 

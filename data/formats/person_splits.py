@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.formats.listing import list_files
-from hcbench.data.formats.loading import digest, make_report, skipped_junk, some
+from hcbench.data.formats.loading import digest, listing_notes, make_report, some
 from hcbench.data.samples import Samples
 
 PARTS = {
@@ -34,10 +34,10 @@ def sealed(samples: Samples) -> Samples:
 
 def folder_notes(folder: Path, files: Sequence[str]) -> list[str]:
     """What else lies among the images: files of operating systems, images that no annotation names."""
-    listing = list_files(folder, deep=True)
+    listing = list_files(folder, deep=True, refuse=False)
     further = sorted(set(listing.files) - set(files))
     strangers = [f"{len(further)} images are not annotated and not used: {some(further)}"] if further else []
-    return skipped_junk(listing.junk) + strangers
+    return listing_notes(listing) + strangers
 
 
 def report(

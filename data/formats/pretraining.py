@@ -17,6 +17,7 @@ from hcbench.data.formats.loading import digest
 from hcbench.data.pixels import Picture, decoder, read_picture
 from hcbench.data.samples import Samples
 from hcbench.data.threads import in_threads
+from hcbench.errors import DataError
 
 Row = TypeVar("Row")
 
@@ -72,7 +73,7 @@ def source_problems(source: PixelSource) -> tuple[list[str], list[str]]:
     findings = Findings()
     rows = np.unique(np.linspace(0, len(source) - 1, min(CHECKED, len(source))).astype(np.int64)).tolist()
 
-    def read(row: int) -> Picture | str:
+    def read(row: int) -> Picture | DataError:
         return attempt(lambda: read_picture(BytesIO(source.encoded(row)), source.where(row)))
 
     for row, found in zip(rows, in_threads(read, rows, "images"), strict=True):

@@ -7,6 +7,7 @@ persons is for validation. `test` is `query` and `gallery` in one, with `Samples
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,20 +18,22 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.files.left_out import LeftOut
 from hcbench.data.findings import checked_images
-from hcbench.data.formats.listing import find_base
+from hcbench.data.formats.listing import IMAGE_ENDINGS, find_base
 from hcbench.data.formats.loading import (
     check_cache,
     check_split,
     digest,
     every_tenth,
     make_report,
-    skipped_junk,
     some,
 )
 from hcbench.data.formats.market_files import FOLDERS, NameRule, PersonFiles, read_folder
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
+
+log = logging.getLogger(__name__)
 
 SPLITS = ("train", "val", "trainval", "query", "gallery", "test")
 RENUMBERED = ("train", "val", "trainval")
@@ -111,6 +114,8 @@ def load_split(
     """
     check_split(found.card, split, SPLITS)
     check_cache(found.base, cache)
+    for remark in _all_left_out(found).remarks():
+        log.warning("%s: %s", found.title, remark)
     training = split in ("train", "val", "trainval")
     part = _training(found, split) if training else _test(found, split)
     if part.rows is not None and not part.rows.any():
@@ -162,8 +167,16 @@ def contradictions(found: ReidSet) -> tuple[list[str], list[str]]:
     times = Counter((*found.train.files, *found.query.files, *found.gallery.files))
     twice = sorted(file for file, count in times.items() if count > 1)
     problems += [f"{len(twice)} images are listed twice: {some(twice)}"] if twice else []
-    skipped = found.train.skipped + found.query.skipped + found.gallery.skipped
-    return problems, [*_lonely_queries(found), *skipped_junk(skipped)]
+    left_out = _all_left_out(found)
+    images = {ending: count for ending, count in sorted(left_out.endings.items()) if ending in IMAGE_ENDINGS}
+    if images:
+        counted = ", ".join(f"{count} {ending}" for ending, count in images.items())
+        problems.append(f"images are not taken, as those of {found.card.title} end otherwise: {counted}")
+    return [*problems, *left_out.problems()], [*_lonely_queries(found), *left_out.notes()]
+
+
+def _all_left_out(found: ReidSet) -> LeftOut:
+    return found.train.left_out + found.query.left_out + found.gallery.left_out
 
 
 def counts(found: ReidSet) -> dict[str, dict[str, int]]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import find_base
 from hcbench.data.formats.loading import (
@@ -201,7 +202,9 @@ def read(form: TextReidSet, base: Path, annotations: str) -> Release:
     if not isinstance(content, list) or not content:
         what = f"an empty {type(content).__name__}" if not content else f"a json {type(content).__name__}"
         raise DataError(f"{where} holds {what}.", f"Expected a list of images: {_example(form)}")
-    entries = sorted((_entry(form, raw, f"{where}: entry {n}") for n, raw in enumerate(content)), key=_by_file)
+    listed = [_entry(form, raw, f"{where}: entry {n}") for n, raw in enumerate(content)]
+    check_names(base / IMAGES, [entry.file for entry in listed], lambda n: f"{where}: entry {n} has the image")
+    entries = sorted(listed, key=_by_file)
     _check_unique(entries, where)
     if "val" not in form.splits:
         entries = _carve(entries)
@@ -236,7 +239,7 @@ def _entry(form: TextReidSet, raw: Any, what: str) -> Entry:
         )
     if not isinstance(captions, list) or not all(isinstance(text, str) for text in captions):
         raise DataError(f"{what} has captions that are no list of texts: {captions!r:.80}.", example)
-    if not isinstance(file, str) or not file or file.startswith("/") or ".." in PurePosixPath(file).parts:
+    if not isinstance(file, str) or not file:
         raise DataError(f"{what} has the image {file!r}.", f"Expected a path below {IMAGES}/.")
     return Entry(PurePosixPath(file).as_posix(), identity, tuple(captions), split)
 

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from hcbench.data.card import VerifyReport
+from hcbench.data.files.under_root import OutsideError
 from hcbench.data.findings import Findings
 from hcbench.data.formats.coco_files import find_layout, read_truth
 from hcbench.data.manifest.images import another_size, from_bytes, from_files
@@ -40,10 +41,13 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
         DataError: It is no manifest, or none of its images is where it says.
     """
     manifest = open_manifest(path, root)
-    check_images(manifest)
+    try:
+        check_images(manifest)
+        problems, notes = _images(manifest)
+    except OutsideError as error:
+        return _refused(manifest, error)
     counts = {"images": len(manifest)}
-    broken, notes = _images(manifest)
-    problems = [*broken, *_poses(manifest)]
+    problems += _poses(manifest)
     for layout, what in (("captions", "groups"), ("poses", "poses"), ("identities", "identities")):
         values = manifest.integers(GROUP_COLUMNS[layout])
         rows = np.flatnonzero(values >= 0)  # null, or nobody
@@ -76,6 +80,20 @@ def verify_manifest(path: Path, root: Path | None = None, coco: Path | None = No
     )
 
 
+def _refused(manifest: Manifest, error: OutsideError) -> VerifyReport:
+    """The report on a manifest that names what lies outside: what it holds is not looked at."""
+    return VerifyReport(
+        dataset="manifest",
+        root=manifest.path,
+        level="mismatch",
+        layout=f"images below {manifest.root}",
+        found={"all": {"images": len(manifest)}},
+        expected={},
+        problems=(error.message,),
+        notes=(error.hint,),
+    )
+
+
 def _images(manifest: Manifest) -> tuple[list[str], list[str]]:
     """Images that are missing, cannot be decoded, or have another size than their row says; notes on the others."""
     findings = Findings()
@@ -94,16 +112,20 @@ def _look_at(manifest: Manifest, rows: Int, findings: Findings) -> None:
         content = table["image_bytes"].combine_chunks()
         read = from_bytes(lambda row: content[row].as_py())
     else:
-        read = from_files(manifest.root, names)
+        read = from_files(
+            manifest.root, names, links=manifest.links, called=lambda row: f"{manifest.path}: row {rows[row]}"
+        )
     sizes = list(zip(table["width"].to_pylist(), table["height"].to_pylist(), strict=True))
 
-    def check(row: int) -> Picture | str:
+    def check(row: int) -> Picture | DataError:
         try:
             picture = read(row)
+        except OutsideError:
+            raise
         except DataError as error:
-            return f"{names[row]}: {error.message}"
+            return DataError(f"{names[row]}: {error.message}")
         problem = another_size(picture.image.size, sizes[row])
-        return f"{names[row]} {problem}" if problem else picture
+        return DataError(f"{names[row]} {problem}") if problem else picture
 
     for row, found in enumerate(in_threads(check, range(len(rows)), "images")):
         findings.add(names[row], found)

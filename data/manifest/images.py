@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import logging
+import os
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from hcbench.data.files.under_root import OutsideError, UnderRoot
 from hcbench.data.manifest.manifest import Manifest
 from hcbench.data.pixels import Picture, read_picture
 from hcbench.data.samples import Int
@@ -97,6 +99,8 @@ class ManifestImages:
             if problem:
                 raise DataError(f"it {problem}")
             return resized(image, *self.shape[2:])
+        except OutsideError:
+            raise  # not damaged: it is not what was meant, and must not be black without a word
         except DataError as error:
             self._record_broken(row, f"{self._names(row)}: {error.message}")
             return np.zeros(self.shape[1:], np.uint8)
@@ -127,12 +131,27 @@ class TooManyBroken(DataError):
     """More images of a view are broken than a training can do without."""
 
 
-def from_files(root: Path, paths: Sequence[str] | NDArray[np.str_]) -> Read:
-    """Reads images from files below a root."""
+def from_files(
+    root: Path,
+    paths: Sequence[str] | NDArray[np.str_],
+    *,
+    links: bool = False,
+    called: Callable[[int], str] = "row {}".format,
+) -> Read:
+    """Reads images from files below a root; a path that leads out of it is an OutsideError.
+
+    Args:
+        root: The folder.
+        paths: Path of each row below it.
+        links: Whether links may lead out of it (`Manifest.links`).
+        called: What an error calls a row.
+    """
+    inside = UnderRoot(root, links=links)
 
     def read(row: int) -> Picture:
+        inside.check(str(paths[row]), f"{called(row)}: image_path is")
         path = root / str(paths[row])
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise DataError("it is missing")
         return read_picture(path, "it")
 

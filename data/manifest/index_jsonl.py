@@ -8,8 +8,9 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow as pa
 
 from hcbench.data.catalogue import dataset_modules
 from hcbench.data.dataset import Columns
+from hcbench.data.files.under_root import UnderRoot
 from hcbench.data.formats.pretraining import batched
 from hcbench.data.manifest.indexing import with_bytes
 from hcbench.data.manifest.schema import COLUMNS, KEYPOINT_NUMBERS
@@ -52,9 +54,10 @@ def read_index(path: Path, root: Path, *, pack: bool) -> Iterator[Columns]:
             kind, or names an image that is not there or has another size than it says.
     """
     unknown: set[str] = set()
+    inside = UnderRoot(root)
     for lines in batched(_lines(path)):
         rows = [(where, _row(text, where, unknown)) for where, text in lines]
-        sized = list(in_threads(lambda placed_row: _sized(*placed_row, root), rows, f"images of {path.name}"))
+        sized = list(in_threads(lambda placed_row: _sized(*placed_row, inside), rows, f"images of {path.name}"))
         columns = {name: [row.get(name) for row in sized] for name in _FIELDS}
         yield with_bytes(columns, root) if pack else columns
 
@@ -95,7 +98,8 @@ def _row(text: str, where: str, unknown: set[str]) -> dict[str, Any]:
             f"{where} has no {' and no '.join(absent)}; it has {', '.join(entry) or 'no fields'}.",
             f"Fields are {', '.join(_FIELDS)}. Images of one pose and prompt share a group_id, or null.",
         )
-    _check_path(row["image_path"], where)
+    if row["image_path"] is None:
+        raise DataError(f"{where}: image_path is None.", "Expected a path below the folder of the index.")
     if row.get("pose_id") is not None and _COCO_ID in entry:
         _mark_coco(row, entry.get("generator"))
     return row
@@ -163,19 +167,11 @@ def _keypoints(value: Any, where: str) -> list[float]:
     return [float(number) for number in points.ravel()]
 
 
-def _check_path(path: str | None, where: str) -> None:
-    pure = PurePosixPath(path or "/")
-    if pure.is_absolute() or ".." in pure.parts or "\\" in str(pure):
-        raise DataError(
-            f"{where}: image_path is {path!r}.",
-            "Expected a path below the folder of the index, with forward slashes; name another folder if need be.",
-        )
-
-
-def _sized(where: str, row: dict[str, Any], root: Path) -> dict[str, Any]:
+def _sized(where: str, row: dict[str, Any], inside: UnderRoot) -> dict[str, Any]:
     """A row with the size of its image."""
-    path = root / row["image_path"]
-    if not path.is_file():
+    inside.check(row["image_path"], f"{where}: image_path is")
+    path = inside.root / row["image_path"]
+    if not os.path.isfile(path):
         raise DataError(
             f"{where}: there is no image {path}.",
             "Images lie below the folder of the index; name another folder after the index.",

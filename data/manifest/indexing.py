@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,7 +131,7 @@ def index(
 def _of_samples(samples: Samples, root: Path, size: tuple[int, int], *, pack: bool) -> Iterator[Columns]:
     names = samples.ids.tolist()
     cut = samples.crop_center is not None
-    crops = cut or not (root / names[0]).is_file()
+    crops = cut or not os.path.isfile(root / names[0])
     if crops and not pack:
         what = "are crops of larger photographs, which no path can name" if cut else f"do not lie at {root / names[0]}"
         deeper = "" if cut else "Give the folder that holds them itself, where another lies around it. Or: "
@@ -188,7 +189,7 @@ def with_bytes(columns: Columns, root: Path) -> Columns:
         DataError: An image is missing.
     """
     paths = [root / name for name in columns["image_path"]]
-    missing = [path for path in paths if not path.is_file()]
+    missing = [path for path in paths if not os.path.isfile(path)]
     if missing:
         raise DataError(f"{missing[0]} is missing, as are {len(missing) - 1} others.", "Copy them, or leave them out.")
     return {**columns, "image_bytes": list(in_threads(Path.read_bytes, paths, "images"))}

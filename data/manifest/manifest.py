@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,10 +19,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from hcbench.data.files.contents import MOST_FILES, SAMPLE, Contents, listed_contents
+from hcbench.data.files.under_root import check_names, is_allowed, why_outside
 from hcbench.data.manifest.hash import ColumnHashes
 from hcbench.data.manifest.schema import (
     COLUMNS,
     KEYPOINT_NUMBERS,
+    LINKS_KEY,
     ROOT_KEY,
     VERSION,
     VERSION_KEY,
@@ -33,6 +36,8 @@ from hcbench.errors import DataError
 SUFFIX = ".parquet"
 GROUP_COLUMNS = {"captions": "group_id", "poses": "pose_id", "identities": "identity"}
 """Layout to the column whose equal values make a group."""
+_DOUBTFUL = r"^$|^[/\\]|^\.+$|^[A-Za-z]:[/\\]|(^|[/\\])\.\.([/\\]|$)|\x00"
+"""Paths that a closer look is taken at."""
 _HINT = "Write it with `hcbench data prepare` or `hcbench generate`, or with the columns of data/manifest/schema.py."
 
 
@@ -46,6 +51,7 @@ class Manifest:
         files: Its Parquet files.
         starts: First row of each file, and the number of rows at the end.
         lacking: Rows in which a column is null, for every column.
+        links: Whether links that paths go through may lead out of the root (`LINKS_KEY`).
     """
 
     path: Path
@@ -53,6 +59,7 @@ class Manifest:
     files: tuple[pq.ParquetFile, ...]
     starts: tuple[int, ...]
     lacking: dict[str, int] = field(default_factory=dict)
+    links: bool = False
 
     def __len__(self) -> int:
         return self.starts[-1]
@@ -136,6 +143,24 @@ class Manifest:
             pairs = plain.group_by(["source", "split"]).aggregate([]).to_pylist()
             found |= {f"{one['source']}:{one['split']}".rstrip(":") for one in pairs}
         return tuple(sorted(found))
+
+    def check_paths(self) -> None:
+        """Refuse paths that, as written, lead out of the root; links are looked at when an image is read.
+
+        Raises:
+            OutsideError: With the first such row, from 0, and how many more there are.
+        """
+        if self.packed or is_allowed():
+            return
+        wrong: list[tuple[int, str]] = []
+        for start, table in self._groups(["image_path"]):
+            paths = table["image_path"].cast(pa.large_string()).combine_chunks()
+            doubtful = pc.fill_null(pc.match_substring_regex(paths, _DOUBTFUL), fill_value=False)
+            rows = np.flatnonzero(doubtful.to_numpy(zero_copy_only=False)).tolist()
+            wrong += [(start + row, path) for row in rows if why_outside(path := paths[row].as_py())]
+        if wrong:
+            paths_alone = [path for _, path in wrong]
+            check_names(self.root, paths_alone, lambda place: f"{self.path}: row {wrong[place][0]}: image_path is")
 
     @property
     def fingerprint(self) -> str:
@@ -222,6 +247,7 @@ def open_manifest(path: Path, root: Path | None = None) -> Manifest:
         root=(root or _root(path, files[0])).resolve(),
         files=files,
         starts=tuple(starts),
+        links=all(LINKS_KEY in (file.metadata.metadata or {}) for file in files),
         lacking={name: sum(empty for empty, _ in file_counts) for name, file_counts in counts.items()},
     )
     _check_rows(manifest, sum(values for _, values in counts["keypoints"]))
@@ -232,13 +258,14 @@ def check_images(manifest: Manifest, sample: int = 64) -> None:
     """Look up a few of the files that a manifest names.
 
     Raises:
-        DataError: None of them is there: the root is wrong.
+        DataError: None of them is there: the root is wrong. Or a path leads out of it.
     """
     if manifest.packed:
         return
+    manifest.check_paths()
     rows = np.unique(np.linspace(0, len(manifest) - 1, sample).astype(np.int64))
     names = manifest.take(["image_path"], rows)["image_path"].to_pylist()
-    if not any((manifest.root / name).is_file() for name in names):
+    if not any(os.path.isfile(manifest.root / name) for name in names):
         raise DataError(
             f"{manifest.name} names images that are not there: none of {len(names)} looked up lies below "
             f"{manifest.root}, for example {names[0]}.",
@@ -248,9 +275,9 @@ def check_images(manifest: Manifest, sample: int = 64) -> None:
 
 def manifest_files(path: Path) -> list[Path]:
     """The Parquet files of a manifest, in the order of its rows; errors as `open_manifest`."""
-    if path.is_file():
+    if os.path.isfile(path):
         return [path]
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise DataError(f"There is no manifest {path}.", "Give a .parquet file, or a folder of them.")
     files = sorted(one for one in path.glob(f"*{SUFFIX}") if not one.name.startswith("."))
     if not files:
@@ -338,5 +365,5 @@ def _leaves(file: pq.ParquetFile) -> dict[str, int]:
 
 def _root(path: Path, file: pq.ParquetFile) -> Path:
     own = path.absolute().parent
-    stored = str((file.metadata.metadata or {}).get(ROOT_KEY, b"").decode())
+    stored = os.fsdecode((file.metadata.metadata or {}).get(ROOT_KEY, b""))
     return own / stored  # an absolute one stands for itself

@@ -6,6 +6,7 @@ below a root, or held in `image_bytes`. The schema's version stands in the file'
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pyarrow as pa
@@ -16,6 +17,8 @@ VERSION = 1
 VERSION_KEY = b"hcbench.manifest.version"
 ROOT_KEY = b"hcbench.manifest.root"
 """Folder that `image_path` is relative to; itself relative to the manifest's folder where it is not absolute."""
+LINKS_KEY = b"hcbench.manifest.links"
+"""1 = whoever wrote the file has looked at the links that its paths go through; else none may lead out of the root."""
 
 KEYPOINT_NUMBERS = 51
 """17 x (x, y, v), COCO order, in pixels of the stored image; v = 0 not labelled, 1 hidden, 2 visible."""
@@ -44,14 +47,16 @@ REPEATED = ("variant", "camera", "width", "height", "source", "licence", "genera
 """Columns whose values repeat, which a dictionary makes small."""
 
 
-def schema(root: str = "") -> pa.Schema:
+def schema(root: str = "", *, links: bool = False) -> pa.Schema:
     """The schema of a file to write.
 
     Args:
         root: See `ROOT_KEY`; empty = the folder of the manifest.
+        links: See `LINKS_KEY`.
     """
     metadata = {VERSION_KEY: str(VERSION).encode()}
-    metadata |= {ROOT_KEY: root.encode()} if root else {}
+    metadata |= {ROOT_KEY: os.fsencode(root)} if root else {}
+    metadata |= {LINKS_KEY: b"1"} if links else {}
     return pa.schema(list(COLUMNS.items()), metadata=metadata)
 
 

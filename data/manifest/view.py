@@ -56,7 +56,12 @@ def view(manifest: Manifest, layout: str, rows: Int, *, height: int, width: int,
     ids = _ids(table, rows)
     sizes = np.stack([pc.fill_null(table[name], 0).to_numpy().astype(np.int64) for name in ("width", "height")], axis=1)
     units = manifest.units(layout)
-    read = from_bytes(unpacked(manifest, rows, cache)) if manifest.packed else from_files(manifest.root, ids)
+    if manifest.packed:
+        read = from_bytes(unpacked(manifest, rows, cache))
+    else:
+        read = from_files(
+            manifest.root, ids, links=manifest.links, called=lambda row: f"{manifest.path}: row {rows[row]}"
+        )
     return Samples(
         name=f"{manifest.name}/{layout}",
         fingerprint=digest(decoder(), manifest.fingerprint, layout, (height, width), rows),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from hcbench.data.files.names import ADVICE, is_text, shown
 from hcbench.data.manifest.schema import COLUMNS, REPEATED, schema
 from hcbench.errors import DataError
 
@@ -31,17 +32,18 @@ class ManifestWriter:
         out: A file that ends in .parquet, or a folder that gets shards of `ROWS_PER_SHARD` rows.
         root: Folder that `image_path` is relative to; empty = the folder that `out` lies in.
         packed: Whether rows hold `image_bytes`.
+        links: Whether links that paths go through were looked at, and may lead out of the root.
 
     Raises:
         DataError: `out` is there already.
     """
 
-    def __init__(self, out: Path, *, root: str = "", packed: bool = False) -> None:
+    def __init__(self, out: Path, *, root: str = "", packed: bool = False, links: bool = False) -> None:
         if out.exists():
             raise DataError(f"{out} is there already.", "Remove it, or choose another name.")
         self.out, self.rows = out, 0
         self._sharded = out.suffix != ".parquet"
-        self._root, self._packed = root, packed
+        self._schema, self._packed = schema(root, links=links), packed
         self._place = out.with_name(f".{out.name}{_PARTIAL}")
         self._file: _File | None = None
         self._shards = 0
@@ -77,7 +79,7 @@ class ManifestWriter:
                 self._file = None
             if self._file is None:
                 name = self._place / f"part-{self._shards:05d}.parquet" if self._sharded else self._place
-                self._file, self._shards = _File(name, self._root, packed=self._packed), self._shards + 1
+                self._file, self._shards = _File(name, self._schema, packed=self._packed), self._shards + 1
             room = ROWS_PER_SHARD - self._file.rows if self._sharded else table.num_rows
             self._file.add(table.slice(0, room))
             self.rows += min(room, table.num_rows)
@@ -106,19 +108,33 @@ def to_table(columns: Mapping[str, Sequence[Any]]) -> pa.Table:
             arrays.append(pa.nulls(count, kind) if values is None else pa.array(values, kind))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError) as error:
             raise DataError(f"The manifest's column {name} cannot hold what it was given: {error}.") from error
+        except UnicodeEncodeError as error:
+            first = next(text for text in _texts(values) if not is_text(text))
+            raise DataError(
+                f"The manifest's column {name} cannot hold '{shown(first)}': it is not in UTF-8.", ADVICE
+            ) from error
     return pa.table(arrays, schema=schema())
+
+
+def _texts(values: Any) -> Iterator[str]:
+    """The texts of a column, those in lists too."""
+    for value in values:
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from _texts(value)
 
 
 class _File:
     """One Parquet file, written in row groups of a fixed size."""
 
-    def __init__(self, path: Path, root: str, *, packed: bool) -> None:
+    def __init__(self, path: Path, columns: pa.Schema, *, packed: bool) -> None:
         self.rows = 0
         self._group = PACKED_ROWS_PER_GROUP if packed else ROWS_PER_GROUP
         self._waiting: list[pa.Table] = []
         # Images are compressed by themselves; doing it again costs time and saves nothing.
         compression = {_leaf(name): "none" if name == "image_bytes" else "zstd" for name in COLUMNS}
-        self._writer = pq.ParquetWriter(path, schema(root), compression=compression, use_dictionary=list(REPEATED))
+        self._writer = pq.ParquetWriter(path, columns, compression=compression, use_dictionary=list(REPEATED))
 
     def add(self, table: pa.Table) -> None:
         """Append rows; what fills no row group waits."""

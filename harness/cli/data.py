@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from hcbench.data.files.under_root import ALLOW
 from hcbench.harness.cli.console import OK, SOME_FAILED, console, words
 from hcbench.harness.cli.options import WORKSPACE, PluginOption, WorkspaceOption, open_registry
 
@@ -22,6 +24,13 @@ _TrustPickle = Annotated[
     bool,
     typer.Option("--trust-pickle", help="Read labels from keys.pkl of luperson-nl, whose source you trust. It may hold"
                  " lists, text and numbers alone."),
+]  # fmt: skip
+
+
+_AllowOutside = Annotated[
+    bool,
+    typer.Option("--allow-outside", help="Let the names in json, lists, mats and manifests that you trust lead out of"
+                 f" the data set's folder. {ALLOW}=1 in the environment does so for every command."),
 ]  # fmt: skip
 
 
@@ -53,6 +62,7 @@ def data_verify(
     name: Annotated[str, typer.Argument(metavar="NAME", help=f"{_DATASET} Or a manifest: FILE.parquet.")],
     root: Annotated[Path | None, typer.Argument(metavar="[ROOT]", help=_ROOT)] = None,
     trust_pickle: _TrustPickle = False,
+    allow_outside: _AllowOutside = False,
     plugin: PluginOption = None,
     workspace: WorkspaceOption = WORKSPACE,
 ) -> None:
@@ -63,6 +73,7 @@ def data_verify(
     from hcbench.harness.cli import data_sets as data_screen
 
     open_registry(plugin)
+    _allow(allow_outside)
     usable = data_screen.verify(console(), name, root, workspace, _given(trust_pickle=trust_pickle))
     raise typer.Exit(OK if usable else SOME_FAILED)
 
@@ -84,6 +95,7 @@ def data_prepare(
     ] = None,
     size: Annotated[str, typer.Option("--size", metavar="HxW", help="Size of packed crops.")] = "256x128",
     trust_pickle: _TrustPickle = False,
+    allow_outside: _AllowOutside = False,
     folders: Annotated[
         str | None,
         typer.Option("--folders", metavar="group|identity", help="What sub-folders of an image-folder are: groups, or"
@@ -106,6 +118,7 @@ def data_prepare(
     from hcbench.harness.cli.options import parse_size
 
     open_registry(plugin)
+    _allow(allow_outside)
     options = _given(trust_pickle=trust_pickle, folders=folders)
     wanted = Indexing(out=out, pack=pack, splits=words(split), size=parse_size(size), options=options)
     prepare(console(), name, root, wanted, workspace)
@@ -186,6 +199,12 @@ def data_duplicates(
         out=out, sheet=sheet, workspace=workspace,
     )  # fmt: skip
     screen(console(), request)
+
+
+def _allow(outside: bool) -> None:
+    """Let names lead out of their folder, in this process and those that it starts."""
+    if outside:
+        os.environ[ALLOW] = "1"
 
 
 def _given(**options: object) -> dict[str, object]:

@@ -199,7 +199,7 @@ def _write(console: Console, rows: Iterator[Columns], out: Path, place: Path, wh
     first = next(rows, None)
     inside = first is not None and "image_bytes" in first  # asked for, or the only way: a data base has no files
     beside = out.absolute().parent.resolve() == place  # such a folder can be moved
-    with ManifestWriter(out, root="" if inside or beside else str(place), packed=inside) as writer:
+    with ManifestWriter(out, root="" if inside or beside else str(place), packed=inside, links=True) as writer:
         for columns in chain([first] if first is not None else [], rows):
             writer.add(columns)
     manifest = open_manifest(out)

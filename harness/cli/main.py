@@ -76,6 +76,14 @@ def _show_user_error(error: Exception) -> bool:
 
         show_error(console(stderr=True), error)
         return True
+    if isinstance(error, PermissionError) and error.filename is not None:
+        from hcbench.harness.cli.tables import show_error
+
+        told = HcbenchError(
+            f"{error.filename} may not be read or written: {error.strerror}.", "Change its permissions."
+        )
+        show_error(console(stderr=True), told)
+        return True
     show = getattr(error, "show", None)  # the command line's own usage errors
     if show is None or not hasattr(error, "exit_code"):
         return False

@@ -288,5 +288,5 @@ def _some(values: Any) -> str:
 
 def _listing(folder: Path) -> Iterator[tuple[str, tuple[int, int]]]:
     for path in folder.rglob("*"):
-        stat = path.stat()
+        stat = path.lstat()  # a link may lead nowhere
         yield path.relative_to(folder).as_posix(), (stat.st_size, stat.st_mtime_ns)

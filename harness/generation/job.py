@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from hcbench.data.files.under_root import UnderRoot, why_outside
 from hcbench.errors import CacheError, ConfigError, DataError
 from hcbench.harness.jobs.atomic_files import read_json, remove, replacing, write_json
 
@@ -161,7 +162,7 @@ def _make(folder: Path, maker: Maker, unit: int, flops_per_image: float) -> None
     sampled = time.perf_counter()
     rows, sizes, rejected = [], [], Counter[str]()
     for picture in made.pictures:
-        name = image_path(picture.row["group_id"], picture.row["variant"])
+        name = image_path(int(picture.row["group_id"]), int(picture.row["variant"]))
         if picture.rejected:
             rejected[picture.rejected] += 1
             remove(folder / name)
@@ -203,6 +204,8 @@ def _record(folder: Path, unit: int) -> dict[str, Any] | None:
     path = _record_path(folder, unit)
     try:
         record: dict[str, Any] = read_json(path)
+        if any(why_outside(str(row["image_path"])) for row in record["rows"]):
+            return None  # nobody but this module writes records, and it names files of its own folder
         sizes = [(folder / row["image_path"]).stat().st_size for row in record["rows"]]
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -210,9 +213,16 @@ def _record(folder: Path, unit: int) -> dict[str, Any] | None:
 
 
 def read_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a complete folder in the manifest's order, with what its columns have no place for."""
+    """The rows of a complete folder in the manifest's order, with what its columns have no place for.
+
+    Raises:
+        OutsideError: A record names a file outside of the folder: it was changed, and files are written by its names.
+    """
+    inside = UnderRoot(folder)
     for path in sorted(folder.glob("units/*/*.json")):
-        yield from read_json(path)["rows"]
+        for row in read_json(path)["rows"]:
+            inside.check(str(row["image_path"]), f"{path} names")
+            yield row
 
 
 def _records(folder: Path, units: int) -> Iterator[dict[str, Any]]:

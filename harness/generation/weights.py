@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from hcbench.data.files.walk import is_hidden
 from hcbench.errors import ConfigError, WeightsError
 from hcbench.harness.generation.recipe import ADAPTER, CONTROLNET, SD
 
@@ -121,7 +122,7 @@ def _read(path: Path, tree: str) -> dict[str, Any]:
 def _weight_files(folder: Path) -> list[Path]:
     """The weight files that diffusers would take: safetensors before pickles, plain names before variants."""
     for ending in (".safetensors", ".bin"):
-        files = sorted(folder.glob(f"*{ending}"))
+        files = sorted(path for path in folder.glob(f"*{ending}") if not is_hidden(path.name))
         if files:
             return [path for path in files if ".fp16" not in path.name] or files
     return []
@@ -190,4 +191,5 @@ def _digest(folder: Path, parts: Sequence[str]) -> str:
 
 def _files(folder: Path) -> Iterator[Path]:
     yield from _weight_files(folder)
-    yield from sorted(path for path in folder.glob("*") if path.suffix in (".json", ".txt") and path.is_file())
+    yield from sorted(path for path in folder.glob("*")
+                      if path.suffix in (".json", ".txt") and path.is_file() and not is_hidden(path.name))  # fmt: skip

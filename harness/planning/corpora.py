@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from hcbench.data.catalogue import dataset, dataset_contents, dataset_modules, direct_corpora
 from hcbench.data.files.contents import Contents
+from hcbench.data.files.walk import is_hidden
 from hcbench.data.overlaps import plain
 from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.planning.registry import load_registry
@@ -60,7 +62,7 @@ def is_manifest(name: str) -> bool:
     """
     if name.endswith(PARQUET) or "/" in name:
         return True
-    if not name or next(Path(name).glob(f"*{PARQUET}"), None) is None:
+    if not name or all(is_hidden(path.name) for path in Path(name).glob(f"*{PARQUET}")):
         return False
     load_registry()
     return plain(name) not in {plain(one) for one in (PEOPLE, *dataset_modules())}
@@ -129,7 +131,7 @@ def data_root(name: str, roots: Mapping[str, str]) -> Path:
     if name not in roots:
         raise DataError(f"{name} is real data, and nobody said where it lies.", f"Add --data {name}=ROOT.")
     root = Path(roots[name]).expanduser()
-    if not root.is_dir():
+    if not os.path.isdir(root):
         raise DataError(
             f"--data {name}={roots[name]}: there is no such folder.", "Give the folder that holds the data."
         )

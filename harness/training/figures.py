@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 
+from hcbench.data.files.under_root import why_outside
 from hcbench.data.samples import Samples
 from hcbench.data.seeds import name_seed
 from hcbench.errors import MethodError
@@ -51,6 +52,8 @@ def draw_figures(method: Method, view: Samples, folder: Path, *, seed: int, devi
         with replacing(folder / FIGURES) as temporary:
             temporary.mkdir()
             for name, figure in pictures.items():
+                if why := why_outside(f"{name}.png"):
+                    raise MethodError(f"A figure is called {name!r}: that {why}.", "Call it by a word.")
                 sheet(name, figure).save(temporary / f"{name}.png")
     except Exception as error:  # a picture must not lose a cell
         logger.exception("the figures of %s could not be drawn", method.card.name)

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from hcbench.data.files.names import shown
+from hcbench.data.files.under_root import why_outside
 from hcbench.data.pixels import read_image
 from hcbench.errors import DataError
 from hcbench.methods.parts.structure.base import StructureProvider, Subjects
@@ -94,6 +96,8 @@ def _subfolder(turn: int) -> str:
 
 
 def _find(folder: Path, image: str) -> Path:
+    if why := why_outside(image):
+        raise DataError(f"The image '{shown(image)}' has no render in {folder}: its name {why}.", "Rename the images.")
     for ending in _ENDINGS:
         path = folder / f"{image}{ending}"
         if path.is_file():

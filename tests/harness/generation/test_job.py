@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from hcbench.data.files.under_root import OutsideError
 from hcbench.data.manifest.schema import schema
 from hcbench.errors import CacheError, ConfigError, DataError
 from hcbench.harness.generation.job import LEDGER, MANIFEST, Made, Picture, image_path, read_rows, run_job
@@ -173,3 +174,17 @@ def test_a_manifest_of_nothing_is_not_written(tmp_path):
         run(tmp_path, Black())
     assert not (tmp_path / MANIFEST).exists()
     assert run(tmp_path / "whole").ledger["images"] == 10
+
+
+def test_a_record_that_names_files_elsewhere_is_not_followed(tmp_path):
+    run(tmp_path / "out")
+    record = next((tmp_path / "out").glob("units/*/*1.json"))
+    changed = json.loads(record.read_text())
+    changed["rows"][0]["image_path"] = "../../mine.png"
+    record.write_text(json.dumps(changed))
+    with pytest.raises(OutsideError, match=r"names '\.\./\.\./mine\.png', which leads out of its folder"):
+        list(read_rows(tmp_path / "out"))
+    maker = Noise()
+    run(tmp_path / "out", maker)
+    assert maker.units == [1], "its images are made again"
+    assert len(list(read_rows(tmp_path / "out"))) == sum(IMAGES)

@@ -114,3 +114,13 @@ def test_a_sheet_has_room_for_tiles_titles_and_note():
     assert len(told) > len(plain)
     assert (told[:16] < 128).any(axis=(0, 2)).reshape(-1)[:92].any(), "the first title"
     assert (told[-30:] < 128).any(), "the note"
+
+
+def test_a_figure_cannot_be_written_elsewhere(dummies, monkeypatch, make_cell, view, tmp_path):
+    tiles = torch.zeros((1, 1, 3, 4, 2), dtype=torch.uint8)
+    figures = {"../../mine": Figure(tiles=tiles, columns=("x",))}
+    monkeypatch.setattr(dummies.Plain, "figures", lambda self, batch, generator: figures)
+    (tmp_path / "a/b").mkdir(parents=True)
+    (warning,) = draw(make_cell("dummy-plain"), view, tmp_path / "a/b")
+    assert "'../../mine': that leads out of its folder" in warning
+    assert not list(tmp_path.rglob("mine.png"))
