@@ -11,6 +11,9 @@ folders, or harm. The one rule, for every reader of names and for everything tha
 
 `HCBENCH_ALLOW_OUTSIDE=1` (and `--allow-outside` of `hcbench data verify` and `hcbench data prepare`) lifts both, for
 reading alone. Folders that hcbench lists by itself (`walk`) are not concerned: there nobody but the disk names a file.
+So manifests that `hcbench data prepare` has made of such folders, or of names that were looked at, say that links may
+lead anywhere (`manifest.schema.LINKS_KEY`). The root that a manifest names is not held against anything: `hcbench data
+verify` prints it. In packed manifests names open nothing.
 """
 
 from __future__ import annotations

@@ -333,3 +333,9 @@ def test_users_adapters_are_entry_points(monkeypatch):
 def test_unknown_providers(name):
     with pytest.raises(ConfigError, match="source of structure"):
         structure_provider(name, [])
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", "a/../../x"])
+def test_an_image_cannot_name_a_render_elsewhere(tmp_path, name):
+    with pytest.raises(DataError, match=r"has no render in .*: its name"):
+        RenderedProvider(tmp_path, [name])
