@@ -122,7 +122,7 @@ def test_without_the_file_reid_is_served_and_attributes_say_what_is_missing(copy
 
 def test_persons_on_one_side_alone_are_counted(copy: Copy, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_attributes(tmp_path / "root" / copy.kind.file, copy.kind, {"train": TRAIN[1:], "test": (3, 5, 9, 11)}, label)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, "hcbench"):
         train, test = load(copy, tmp_path, "attributes/train"), load(copy, tmp_path, "attributes/test")
     assert (len(train), train.left_out, len(test), test.left_out) == (38, 2, 4, 2 + len(copy.dropped))
     assert "attributes/train: 2 images" in caplog.text

@@ -140,9 +140,9 @@ def test_without_a_place_for_it_files_are_read_each_time(folder: Path, reads: li
 
 def test_the_place_follows_the_conventions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(hash_index.VARIABLE)
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/people/somebody")
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert index_folder() == Path("/home/somebody/.cache/hcbench/contents")
+    assert index_folder() == Path("/people/somebody/.cache/hcbench/contents")
     monkeypatch.setenv("XDG_CACHE_HOME", "/scratch")
     assert index_folder() == Path("/scratch/hcbench/contents")
 
