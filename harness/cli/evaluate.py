@@ -6,6 +6,7 @@ store and report treat both as they treat all cells.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from hcbench.methods.checkpoint.card import (
     check_layout,
     layout_title,
 )
+from hcbench.methods.parts.shards import files_of
 from hcbench.methods.weight_layout import known_layouts
 from hcbench.records import ScoreRow
 
@@ -57,6 +59,8 @@ class WeightsFile:
         name: How tables call it; None takes the file's name.
         allow_partial: Take a file that fits badly.
         normalise: How pixels are normalised, where not as the layout says.
+        weights_key: The part of the file to take; empty takes what the layout takes.
+        weights_size: HEIGHTxWIDTH that the weights were trained at; empty where nobody says.
         trained_on: Data sets that the weights have seen, as `name` or `name:split`; empty where nobody says.
     """
 
@@ -66,6 +70,8 @@ class WeightsFile:
     name: str | None = None
     allow_partial: bool = False
     normalise: str = ""
+    weights_key: str = ""
+    weights_size: str = ""
     trained_on: tuple[str, ...] = ()
 
 
@@ -104,6 +110,8 @@ def plan_weights(
             height=pretrain.height,
             width=pretrain.width,
             allow_partial=weights.allow_partial,
+            weights_key=weights.weights_key,
+            weights_size=weights.weights_size,
         )
     )
     if size and (fit.height, fit.width) != (pretrain.height, pretrain.width):
@@ -132,6 +140,9 @@ def located(weights: WeightsFile) -> WeightsFile:
     path = weights.path.expanduser().absolute()
     if weights.normalise:
         check_choice("--normalise", weights.normalise, NORMALISATIONS)
+    if weights.weights_size:
+        size = parse_size(weights.weights_size, "--weights-size")
+        weights = replace(weights, weights_size=f"{size[0]}x{size[1]}")
     if not path.exists():
         raise WeightsError(f"There is no {weights.path}.", "Name a weight file, or a checkpoint folder of hcbench.")
     folders = [path, path / _INSIDE, *([path.parent] if path.name == "encoder.safetensors" else [])]
@@ -142,6 +153,9 @@ def located(weights: WeightsFile) -> WeightsFile:
         if weights.normalise:
             message = f"{weights.path} is a checkpoint of hcbench: pixels are normalised as in its training."
             raise WeightsError(message, "Leave out --normalise.")
+        if weights.weights_key or weights.weights_size:
+            message = f"{weights.path} is a checkpoint of hcbench, which says itself what it holds."
+            raise WeightsError(message, "Leave out --weights-key and --weights-size.")
         return replace(weights, path=own, layout=OWN)
     if path.is_dir() or weights.layout == OWN:
         raise WeightsError(
@@ -185,10 +199,16 @@ def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]
     layout = known_layouts().get(fit.layout)
     if weights.vocabulary is not None and layout is not None and layout.vocabulary:
         files[VOCABULARY] = str(weights.vocabulary)
-    hashes = {name: sha256(Path(path)) for name, path in files.items()}
+    hashes = {name: _hash(Path(path)) for name, path in files.items()}
     words = hashes.get(VOCABULARY, "")
-    same = Config(layout=fit.layout, vocabulary=words, normalise=weights.normalise, knobs=fit.knobs)
-    config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.refused)
+    same = Config(
+        layout=fit.layout,
+        vocabulary=words,
+        normalise=weights.normalise,
+        knobs=fit.knobs,
+        weights_key=weights.weights_key,
+    )
+    config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.refused, weights_size=weights.weights_size)
     cell = Cell(
         method=CARD.name,
         budget=NO_BUDGET,
@@ -219,6 +239,14 @@ def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]
             **trained_on([NOTHING]),
         }
         yield replace(cell, method_config=asdict(replace(same, sha256=of, random=True)), facts=facts)
+
+
+def _hash(path: Path) -> str:
+    """The content of a file or folder; of an index, that of the files that it names, too."""
+    if path.is_dir():
+        return sha256(path)
+    hashes = [sha256(file) for file in files_of(path)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
 
 def _facts(weights: WeightsFile, fit: Fit) -> dict[str, str]:

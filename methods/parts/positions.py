@@ -1,0 +1,307 @@
+"""Position tables of weight files: which grid they were learned on, and how they come to the grid of the input.
+
+A table says how many positions it has, not how they lie: 192 are 16 x 12 (256x192 at patch 16) and 24 x 8 (384x128).
+Read on the wrong grid, every row is another one and the scores are wrong without a word. So the grid is found from, in
+this order:
+
+1. the table's own shape where it has four axes (1, h, w, D);
+2. the size that the user says the weights were trained at (`--weights-size HxW`);
+3. the size that the file tells: `img_size`, `input_size`, `height` and `width` and the like among its arguments, where
+   exactly one of them fits the number of positions;
+4. the size that the layout's authors, or timm for this name, trained at, where it fits;
+5. the number alone, where it is a grid of one of the shapes of the field: square, 2:1, 3:1 or 4:3 (height to width), or
+   the input's own grid, and no second of these fits;
+6. where several fit, the table itself: neighbours in a learned table are alike, so on the true grid each row is nearer
+   to the next one than on any other, and clearly (`_CLEARLY`) so.
+
+What is still open is refused with the candidates and the option to use, also where one of them is the input's own grid:
+nothing says that weights are scored at the size that they were trained at. What was found stands in the load report.
+
+Between grids, positions are resampled as timm does (`resample_abs_pos_embed`: bicubic, antialiased).
+DEVIATION (facebookresearch/mae util/pos_embed.py:interpolate_pos_embed, facebookresearch/dino
+vision_transformer.py:interpolate_pos_encoding): both are bicubic without antialiasing, which differs where an axis
+shrinks. DEVIATION (damo-cv/TransReID vit_pytorch.py:resize_pos_embed): bilinear. One rule for all files keeps their
+rows comparable, and it is what timm does for inputs of another size in training and in scoring.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor
+
+from hcbench.errors import WeightsError
+from hcbench.methods.parts.weight_files import State, Tree
+
+Size = tuple[int, int]
+"""Height and width."""
+_SHAPES: Final = ((1, 1), (2, 1), (3, 1), (4, 3))
+"""Height to width of the inputs of the field: square images, and crops of persons (256x128, 384x128, 256x192)."""
+_CLEARLY: Final = 0.8
+"""A grid is the true one where the mean squared step between its rows is below this share of the next best grid's.
+
+Tables of random numbers come to 1 +- .02; sin-cos tables and learned ones to less than a half.
+"""
+_PREFIXES: Final = (1, 0, 2, 5)
+"""Positions that come before those of patches, where file and network do not say: [CLS]; none; [CLS] and a
+distillation token (DeiT); [CLS] and four registers."""
+_KEYS: Final = re.compile(r"(img|image|imgs|input|crop|train|global_crops?)_?(size|res|resolution)|size_train|imgsz")
+_SIDES: Final = (("height", "width"), ("img_height", "img_width"), ("image_height", "image_width"), ("img_h", "img_w"))
+_DEEPEST: Final = 5
+_PLAIN: Final = "as their number says"
+_ALIKE: Final = "neighbours in the table say (they are alike on this grid alone)"
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of the size that weights were trained at, pixels.
+
+    Attributes:
+        user: What the user said; None where nothing.
+        file: What the file says, with where it says so.
+        layout: What the authors of the layout, or timm for the name, trained at.
+    """
+
+    user: Size | None = None
+    file: Mapping[Size, str] | None = None
+    layout: Sequence[Size] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    grid: Size
+    prefix: int
+    why: str
+
+
+def fit_positions(
+    state: State, name: str, own: Tensor, target: Size, pixels: Size, known: Known
+) -> tuple[State, tuple[str, ...]]:
+    """A state with its position table brought to the grid of the input.
+
+    Args:
+        state: The file's tensors; `cls_token` is changed where the network gives [CLS] no position and the file does
+            (as timm does for DINOv2 with registers: the sum is the same).
+        name: Of the table, (1, prefix + h * w, D), (prefix + h * w, D) or (1, h, w, D).
+        own: The network's table.
+        target: Rows and columns of the network's grid.
+        pixels: Height and width of a position, pixels.
+        known: See `Known`.
+
+    Returns:
+        The state, and what was done in words, empty where nothing was to be decided or done.
+
+    Raises:
+        WeightsError: The grid of the table cannot be told, or is not what the user says.
+    """
+    table = state[name]
+    flat = own.ndim == 2
+    rows = table[None] if table.ndim == 2 else table
+    if rows.ndim == 4 and own.ndim == 3:
+        found = _Found((rows.shape[1], rows.shape[2]), 0, "by the table's own shape")
+        rows = rows.flatten(1, 2)
+    elif rows.ndim == 3:
+        found = _grid(rows, state, own.shape[-2] - target[0] * target[1], target, pixels, known)
+    else:
+        return state, ()
+    resampled: Tensor = resample_abs_pos_embed(
+        rows, list(target), old_size=list(found.grid), num_prefix_tokens=found.prefix, interpolation="bicubic"
+    )
+    state = dict(state)
+    state[name] = resampled
+    _fit_prefix(state, name, found.prefix, own.shape[-2] - target[0] * target[1])
+    if flat:
+        state[name] = state[name][0]
+    done = "taken as they are" if found.grid == target else f"resampled to the input's {target[0]} x {target[1]}"
+    if found.grid == target and found.why == _PLAIN:
+        return state, ()
+    return state, (f"positions: a grid of {found.grid[0]} x {found.grid[1]}, {found.why}; {done}",)
+
+
+def _fit_prefix(state: State, name: str, given: int, needed: int) -> None:
+    """Bring the positions before those of patches to the number that the network has."""
+    table = state[name]
+    if given == needed:
+        return
+    if needed == 0:
+        start = 0
+        for token in ("cls_token", "reg_token"):
+            if token in state and state[token].ndim == 3 and start + state[token].shape[1] <= given:
+                end = start + state[token].shape[1]
+                state[token] = state[token] + table[:, start:end].to(state[token].dtype)
+                start = end
+        state[name] = table[:, given:]
+    elif given > needed:
+        state[name] = torch.cat([table[:, :needed], table[:, given:]], dim=1)
+    else:
+        none = table.new_zeros(1, needed - given, table.shape[-1])
+        state[name] = torch.cat([table[:, :given], none, table[:, given:]], dim=1)
+
+
+def _grid(rows: Tensor, state: State, own_prefix: int, target: Size, pixels: Size, known: Known) -> _Found:
+    count = rows.shape[1]
+    tokens = [state[name].shape[-2] for name in ("cls_token", "dist_token", "reg_token", "register_tokens")
+              if name in state and state[name].ndim >= 2]  # fmt: skip
+    prefixes = [one for one in dict.fromkeys((own_prefix, sum(tokens), *_PREFIXES)) if one < count]
+    if known.user is not None:
+        grid = _cells(known.user, pixels)
+        if count - grid[0] * grid[1] not in prefixes:
+            raise WeightsError(
+                f"Weights trained at {_px(known.user)} have {grid[0]} x {grid[1]} = {grid[0] * grid[1]} positions; the "
+                f"table of the file has {count}, also when those of extra tokens are left out.",
+                f"Say the size of training with --weights-size. {_all_grids(count - prefixes[0], pixels)}",
+            )
+        return _Found(grid, count - grid[0] * grid[1], f"trained at {_px(known.user)} as was said")
+    said = {
+        (_cells(size, pixels), count - _area(_cells(size, pixels))): f"as the file says ({where})"
+        for size, where in (known.file or {}).items()
+        if count - _area(_cells(size, pixels)) in prefixes
+    }
+    if len(said) == 1:
+        (grid, prefix), why = next(iter(said.items()))
+        return _Found(grid, prefix, why)
+    if len(said) > 1:
+        grids = [grid for grid, _ in said]
+        prefix = next(prefix for _, prefix in said)
+        smooth = _smoothest(rows[0, prefix:], grids) if all(one == prefix for _, one in said) else None
+        if smooth is None:
+            raise _refused(count - prefix, grids, pixels, "and the file names sizes of several of them")
+        return _Found(smooth, prefix, f"{said[smooth, prefix]}, {_ALIKE}")
+    for size in known.layout:
+        grid = _cells(size, pixels)
+        if count - _area(grid) in prefixes:
+            why = _PLAIN if _likely(_area(grid), target) == [grid] else f"as this layout's {_px(size)}"
+            return _Found(grid, count - _area(grid), why)
+    for prefix in prefixes:
+        likely = _likely(count - prefix, target)
+        if len(likely) == 1:
+            return _Found(likely[0], prefix, _PLAIN if _usual(likely[0]) else "as the input has, and no usual shape")
+        if likely:
+            smooth = _smoothest(rows[0, prefix:], likely)
+            if smooth is None:
+                raise _refused(count - prefix, likely, pixels, "and nothing in the file says which")
+            return _Found(smooth, prefix, f"as {_ALIKE}")
+    raise WeightsError(
+        f"A table of {count} positions, {count - prefixes[0]} of them of patches, is no grid that is square, 2:1, 3:1 "
+        "or 4:3 (height to width), and the file does not say at which size it was trained.",
+        f"Say it with --weights-size HxW. {_all_grids(count - prefixes[0], pixels)}",
+    )
+
+
+def _area(grid: Size) -> int:
+    return grid[0] * grid[1]
+
+
+def _usual(grid: Size) -> bool:
+    return any(grid[0] * wide == grid[1] * high for high, wide in _SHAPES)
+
+
+def _cells(size: Size, pixels: Size) -> Size:
+    """The grid of an input; what is left over at the edges has no position."""
+    return size[0] // pixels[0], size[1] // pixels[1]
+
+
+def _likely(count: int, target: Size) -> list[Size]:
+    """Grids of so many positions in the shapes of the field, and the input's own where it has as many."""
+    found = [] if count < 1 else [
+        (high * side, wide * side)
+        for high, wide in _SHAPES
+        if count % (high * wide) == 0 and (side := round((count / (high * wide)) ** 0.5)) ** 2 * high * wide == count
+    ]  # fmt: skip
+    return list(dict.fromkeys([*found, target])) if _area(target) == count else found
+
+
+def _smoothest(patches: Tensor, grids: Sequence[Size]) -> Size | None:
+    """The grid on which each row of a table (h * w, D) is clearly nearer to the next than on the others; None if none.
+
+    >>> table = torch.arange(16)[:, None].repeat(1, 12).flatten()[:, None].float()
+    >>> _smoothest(table, [(24, 8), (16, 12)])
+    (16, 12)
+    """
+    table = patches.float()
+    if not torch.isfinite(table).all():
+        return None
+    steps = sorted(((table[wide:] - table[:-wide]).square().mean().item(), (high, wide)) for high, wide in grids)
+    return steps[0][1] if steps[0][0] < _CLEARLY * steps[1][0] else None
+
+
+def _refused(count: int, grids: Sequence[Size], pixels: Size, why: str) -> WeightsError:
+    listed = " or ".join(f"{high} x {wide} ({_px((high * pixels[0], wide * pixels[1]))})" for high, wide in grids)
+    high, wide = grids[0]
+    return WeightsError(
+        f"{count} positions may be a grid of {listed}, {why}. On the wrong one every score would be wrong.",
+        f"Say at which size the weights were trained: --weights-size {_px((high * pixels[0], wide * pixels[1]))}, "
+        "or another.",
+    )
+
+
+def _all_grids(count: int, pixels: Size) -> str:
+    """The sizes that a count of positions may be of, up to four times as high as wide."""
+    pairs = [(count // wide, wide) for wide in range(1, count + 1) if count % wide == 0]
+    near = [pair for pair in pairs if pair[1] <= pair[0] <= 4 * pair[1]]
+    sizes = [_px((high * pixels[0], wide * pixels[1])) for high, wide in near[::-1]]
+    return f"{count} positions fit {', '.join(sizes)}." if sizes else f"{count} positions fit no size of persons."
+
+
+def _px(size: Size) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def told_sizes(tree: Tree) -> dict[Size, str]:
+    """Input sizes that a file names among its arguments, with where; what says nothing is left out.
+
+    A pair is height and width; one that is wider than high may be width and height (mmpose writes so) and counts as
+    both.
+    """
+    found: dict[Size, str] = {}
+    for name, value in _said_in(tree, "", 0):
+        for size in _sizes(value):
+            found.setdefault(size, f"{name} {_px(size)}")
+    return found
+
+
+def _said_in(node: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
+    """Values whose names speak of an input's size, in nested entries and argparse's namespaces."""
+    items = vars(node) if isinstance(node, argparse.Namespace) else node
+    if not isinstance(items, Mapping) or depth > _DEEPEST:
+        return
+    plain = {str(key).lower(): value for key, value in items.items() if not isinstance(value, Tensor)}
+    for high, wide in _SIDES:
+        if high in plain and wide in plain:
+            yield f"{path}{high} and {wide}", (plain[high], plain[wide])
+    for key, value in plain.items():
+        if _KEYS.fullmatch(key):
+            yield f"{path}{key}", value
+        if isinstance(value, Mapping | argparse.Namespace):
+            yield from _said_in(value, f"{path}{key}.", depth + 1)
+
+
+def _sizes(value: object) -> list[Size]:
+    """Sizes that a value may mean: 224, "256x128", (256, 128), [3, 224, 224]."""
+    if isinstance(value, Mapping):
+        return []
+    if isinstance(value, bool) or value is None:
+        return []
+    numbers = [int(one) for one in re.findall(r"\d+", str(value))] if isinstance(value, str) else _whole(value)
+    if len(numbers) == 3 and numbers[0] in (1, 3):
+        numbers = numbers[1:]
+    if len(numbers) == 1:
+        numbers *= 2
+    if len(numbers) != 2 or min(numbers) < 1:
+        return []
+    high, wide = numbers
+    return [(high, wide), (wide, high)] if wide > high else [(high, wide)]
+
+
+def _whole(value: object) -> list[int]:
+    if isinstance(value, int):
+        return [value]
+    if isinstance(value, list | tuple) and all(isinstance(one, int | str) and str(one).isdecimal() for one in value):
+        return [int(one) for one in value]
+    return []
