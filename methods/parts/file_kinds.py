@@ -35,7 +35,11 @@ class FileKind:
 
 
 _BEGINNINGS: Final = (
-    (b"version https://git-lfs", "a pointer of Git LFS, not the weights: the clone did not fetch them", "git lfs pull"),
+    (
+        b"version https://git-lfs",
+        "a pointer of Git LFS, not the weights: the clone did not fetch them",
+        "Run `git lfs pull` there.",
+    ),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file, as Keras and TensorFlow write (.h5)", _CONVERT),
     (b"GGUF", "a GGUF file (llama.cpp)", _CONVERT),
     (b"\x93NUMPY", "one NumPy array (.npy), without names of tensors", _CONVERT),
@@ -67,6 +71,8 @@ def kind_of(path: Path) -> FileKind:
         return FileKind(what="empty (0 bytes)", hint=_FETCH)
     with path.open("rb") as file:
         head = file.read(512)
+    if head[8:9] == b"{" and header_length(head) <= size - 8:
+        return FileKind(SAFETENSORS)  # first of all: the length before the header may begin like anything below
     for beginning, what, hint in _BEGINNINGS:
         if head.startswith(beginning):
             return FileKind(what=what, hint=hint)
@@ -81,15 +87,13 @@ def kind_of(path: Path) -> FileKind:
         return FileKind(what=f"a tar archive{_holding(_in_tar(path))}", hint=_UNPACK)
     if head[4:8] == b"TFL3":
         return FileKind(what="a model of TensorFlow Lite", hint=_CONVERT)
-    return _by_structure(path, head, size)
+    return _by_structure(path, head)
 
 
-def _by_structure(path: Path, head: bytes, size: int) -> FileKind:
+def _by_structure(path: Path, head: bytes) -> FileKind:
     name = path.name.lower()
-    if head.startswith(b"\x80"):
+    if head.startswith(b"\x80") and not name.endswith(".safetensors"):
         return FileKind(TORCH)
-    if head[8:9] == b"{" and (name.endswith(".safetensors") or header_length(head) <= size - 8):
-        return FileKind(SAFETENSORS)
     for endings, what in _ENDINGS:
         if name.endswith(endings):
             return FileKind(what=what, hint=_CONVERT)

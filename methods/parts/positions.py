@@ -53,6 +53,7 @@ _PREFIXES: Final = (1, 0, 2, 5)
 distillation token (DeiT); [CLS] and four registers."""
 _KEYS: Final = re.compile(r"(img|image|imgs|input|crop|train|global_crops?)_?(size|res|resolution)|size_train|imgsz")
 _SIDES: Final = (("height", "width"), ("img_height", "img_width"), ("image_height", "image_width"), ("img_h", "img_w"))
+_REGISTERS: Final = ("reg_token", "register_tokens")
 _DEEPEST: Final = 5
 _PLAIN: Final = "as their number says"
 _ALIKE: Final = "neighbours in the table say (they are alike on this grid alone)"
@@ -146,9 +147,10 @@ def _fit_prefix(state: State, name: str, given: int, needed: int) -> None:
 
 def _grid(rows: Tensor, state: State, own_prefix: int, target: Size, pixels: Size, known: Known) -> _Found:
     count = rows.shape[1]
-    tokens = [state[name].shape[-2] for name in ("cls_token", "dist_token", "reg_token", "register_tokens")
-              if name in state and state[name].ndim >= 2]  # fmt: skip
-    prefixes = [one for one in dict.fromkeys((own_prefix, sum(tokens), *_PREFIXES)) if one < count]
+    # The network's own habit first; else the file's class tokens, and then its registers, which mostly have none.
+    classes, registers = (_tokens(state, *names) for names in (("cls_token", "dist_token"), _REGISTERS))
+    order = dict.fromkeys((own_prefix, classes, classes + registers, *_PREFIXES))
+    prefixes = [one for one in order if one < count]
     if known.user is not None:
         grid = _cells(known.user, pixels)
         if count - grid[0] * grid[1] not in prefixes:
@@ -194,6 +196,11 @@ def _grid(rows: Tensor, state: State, own_prefix: int, target: Size, pixels: Siz
     )
 
 
+def _tokens(state: State, *names: str) -> int:
+    """How many learned tokens of these names a file has."""
+    return sum(state[name].shape[-2] for name in names if name in state and state[name].ndim >= 2)
+
+
 def _area(grid: Size) -> int:
     return grid[0] * grid[1]
 
@@ -233,11 +240,10 @@ def _smoothest(patches: Tensor, grids: Sequence[Size]) -> Size | None:
 
 def _refused(count: int, grids: Sequence[Size], pixels: Size, why: str) -> WeightsError:
     listed = " or ".join(f"{high} x {wide} ({_px((high * pixels[0], wide * pixels[1]))})" for high, wide in grids)
-    high, wide = grids[0]
+    sizes = [f"--weights-size {_px((high * pixels[0], wide * pixels[1]))}" for high, wide in grids]
     return WeightsError(
         f"{count} positions may be a grid of {listed}, {why}. On the wrong one every score would be wrong.",
-        f"Say at which size the weights were trained: --weights-size {_px((high * pixels[0], wide * pixels[1]))}, "
-        "or another.",
+        f"Say at which size the weights were trained: {' or '.join(sizes)}.",
     )
 
 

@@ -112,8 +112,9 @@ def _safetensors(path: Path) -> Tree:
 
 def _torch(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(list(ALLOWED)):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        # An open file: by its name, torch would choose another reader.
+        with path.open("rb") as file, torch.serialization.safe_globals(list(ALLOWED)):
+            return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} holds more than tensors, or is no weight file: {_refusal(error, path)}",
@@ -136,7 +137,7 @@ def _refusal(error: BaseException, path: Path) -> str:
     """The class that torch's reader stumbled over, without its advice to read the file as code."""
     told = str(error)
     if found := re.search(r"Unsupported global: GLOBAL (\S+)", told):
-        return f"Unsupported global: {found[1]}, a class or function that was not looked up."
+        return f"it names {found[1]}, a class or function; tensors and plain values alone are read."
     if found := re.search(r"(?:but got|class) <?class '([^']+)'|Unsupported class (\S+)", told):
         return f"it holds objects of {found[1] or found[2]}."
     if classes := _classes(path):

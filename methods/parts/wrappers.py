@@ -26,7 +26,7 @@ from hcbench.methods.parts.weight_files import State, Tree
 _DEEPEST: Final = 6
 _ANCHORS: Final = 12
 """So many of a network's names are looked for; all of them in every entry would take long."""
-_ENTRIES: Final = ("state_dict", "model", "teacher", "student")
+_ENTRIES, _PAIR = ("state_dict", "model"), ("teacher", "student")
 _TRAINING: Final = ("optim", "sched", "lr_sched", "scaler", "loss_scal", "grad_scal", "callbacks")
 """What entries begin with that hold the state of training; an optimiser's tensors are no network's."""
 _AVERAGES: Final = ("ema", "shadow", "averaged", "swa", "encoder_k", "momentum", "polyak")
@@ -99,9 +99,9 @@ def take(tree: Tree, names: Sequence[str], prefer: Sequence[str] = ()) -> Taken:
     """
     places = _places(tree, names)
     if not places:
-        path, level = next(iter(sorted(levels(tree), key=lambda found: _entry(found[0]))), ((), {}))
+        path, level = next(iter(sorted(levels(tree), key=lambda found: _usual(found[0]))), ((), {}))
         return Taken(dict(level), wrapper=path)
-    order = sorted(range(len(places)), key=lambda i: (*_rank(places[i], prefer), i))
+    order = sorted(range(len(places)), key=lambda i: (_rank(places[i], prefer), i))
     best, *others = [places[i] for i in order]
     within = tuple(one.prefix for one in others if one.path == best.path and one.prefix)
     state: State = {}
@@ -136,14 +136,16 @@ def _places(tree: Tree, names: Sequence[str]) -> list[_Place]:
     return [place for place in places if 2 * place.anchors >= most]
 
 
-def _rank(place: _Place, prefer: Sequence[str]) -> tuple[int, int, int]:
+def _rank(place: _Place, prefer: Sequence[str]) -> tuple[int, int, tuple[int, int]]:
     preferred = next((i for i, word in enumerate(prefer) if word in place.words), len(prefer))
     average = any(mark in word.lower() for word in place.words for mark in _AVERAGES)
-    return preferred, int(average), _entry(place.words)
+    return preferred, int(average), _usual(place.words)
 
 
-def _entry(words: Sequence[str]) -> int:
-    return next((i for i, word in enumerate(_ENTRIES) if word in words), len(_ENTRIES))
+def _usual(words: Sequence[str]) -> tuple[int, int]:
+    """The place of a wrapper in the order of rule 4; neither a teacher nor a student goes before either of them."""
+    entry = next((i for i, word in enumerate(_ENTRIES) if word in words), len(_ENTRIES))
+    return entry, next((i for i, word in enumerate(_PAIR, 1) if word in words), 0)
 
 
 def _outside(name: str, prefix: str) -> str:
@@ -235,7 +237,7 @@ def contents(tree: Tree, most: int = 4) -> str:
 
 def _entry_told(name: str, value: object) -> str:
     if isinstance(value, Mapping):
-        count = sum(len(level) for _, level in levels(value))
+        count = sum(len(level) for _, level in levels({name: value}))
         return f"{name} ({count} tensors)" if count else f"{name} ({len(value)} values)"
     if isinstance(value, list | tuple):
         return f"{name} (a list of {len(value)})"
