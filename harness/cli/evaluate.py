@@ -6,7 +6,6 @@ store and report treat both as they treat all cells.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from hcbench.harness.planning.card_facts import supervision_facts
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.checks import check_choice
 from hcbench.harness.planning.config import Resolved
-from hcbench.harness.planning.content_hashes import sha256
+from hcbench.harness.planning.content_hashes import sha256, weights_hash
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import look as look_at_machine
 from hcbench.harness.planning.plan import NO_BUDGET, plan_given
@@ -38,7 +37,6 @@ from hcbench.methods.checkpoint.card import (
     check_layout,
     layout_title,
 )
-from hcbench.methods.parts.shards import files_of
 from hcbench.methods.weight_layout import known_layouts
 from hcbench.records import ScoreRow
 
@@ -199,7 +197,7 @@ def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]
     layout = known_layouts().get(fit.layout)
     if weights.vocabulary is not None and layout is not None and layout.vocabulary:
         files[VOCABULARY] = str(weights.vocabulary)
-    hashes = {name: _hash(Path(path)) for name, path in files.items()}
+    hashes = {name: weights_hash(Path(path)) for name, path in files.items()}
     words = hashes.get(VOCABULARY, "")
     same = Config(
         layout=fit.layout,
@@ -239,14 +237,6 @@ def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]
             **trained_on([NOTHING]),
         }
         yield replace(cell, method_config=asdict(replace(same, sha256=of, random=True)), facts=facts)
-
-
-def _hash(path: Path) -> str:
-    """The content of a file or folder; of an index, that of the files that it names, too."""
-    if path.is_dir():
-        return sha256(path)
-    hashes = [sha256(file) for file in files_of(path)]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
 
 def _facts(weights: WeightsFile, fit: Fit) -> dict[str, str]:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcbench.harness.planning.cell import Cell
+from hcbench.methods.parts.shards import files_of
 from hcbench.methods.rules import Rules, Source
 
 
@@ -50,6 +51,16 @@ def sha256(path: Path) -> str:
         return _sha256(path, _state(path))
     files = [Path(folder, name) for folder, _, names in os.walk(path, followlinks=True) for name in names]
     return _folder(path, tuple((file.relative_to(path), _state(file)) for file in sorted(files) if file.is_file()))
+
+
+def weights_hash(path: Path) -> str:
+    """`sha256` of a weight file or folder; of an index, that of the files that it names, too.
+
+    Raises:
+        WeightsError: It is an index that cannot be followed.
+    """
+    hashes = [sha256(path)] if path.is_dir() else [sha256(file) for file in files_of(path)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
 
 def _state(path: Path) -> tuple[int, int]:

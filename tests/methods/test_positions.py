@@ -88,6 +88,15 @@ def test_what_nobody_says_is_refused_with_the_candidates(target, seed):
     assert "--weights-size 384x128 or --weights-size 256x192" in refusal.value.hint
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("grid", [(12, 16), (8, 24)])
+def test_a_learned_table_of_a_grid_that_nobody_thought_of_is_refused(grid, seed):
+    with pytest.raises(WeightsError, match="nothing in the file says"):
+        fit(learned(grid, seed=seed), (24, 8))
+    found, _ = fit(learned(grid, seed=seed), (24, 8), user=(16 * grid[0], 16 * grid[1]))
+    assert torch.equal(found, resampled(learned(grid, seed=seed), grid, (24, 8)))
+
+
 def test_an_input_of_no_usual_shape_with_as_many_positions_is_one_candidate():
     table = torch.cat([noise(1), noise(84, 1)], dim=1)
     found, said = fit(table, (14, 6))
