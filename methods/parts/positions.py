@@ -230,8 +230,8 @@ def _smoothest(patches: Tensor, grids: Sequence[Size]) -> Size | None:
 
     Nor is it one where a grid that is not asked about, such as a wide one, has nearer rows.
 
-    >>> table = torch.arange(16)[:, None].repeat(1, 12).flatten()[:, None].float()
-    >>> _smoothest(table, [(24, 8), (16, 12)])
+    >>> rows, columns = torch.meshgrid(torch.arange(16.0), torch.arange(12.0), indexing="ij")
+    >>> _smoothest(torch.stack([rows, columns], dim=-1).flatten(0, 1), [(24, 8), (16, 12)])
     (16, 12)
     """
     table = patches.float()

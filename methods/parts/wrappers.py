@@ -29,7 +29,8 @@ _ANCHORS: Final = 12
 _ENTRIES, _PAIR = ("state_dict", "model"), ("teacher", "student")
 _TRAINING: Final = ("optim", "sched", "lr_sched", "scaler", "loss_scal", "grad_scal", "callbacks")
 """What entries begin with that hold the state of training; an optimiser's tensors are no network's."""
-_AVERAGES: Final = ("ema", "shadow", "averaged", "swa", "encoder_k", "momentum", "polyak")
+_AVERAGES: Final = frozenset(("ema", "modelema", "shadow", "average", "averaged", "swa", "momentum", "polyak", "k"))
+"""Parts of words of which an entry or prefix of averaged weights is made: `model_ema`, `averaged_model`, `encoder_k`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def _places(tree: Tree, names: Sequence[str]) -> list[_Place]:
 
 def _rank(place: _Place, prefer: Sequence[str]) -> tuple[int, int, tuple[int, int]]:
     preferred = next((i for i, word in enumerate(prefer) if word in place.words), len(prefer))
-    average = any(mark in word.lower() for word in place.words for mark in _AVERAGES)
+    average = any(_AVERAGES & set(word.lower().split("_")) for word in place.words)
     return preferred, int(average), _usual(place.words)
 
 

@@ -82,7 +82,7 @@ def test_what_stands_beside_a_network_is_unexpected_or_dropped_as_before():
     [
         ("state_dict", "state_dict_ema"), ("model", "model_ema"), ("params", "params_ema"), ("model", "ema.shadow"),
         ("state_dict", "ema_state_dict"), ("teacher", "student"), ("model_state", "averaged_model"),
-        ("state_dict", "model"), ("zeta", "alpha"),
+        ("state_dict", "model"), ("semantic", "other_ema"), ("zeta", "alpha"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("swapped", [False, True])
