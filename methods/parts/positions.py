@@ -26,9 +26,7 @@ rows comparable, and it is what timm does for inputs of another size in training
 
 from __future__ import annotations
 
-import argparse
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -37,25 +35,21 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.weight_files import State, Tree
+from hcbench.methods.parts.training_size import Size
+from hcbench.methods.parts.weight_files import State
 
-Size = tuple[int, int]
-"""Height and width."""
 _SHAPES: Final = ((1, 1), (2, 1), (3, 1), (4, 3))
 """Height to width of the inputs of the field: square images, and crops of persons (256x128, 384x128, 256x192)."""
 _CLEARLY: Final = 0.8
 """A grid is the true one where the mean squared step between its rows is below this share of the next best grid's.
 
-Random numbers come to about 1. Sin-cos tables (16 to 384 numbers wide) were told right with noise of up to .6 of their
-own deviation, and never wrong up to 1; learned tables of published files were not at hand.
+Random numbers come to about 1. Sin-cos tables (16 to 384 numbers wide) were told right with noise of up to .6
+of their deviation, and never wrong up to 1; learned tables of published files were not at hand.
 """
 _PREFIXES: Final = (1, 0, 2, 5)
 """Positions that come before those of patches, where file and network do not say: [CLS]; none; [CLS] and a
 distillation token (DeiT); [CLS] and four registers."""
-_KEYS: Final = re.compile(r"(img|image|imgs|input|crop|train|global_crops?)_?(size|res|resolution)|size_train|imgsz")
-_SIDES: Final = (("height", "width"), ("img_height", "img_width"), ("image_height", "image_width"), ("img_h", "img_w"))
 _REGISTERS: Final = ("reg_token", "register_tokens")
-_DEEPEST: Final = 5
 _PLAIN: Final = "as their number says"
 _ALIKE: Final = "neighbours in the table say (they are alike on this grid alone)"
 
@@ -267,57 +261,3 @@ def _all_grids(count: int, pixels: Size) -> str:
 
 def _px(size: Size) -> str:
     return f"{size[0]}x{size[1]}"
-
-
-def told_sizes(tree: Tree) -> dict[Size, str]:
-    """Input sizes that a file names among its arguments, with where; what says nothing is left out.
-
-    A pair is height and width; one that is wider than high may be width and height (mmpose writes so) and counts as
-    both.
-    """
-    found: dict[Size, str] = {}
-    for name, value in _said_in(tree, "", 0):
-        for size in _sizes(value):
-            found.setdefault(size, f"{name} {_px(size)}")
-    return found
-
-
-def _said_in(node: object, path: str, depth: int) -> Iterator[tuple[str, object]]:
-    """Values whose names speak of an input's size, in nested entries and argparse's namespaces."""
-    items = vars(node) if isinstance(node, argparse.Namespace) else node
-    if not isinstance(items, Mapping) or depth > _DEEPEST:
-        return
-    plain = {str(key).lower(): value for key, value in items.items() if not isinstance(value, Tensor)}
-    for high, wide in _SIDES:
-        if high in plain and wide in plain:
-            yield f"{path}{high} and {wide}", (plain[high], plain[wide])
-    for key, value in plain.items():
-        if _KEYS.fullmatch(key):
-            yield f"{path}{key}", value
-        if isinstance(value, Mapping | argparse.Namespace):
-            yield from _said_in(value, f"{path}{key}.", depth + 1)
-
-
-def _sizes(value: object) -> list[Size]:
-    """Sizes that a value may mean: 224, "256x128", (256, 128), [3, 224, 224]."""
-    if isinstance(value, Mapping):
-        return []
-    if isinstance(value, bool) or value is None:
-        return []
-    numbers = [int(one) for one in re.findall(r"\d+", str(value))] if isinstance(value, str) else _whole(value)
-    if len(numbers) == 3 and numbers[0] in (1, 3):
-        numbers = numbers[1:]
-    if len(numbers) == 1:
-        numbers *= 2
-    if len(numbers) != 2 or min(numbers) < 1:
-        return []
-    high, wide = numbers
-    return [(high, wide), (wide, high)] if wide > high else [(high, wide)]
-
-
-def _whole(value: object) -> list[int]:
-    if isinstance(value, int):
-        return [value]
-    if isinstance(value, list | tuple) and all(isinstance(one, int | str) and str(one).isdecimal() for one in value):
-        return [int(one) for one in value]
-    return []

@@ -17,7 +17,8 @@ from torch import Tensor
 
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.encoder import Encoder
-from hcbench.methods.parts.positions import Known, Size, fit_positions, told_sizes
+from hcbench.methods.parts.positions import Known, fit_positions
+from hcbench.methods.parts.training_size import Size, told_sizes
 from hcbench.methods.parts.weight_files import State, Tree, read_weights
 from hcbench.methods.parts.wrappers import chosen, contents
 

@@ -30,7 +30,7 @@ _ENTRIES, _PAIR = ("state_dict", "model"), ("teacher", "student")
 _TRAINING: Final = ("optim", "sched", "lr_sched", "scaler", "loss_scal", "grad_scal", "callbacks")
 """What entries begin with that hold the state of training; an optimiser's tensors are no network's."""
 _AVERAGES: Final = frozenset(("ema", "modelema", "shadow", "average", "averaged", "swa", "momentum", "polyak", "k"))
-"""Parts of words of which an entry or prefix of averaged weights is made: `model_ema`, `averaged_model`, `encoder_k`."""
+"""Parts of the words by which averaged weights are called: `model_ema`, `averaged_model`, `encoder_k`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from hcbench.errors import WeightsError
 from hcbench.methods.hap.weights import adapt as adapt_hap
 from hcbench.methods.parts.backbones import sincos_positions
 from hcbench.methods.parts.foreign import timm_model
-from hcbench.methods.parts.positions import Known, fit_positions, told_sizes
+from hcbench.methods.parts.positions import Known, fit_positions
+from hcbench.methods.parts.training_size import told_sizes
 from hcbench.methods.parts.weights import Told, fitted, load_foreign
 
 WIDTH = 16
