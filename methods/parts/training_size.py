@@ -27,7 +27,7 @@ def told_sizes(tree: Tree) -> dict[Size, str]:
     found: dict[Size, str] = {}
     for name, value in _said_in(tree, "", 0):
         for size in _sizes(value):
-            found.setdefault(size, f"{name} {_px(size)}")
+            found.setdefault(size, f"{name} {size[0]}x{size[1]}")
     return found
 
 
