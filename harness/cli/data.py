@@ -167,6 +167,12 @@ def data_duplicates(
                           " needs no weights. Weights, as for evaluate, find whatever they take for alike."),
     ] = "hash",
     layout: Annotated[str, typer.Option("--as", metavar="NAME", help="Whose weights, as for evaluate.")] = "",
+    weights_key: Annotated[
+        str, typer.Option("--weights-key", metavar="NAME", help="The part of the file to take, as for evaluate.")
+    ] = "",
+    weights_size: Annotated[
+        str, typer.Option("--weights-size", metavar="HxW", help="Size that weights were trained at, as for evaluate.")
+    ] = "",
     size: Annotated[str, typer.Option("--size", metavar="HxW", help="Input size of weights.")] = "256x128",
     least: Annotated[
         float | None, typer.Option("--least", metavar="COS", help="Cosine from which on images are alike. Default: .98")
@@ -195,8 +201,9 @@ def data_duplicates(
     open_registry(plugin)
     roots = parse_roots(data or [])
     request = DuplicatesRequest(
-        corpus=corpus, test=test, roots=roots, by=by, layout=layout, size=parse_size(size), least=least, bits=bits,
-        out=out, sheet=sheet, workspace=workspace,
+        corpus=corpus, test=test, roots=roots, by=by, layout=layout, weights_key=weights_key,
+        weights_size=weights_size, size=parse_size(size), least=least, bits=bits, out=out, sheet=sheet,
+        workspace=workspace,
     )  # fmt: skip
     screen(console(), request)
 

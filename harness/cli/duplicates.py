@@ -54,6 +54,8 @@ class DuplicatesRequest:
         roots: Folders of data sets, and of the images of manifests, by name.
         by: `HASH`, or a file or folder of weights.
         layout: Whose weights they are, see `hcbench evaluate --as`; empty where the file makes it plain.
+        weights_key: The part of the file to take, see `hcbench evaluate --weights-key`.
+        weights_size: HEIGHTxWIDTH that the weights were trained at, see `hcbench evaluate --weights-size`.
         size: Height and width of the input of foreign weights.
         least: Cosine similarity from which on two images count as alike; None = `COSINE`.
         bits: Bits of 64 in which two hashes may differ; None = `BITS`.
@@ -67,6 +69,8 @@ class DuplicatesRequest:
     roots: Mapping[str, str]
     by: str = HASH
     layout: str = ""
+    weights_key: str = ""
+    weights_size: str = ""
     size: tuple[int, int] = (256, 128)
     least: float | None = None
     bits: int | None = None
@@ -153,9 +157,19 @@ def _by_network(console: Console, wanted: DuplicatesRequest) -> Likeness:
     from hcbench.harness.scoring.embedding import embedder
     from hcbench.harness.scoring.weight_fit import Question
 
-    given = located(WeightsFile(Path(wanted.by), wanted.layout))
+    given = located(
+        WeightsFile(Path(wanted.by), wanted.layout, weights_key=wanted.weights_key, weights_size=wanted.weights_size)
+    )
     height, width = wanted.size
-    embed, size, text = embedder(Question(path=str(given.path), layout=given.layout, height=height, width=width))
+    question = Question(
+        path=str(given.path),
+        layout=given.layout,
+        height=height,
+        width=width,
+        weights_key=given.weights_key,
+        weights_size=given.weights_size,
+    )
+    embed, size, text = embedder(question)
     console.print(Text(text), soft_wrap=True)
     least = COSINE if wanted.least is None else wanted.least
     return Likeness(
@@ -167,9 +181,19 @@ def _by_network(console: Console, wanted: DuplicatesRequest) -> Likeness:
     )
 
 
+def _about_weights(wanted: DuplicatesRequest) -> tuple[tuple[str, object], ...]:
+    """Options that are of use with weights alone, and what was given for each."""
+    return (
+        ("--least", wanted.least),
+        ("--as", wanted.layout),
+        ("--weights-key", wanted.weights_key),
+        ("--weights-size", wanted.weights_size),
+    )
+
+
 def _check(wanted: DuplicatesRequest) -> None:
     if wanted.by == HASH:
-        unused = [name for name, value in (("--least", wanted.least), ("--as", wanted.layout)) if value]
+        unused = [name for name, value in _about_weights(wanted) if value]
         if unused:
             raise ConfigError(
                 f"{' and '.join(unused)}: that is about weights, and hashes need none.",

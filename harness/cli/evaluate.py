@@ -22,7 +22,7 @@ from hcbench.harness.planning.card_facts import supervision_facts
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.checks import check_choice
 from hcbench.harness.planning.config import Resolved
-from hcbench.harness.planning.content_hashes import read_again, sha256
+from hcbench.harness.planning.content_hashes import read_again, sha256, weights_hash
 from hcbench.harness.planning.leaks import trained_on
 from hcbench.harness.planning.machine import look as look_at_machine
 from hcbench.harness.planning.plan import NO_BUDGET, plan_given
@@ -58,6 +58,8 @@ class WeightsFile:
         name: How tables call it; None takes the file's name.
         allow_partial: Take a file that fits badly.
         normalise: How pixels are normalised, where not as the layout says.
+        weights_key: The part of the file to take; empty takes what the layout takes.
+        weights_size: HEIGHTxWIDTH that the weights were trained at; empty where nobody says.
         trained_on: Data sets that the weights have seen, as `name` or `name:split`; empty where nobody says.
     """
 
@@ -67,6 +69,8 @@ class WeightsFile:
     name: str | None = None
     allow_partial: bool = False
     normalise: str = ""
+    weights_key: str = ""
+    weights_size: str = ""
     trained_on: tuple[str, ...] = ()
 
 
@@ -114,6 +118,8 @@ def plan_weights(
             height=pretrain.height,
             width=pretrain.width,
             allow_partial=weights.allow_partial,
+            weights_key=weights.weights_key,
+            weights_size=weights.weights_size,
         )
     )
     if size and (fit.height, fit.width) != (pretrain.height, pretrain.width):
@@ -142,6 +148,9 @@ def located(weights: WeightsFile) -> WeightsFile:
     path = weights.path.expanduser().absolute()
     if weights.normalise:
         check_choice("--normalise", weights.normalise, NORMALISATIONS)
+    if weights.weights_size:
+        size = parse_size(weights.weights_size, "--weights-size")
+        weights = replace(weights, weights_size=f"{size[0]}x{size[1]}")
     if not path.exists():
         raise WeightsError(f"There is no {weights.path}.", "Name a weight file, or a checkpoint folder of hcbench.")
     folders = [path, path / _INSIDE, *([path.parent] if path.name == "encoder.safetensors" else [])]
@@ -152,6 +161,9 @@ def located(weights: WeightsFile) -> WeightsFile:
         if weights.normalise:
             message = f"{weights.path} is a checkpoint of hcbench: pixels are normalised as in its training."
             raise WeightsError(message, "Leave out --normalise.")
+        if weights.weights_key or weights.weights_size:
+            message = f"{weights.path} is a checkpoint of hcbench, which says itself what it holds."
+            raise WeightsError(message, "Leave out --weights-key and --weights-size.")
         return replace(weights, path=own, layout=OWN)
     if path.is_dir() or weights.layout == OWN:
         raise WeightsError(
@@ -195,10 +207,16 @@ def _cells(weights: WeightsFile, fit: Fit, resolved: Resolved) -> Iterator[Cell]
     layout = known_layouts().get(fit.layout)
     if weights.vocabulary is not None and layout is not None and layout.vocabulary:
         files[VOCABULARY] = str(weights.vocabulary)
-    hashes = {name: sha256(Path(path)) for name, path in files.items()}
+    hashes = {name: weights_hash(Path(path)) for name, path in files.items()}
     words = hashes.get(VOCABULARY, "")
-    same = Config(layout=fit.layout, vocabulary=words, normalise=weights.normalise, knobs=fit.knobs)
-    config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.refused)
+    same = Config(
+        layout=fit.layout,
+        vocabulary=words,
+        normalise=weights.normalise,
+        knobs=fit.knobs,
+        weights_key=weights.weights_key,
+    )
+    config = replace(same, sha256=hashes[WEIGHTS], allow_partial=fit.refused, weights_size=weights.weights_size)
     cell = Cell(
         method=CARD.name,
         budget=NO_BUDGET,

@@ -237,6 +237,18 @@ def evaluate(
                           help="How pixels are normalised: imagenet, or half (mean and std .5, as SOLIDER-REID's"
                           " fine-tuned files want it). Default: as the layout's own pre-training."),
     ] = "",
+    weights_key: Annotated[
+        str, typer.Option("--weights-key", metavar="NAME", show_default=False,
+                          help="The part of the file to take where it holds several, such as state_dict_ema or"
+                          " student: an entry, or a prefix of names. Default: what the layout takes; the load report"
+                          " names what lies beside it."),
+    ] = "",
+    weights_size: Annotated[
+        str, typer.Option("--weights-size", metavar="HxW", show_default=False,
+                          help="Input size that the weights were trained at, such as 256x192: their positions are"
+                          " resampled from its grid. Default: what the file or its layout says, and asked for where"
+                          " several sizes fit."),
+    ] = "",
     trained_on: Annotated[
         str, typer.Option("--trained-on", metavar="A,B", show_default=False,
                           help="Data sets that the weights have seen, such as luperson or coco:train2017; reports warn"
@@ -264,7 +276,9 @@ def evaluate(
     from hcbench.harness.cli.evaluate import WeightsFile, plan_weights, warn
 
     screen = console()
-    given = WeightsFile(checkpoint, layout, vocabulary, name, allow_partial, normalise, words(trained_on))
+    given = WeightsFile(
+        checkpoint, layout, vocabulary, name, allow_partial, normalise, weights_key, weights_size, words(trained_on)
+    )
     planned = plan_weights(screen, request, given, size, workspace, fresh=fresh)
     end = _run(screen, planned.matrix, workspace, tracking_uri, workers=workers, fresh=fresh, executor=executor)
     warn(screen, planned, workspace, tracking_uri)

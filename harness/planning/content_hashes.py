@@ -5,6 +5,7 @@ Settings that name files, folders or entry points are `Source` in a card's rules
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from hcbench.data.files.hash_index import forget
 from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.config import Resolved
 from hcbench.harness.planning.corpora import is_manifest
+from hcbench.methods.parts.shards import files_of
 from hcbench.methods.rules import Rules, Source
 
 
@@ -56,3 +58,13 @@ def sha256(path: Path) -> str:
         DataError: It cannot be read.
     """
     return path_contents(path).digest
+
+
+def weights_hash(path: Path) -> str:
+    """`sha256` of a weight file or folder; of an index, that of the files that it names, too.
+
+    Raises:
+        WeightsError: It is an index that cannot be followed.
+    """
+    hashes = [sha256(path)] if path.is_dir() else [sha256(file) for file in files_of(path)]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]

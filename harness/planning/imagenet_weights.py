@@ -14,7 +14,7 @@ from pathlib import Path
 from hcbench.errors import WeightsError
 from hcbench.harness.planning.backbones import presets
 from hcbench.harness.planning.cell import Cell
-from hcbench.harness.planning.content_hashes import sha256
+from hcbench.harness.planning.content_hashes import weights_hash
 from hcbench.methods.checkpoint.card import CARD as CHECKPOINT
 from hcbench.methods.checkpoint.card import TIMM, WEIGHTS
 from hcbench.methods.imagenet.card import CARD
@@ -41,7 +41,7 @@ def with_weights(cell: Cell, roots: Mapping[str, str]) -> Cell:
     found = timm_weights(cell.backbone, roots.get(IMAGENET))
     if isinstance(found, str):
         return replace(cell, skip=found)
-    config = {**cell.method_config, "sha256": sha256(found)}
+    config = {**cell.method_config, "sha256": weights_hash(found)}
     return replace(cell, method_config=config, roots={**cell.roots, WEIGHTS: str(found)})
 
 

@@ -34,6 +34,8 @@ class Question:
         height: Of the input, pixels; `width` likewise.
         width: See height.
         allow_partial: Take a file that fits badly.
+        weights_key: The part of the file to take; empty takes what the layout takes.
+        weights_size: HEIGHTxWIDTH that the weights were trained at; empty where nobody says.
     """
 
     path: str
@@ -42,6 +44,8 @@ class Question:
     height: int
     width: int
     allow_partial: bool = False
+    weights_key: str = ""
+    weights_size: str = ""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -117,14 +121,19 @@ def opened(question: Question) -> tuple[str, Encoder, LoadReport | None]:
     files = {WEIGHTS: Path(question.path)}
     if question.vocabulary:
         files[VOCABULARY] = Path(question.vocabulary)
-    config = Config(layout=layout, allow_partial=question.allow_partial)
+    config = Config(
+        layout=layout,
+        allow_partial=question.allow_partial,
+        weights_key=question.weights_key,
+        weights_size=question.weights_size,
+    )
     try:
         return layout, *load(config, files, (question.height, question.width))
     except WeightsError as error:
         other = guessed(Path(question.path))
         if other in (None, layout):
             raise
-        raise WeightsError(error.message, f"Its names are those of {other}: --as {other}.") from error
+        raise WeightsError(error.message, f"Its names are those of {other}: --as {other}. {error.hint}") from error
 
 
 def answer(question: Question) -> Fit:

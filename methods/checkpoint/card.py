@@ -39,6 +39,8 @@ class Config:
         allow_partial: Whether a file that fits too badly is taken.
         normalise: A name of `NORMALISATIONS`; empty where the layout is to say.
         knobs: Whether the encoder has the knobs of its layout's method; a SOLIDER file may lack the controller.
+        weights_key: The part of the file to take (`--weights-key`); empty takes what the layout takes.
+        weights_size: What the weights were trained at as HEIGHTxWIDTH (`--weights-size`); empty where nobody says.
         random: The control: the same architecture with random weights.
     """
 
@@ -48,6 +50,8 @@ class Config:
     allow_partial: bool = False
     normalise: str = ""
     knobs: bool = True
+    weights_key: str = ""
+    weights_size: str = ""
     random: bool = False
 
 

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
-
-from torch import Tensor
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.checkpoint.card import OWN, TIMM, check_layout
 from hcbench.methods.parts.backbones import TimmEncoder
 from hcbench.methods.parts.foreign import timm_model
-from hcbench.methods.parts.weights import Adapted, Adapter, Tree, read_weights
+from hcbench.methods.parts.weight_files import Tree, read_weights
+from hcbench.methods.parts.weights import Adapted, Adapter
+from hcbench.methods.parts.wrappers import contents, levels
 from hcbench.methods.weight_layout import imported, known_layouts
 
+_WRAPPERS: Final = frozenset(
+    (
+        "module",
+        "_orig_mod",
+        "model",
+        "net",
+        "network",
+        "backbone",
+        "base",
+        "base_model",
+        "encoder_q",
+        "student",
+        "teacher",
+    )
+)
 _PIXELS: Final = {"imagenet": (IMAGENET_MEAN, IMAGENET_STD), "half": ((0.5,) * 3, (0.5,) * 3)}
 
 
@@ -59,10 +73,11 @@ def named(path: Path) -> str:
     """
     if path.is_dir():
         return OWN
-    layout = recognise(read_weights(path))
+    tree = read_weights(path)
+    layout = recognise(tree)
     if layout is None:
         raise WeightsError(
-            f"{path.name} does not say whose it is: several projects write such files.",
+            f"{path.name} does not say whose it is: several projects write such files. {contents(tree)}",
             f"Name it with --as: {', '.join(known_layouts())} or {TIMM}NAME, for example "
             f"--as {TIMM}vit_base_patch16_224.",
         )
@@ -82,10 +97,7 @@ def recognise(tree: Tree) -> str | None:
 
     A bare ViT state dict is among these: MAE, HAP, DINO and timm share its names and disagree on the pixels.
     """
-    levels = [tree, *(value for value in tree.values() if isinstance(value, Mapping))]
-    names = frozenset(
-        _bare(str(name)) for level in levels for name, value in level.items() if isinstance(value, Tensor)
-    )
+    names = frozenset(_bare(name) for _, level in levels(tree) for name in level)
     found = [
         layout.name
         for layout in known_layouts().values()
@@ -95,6 +107,6 @@ def recognise(tree: Tree) -> str | None:
 
 
 def _bare(name: str) -> str:
-    for prefix in ("module.", "encoder_q.", "backbone.", "base.", "model."):
-        name = name.removeprefix(prefix)
-    return name
+    """A name without the words that training code puts before those of a network, in any order."""
+    first, _, rest = name.partition(".")
+    return _bare(rest) if first in _WRAPPERS and rest else name

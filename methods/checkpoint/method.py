@@ -18,7 +18,9 @@ from hcbench.methods.checkpoint.layouts import adapter, normalising
 from hcbench.methods.control import Control
 from hcbench.methods.parts.checkpoint import load_encoder
 from hcbench.methods.parts.encoder import Encoder
-from hcbench.methods.parts.weights import LoadReport, load_foreign, read_weights
+from hcbench.methods.parts.weight_files import read_weights
+from hcbench.methods.parts.weights import LoadReport, Told, load_foreign
+from hcbench.methods.parts.wrappers import chosen
 
 logger = logging.getLogger(__name__)
 
@@ -60,8 +62,10 @@ def load(config: Config, files: Mapping[str, Path], size: tuple[int, int]) -> tu
         return (reset(encoder), None) if config.random else (encoder, None)
     adapt = normalising(adapter(config.layout, files.get(VOCABULARY)), config.normalise)
     if config.random:
-        return adapt(read_weights(path), size).encoder.eval(), None
-    return load_foreign(path, adapt, size, allow_partial=config.allow_partial)
+        return adapt(chosen(read_weights(path), config.weights_key), size).encoder.eval(), None
+    trained_at = tuple(int(side) for side in config.weights_size.split("x")) if config.weights_size else None
+    told = Told(key=config.weights_key, size=None if trained_at is None else (trained_at[0], trained_at[1]))
+    return load_foreign(path, adapt, size, allow_partial=config.allow_partial, told=told)
 
 
 def reset(encoder: Encoder) -> Encoder:

@@ -5,14 +5,18 @@ A full checkpoint holds `student` and `teacher` with `backbone.*` and `head.*`; 
 
 from __future__ import annotations
 
-from hcbench.methods.parts.foreign import vit
-from hcbench.methods.parts.weights import Adapted, Tree, entry, tensors, without
+from hcbench.methods.parts.foreign import PATCHES, vit
+from hcbench.methods.parts.weight_files import Tree
+from hcbench.methods.parts.weights import Adapted
+from hcbench.methods.parts.wrappers import take
 
 
 def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
     """The teacher's backbone of a DINO file; see `hcbench.methods.parts.weights.Adapter`."""
-    state, dropped = without(tensors(entry(tree, "teacher", "student", "state_dict"), "module.", "backbone."), "head.")
-    return vit(state, size, note="DINO teacher, backbone only", dropped=dropped)
+    taken = take(tree, PATCHES, prefer=("teacher", "student", "state_dict"))
+    # Files of a backbone alone are the teacher's.
+    whose = "student" if "student" in taken.wrapper and "teacher" not in taken.wrapper else "teacher"
+    return vit(taken, size, note=f"DINO {whose}, backbone only")
 
 
 def recognises(names: frozenset[str], tree: Tree) -> bool:

@@ -6,14 +6,17 @@ the decoder is left out.
 
 from __future__ import annotations
 
-from hcbench.methods.parts.foreign import is_auto_encoder, vit
-from hcbench.methods.parts.weights import Adapted, Tree, entry, tensors, without
+from hcbench.methods.parts.foreign import PATCHES, is_auto_encoder, vit
+from hcbench.methods.parts.weight_files import Tree
+from hcbench.methods.parts.weights import Adapted
+from hcbench.methods.parts.wrappers import take
 
 
 def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
     """The encoder of a HAP file; see `hcbench.methods.parts.weights.Adapter`."""
-    state, dropped = without(tensors(entry(tree, "model"), "module."), "decoder_", "mask_token")
-    return vit(state, size, note="HAP auto-encoder, encoder only", dropped=dropped)
+    taken = take(tree, PATCHES, prefer=("model",))
+    heads = ("decoder_", "mask_token")
+    return vit(taken, size, note="HAP auto-encoder, encoder only", heads=heads, trained_at=((256, 128),))
 
 
 def recognises(names: frozenset[str], tree: Tree) -> bool:

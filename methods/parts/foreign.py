@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 import timm
-from timm.layers import resample_abs_pos_embed
-from torch import Tensor
+from timm.layers import resize_rel_pos_bias_table
 
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.backbones import EncoderSpec, TimmEncoder, VitEncoder, build_encoder
-from hcbench.methods.parts.weights import Adapted, Adapter, State, Tree, entry, require_names, tensors, without
+from hcbench.methods.parts.weight_files import State, Tree
+from hcbench.methods.parts.weights import Adapted, Adapter, require_names, without
+from hcbench.methods.parts.wrappers import Taken, take
 
 _VITS: Final = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large", (1280, 32): "huge"}
 _RESNETS: Final = {
@@ -35,22 +36,28 @@ _RESNETS: Final = {
 _CONSTANT: Final = re.compile("(relative_position_index|attn_mask)$")
 _MOCO: Final = ("encoder_k.", "queue")
 """What MoCo's training files hold beside the encoder of queries."""
-_WRAPPERS: Final = ("state_dict", "model", "teacher", "student")
-_PREFIXES: Final = ("module.", "encoder_q.", "backbone.", "base.", "model.", "visual.")
+PATCHES: Final = ("patch_embed.proj.weight",)
+"""The name by which a ViT is found in a file, whatever wraps it."""
+_BIASES: Final = "relative_position_bias_table"
 
 
-def vit(state: State, size: tuple[int, int], *, note: str, dropped: tuple[str, ...] = ()) -> Adapted:
-    """A ViT in timm's names, its size read off the tensors; positions are resampled to the input's grid.
+def vit(
+    taken: Taken, size: tuple[int, int], *, note: str, heads: tuple[str, ...] = (),
+    trained_at: tuple[tuple[int, int], ...] = ((224, 224),),
+) -> Adapted:  # fmt: skip
+    """A ViT in timm's names, its size read off the tensors.
 
     Args:
-        state: Names as in timm: `patch_embed.proj.weight`, `blocks.0...`, `norm.weight`; classifiers are left out.
+        taken: Names as in timm: `patch_embed.proj.weight`, `blocks.0...`, `norm.weight`; classifiers are left out.
         size: Input height and width, pixels.
         note: What the file is.
-        dropped: Names that were left out before.
+        heads: What names begin with that are known and not needed, such as a decoder's.
+        trained_at: Input sizes that the project's own files were trained at, pixels.
 
     Raises:
         WeightsError: The names or sizes are no timm ViT's.
     """
+    state = taken.state
     require_names(state, ("patch_embed.proj.weight", "cls_token", "pos_embed", "blocks.0.attn.qkv.weight"), "ViT")
     width, patch = state["patch_embed.proj.weight"].shape[0], state["patch_embed.proj.weight"].shape[-1]
     depth = 1 + max(int(name.split(".")[1]) for name in state if name.startswith("blocks."))
@@ -60,43 +67,10 @@ def vit(state: State, size: tuple[int, int], *, note: str, dropped: tuple[str, .
             f"Known are {', '.join(f'{w} x {d} ({name})' for (w, d), name in _VITS.items())}.",
         )
     encoder = build_encoder(EncoderSpec(f"timm:vit_{_VITS[width, depth]}_patch{patch}_224", *size), seed=0)
-    state, heads = without(state, "head.", "head_dist.", "fc.")
-    state["pos_embed"] = positions(state["pos_embed"], encoder)
+    state, dropped = without(state, *heads, "head.", "head_dist.", "fc.")
     if "fc_norm.weight" in state and "norm.weight" not in state:
         note += "; fine-tuned on the mean of its patches: its fc_norm, which follows that mean, has no place here"
-    return Adapted(encoder, state, dropped + heads, note)
-
-
-def positions(table: Tensor, encoder: TimmEncoder) -> Tensor:
-    """A position table (1, prefix + h * w, D) of another grid, bicubically resampled to the encoder's.
-
-    Grids of person crops are twice as high as wide; other counts are taken as square.
-
-    Raises:
-        WeightsError: The count of positions belongs to neither.
-    """
-    own = encoder.weights()["pos_embed"]
-    if table.shape == own.shape:
-        return table
-    prefix = own.shape[1] - encoder.grid_size[0] * encoder.grid_size[1]
-    count = table.shape[1] - prefix
-    old = _grid(count)
-    if old is None:
-        raise WeightsError(
-            f"{count} positions are neither a square grid nor one of twice the height.", "The file is damaged."
-        )
-    resampled: Tensor = resample_abs_pos_embed(
-        table, list(encoder.grid_size), old_size=list(old), num_prefix_tokens=prefix, interpolation="bicubic"
-    )
-    return resampled
-
-
-def _grid(count: int) -> tuple[int, int] | None:
-    for ratio in (1, 2):
-        width = round((count / ratio) ** 0.5)
-        if ratio * width * width == count:
-            return ratio * width, width
-    return None
+    return Adapted(encoder, state, dropped + taken.dropped, note, said=taken.said, trained_at=trained_at)
 
 
 def resnet(tree: Tree, size: tuple[int, int]) -> Adapted:
@@ -105,7 +79,9 @@ def resnet(tree: Tree, size: tuple[int, int]) -> Adapted:
     Raises:
         WeightsError: The names are no ResNet's, or its sizes none that timm has a name for.
     """
-    state, moco = without(tensors(entry(tree, *_WRAPPERS), *_PREFIXES), *_MOCO)
+    taken = take(tree, ("layer1.0.conv2.weight", "layer4.0.conv2.weight"))
+    state, moco = without(taken.state, *_MOCO)
+    moco = taken.dropped + moco
     require_names(state, ("conv1.weight", "layer1.0.conv2.weight", "layer4.0.conv2.weight"), "ResNet")
     middle = state["layer1.0.conv2.weight"].shape
     found = (
@@ -120,7 +96,7 @@ def resnet(tree: Tree, size: tuple[int, int]) -> Adapted:
             "If timm has it, name it: --as timm:NAME. `hcbench list backbones` shows some.",
         )
     adapted = timm_model(_RESNETS[found])(state, size)
-    return replace(adapted, dropped=moco + adapted.dropped)
+    return replace(adapted, dropped=moco + adapted.dropped, said=taken.said)
 
 
 def timm_model(name: str) -> Adapter:
@@ -139,18 +115,62 @@ def timm_model(name: str) -> Adapter:
     known = timm.get_pretrained_cfg(name)
 
     def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
-        state = tensors(entry(tree, *_WRAPPERS), *_PREFIXES)
         mean, std = _normalisation(known)
         encoder = build_encoder(EncoderSpec(f"timm:{name}", *size, mean=mean, std=std), seed=0)
+        taken = take(tree, sorted(encoder.weights(), key=lambda key: -key.count(".")))
+        taken = replace(taken, state=_of_dinov2(taken.state))
+        registers = taken.state["reg_token"].shape[-2] if "reg_token" in taken.state else 0
+        if registers and isinstance(encoder, VitEncoder):
+            tokens = tuple(f"register{number}" for number in range(registers))
+            encoder = build_encoder(replace(encoder.spec, extra_tokens=tokens), seed=0)
         own = encoder.weights()
         heads = _heads(None if known is None else known.classifier)
-        dropped = tuple(key for key in state if key.startswith(heads) and key not in own)
-        state = {key: value for key, value in state.items() if key not in dropped and not _CONSTANT.search(key)}
-        if isinstance(encoder, VitEncoder) and "pos_embed" in state:
-            state["pos_embed"] = positions(state["pos_embed"], encoder)
-        return Adapted(encoder, state, dropped, f"{name}, backbone only")
+        dropped = tuple(key for key in taken.state if key.startswith(heads) and key not in own)
+        state = {key: value for key, value in taken.state.items() if key not in dropped and not _CONSTANT.search(key)}
+        state, said = _windows(state, encoder)
+        return Adapted(
+            encoder,
+            state,
+            taken.dropped + dropped,
+            f"{name}, backbone only",
+            said=(*taken.said, *said),
+            trained_at=() if known is None else (tuple(known.input_size[1:]),),
+        )
 
     return adapt
+
+
+def _of_dinov2(state: State) -> State:
+    """DINOv2's own names in timm's (timm vision_transformer.py:_convert_dinov2); other states stay as they are."""
+    if "mask_token" not in state:
+        return state
+    out = {}
+    for name, tensor in state.items():
+        if name == "mask_token":
+            continue
+        new = re.sub(r"^(blocks\.\d+\.mlp)\.w12\.", r"\1.fc1.", name)
+        new = re.sub(r"^(blocks\.\d+\.mlp)\.w3\.", r"\1.fc2.", new)
+        out["reg_token" if name == "register_tokens" else new] = tensor
+    return out
+
+
+def _windows(state: State, encoder: TimmEncoder) -> tuple[State, tuple[str, ...]]:
+    """A Swin's tables of relative positions, brought to the encoder's windows, which small maps make smaller.
+
+    Bicubic, as microsoft/Swin-Transformer (utils.py:load_pretrained) and timm (swin_transformer.py) do.
+    """
+    own = encoder.weights()
+    other = [
+        name for name, table in state.items()
+        if name.endswith(_BIASES) and name in own and table.ndim == 2 and table.shape != own[name].shape
+        and table.shape[1] == own[name].shape[1]
+    ]  # fmt: skip
+    out = dict(state)
+    for name in other:
+        window = encoder.backbone.get_submodule(name.removesuffix(f".{_BIASES}")).window_size
+        out[name] = resize_rel_pos_bias_table(state[name], new_window_size=window, new_bias_shape=own[name].shape)
+    said = f"relative positions: {len(other)} tables resampled to the windows of this input's maps"
+    return out, (said,) if other else ()
 
 
 def _normalisation(known: Any) -> tuple[tuple[float, ...], tuple[float, ...]] | tuple[None, None]:

@@ -1,34 +1,26 @@
-"""Weight files of other projects: read as tensors only, fitted to an encoder, with a report of what fits.
+"""Weight files of other projects: fitted to an encoder, with a report of what fits.
 
-A file is never unpickled freely: safetensors, or torch's `weights_only` reader with a short list of harmless classes
-that published files hold beside their tensors. What a file's entries mean is the business of adapters
-(`methods/<name>/weights.py`, `foreign.py`); this module reads, compares and loads.
+`weight_files.py` reads them as tensors only. What a file's entries mean is the business of adapters
+(`methods/<name>/weights.py`, `foreign.py`); this module compares and loads. The grid of positions is no adapter's
+business (`positions.py`): an adapter gives the table as the file has it.
 """
 
 from __future__ import annotations
 
-import argparse
-import pickle
-import re
-import struct
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.encoder import Encoder
-
-Tree = Mapping[str, Any]
-"""What a file holds: tensors and plain values by name, nested."""
-State = dict[str, Tensor]
+from hcbench.methods.parts.positions import Known, fit_positions
+from hcbench.methods.parts.training_size import Size, told_sizes
+from hcbench.methods.parts.weight_files import State, Tree, read_weights
+from hcbench.methods.parts.wrappers import chosen, contents
 
 LEAST_SHARE: Final = 0.95
 """Share of an encoder's numbers, and of its tensors, that a file must bring; less is refused unless it is allowed.
@@ -39,18 +31,6 @@ _SHOWN: Final = 8
 _TOWERS: Final = ("text.", "image_projection.")
 _COUNTER: Final = "num_batches_tracked"
 """What batch norm's counters end in: they change no output, and older files have none."""
-
-# NumPy's private maker of scalars: what pickles of its numbers call.
-_SCALAR: Final[Any] = np.float64(0).__reduce__()[0]
-ALLOWED: Final = (
-    argparse.Namespace,
-    np.dtype,
-    np.dtypes.Float64DType,
-    np.dtypes.Int64DType,
-    _SCALAR,
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-)
-"""Classes beside tensors that published training files hold: parsed arguments, and NumPy numbers in optimisers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +45,9 @@ class Adapted:
         absent: Names of the encoder that the file was made without: what its knobs drive, begun so that it changes
             nothing.
         closed: Whether every name of the layout is known, so that any other refuses the file.
+        said: What was done that a reader should know, a line each: the wrapper that was taken off, what lies beside.
+        positions: Name of the table of positions, given as the file has it; where there is none, nothing is done.
+        trained_at: Input sizes (height, width) that the project's own files were trained at, pixels.
     """
 
     encoder: Encoder
@@ -73,10 +56,26 @@ class Adapted:
     note: str = "backbone only"
     absent: tuple[str, ...] = ()
     closed: bool = False
+    said: tuple[str, ...] = ()
+    positions: str = "pos_embed"
+    trained_at: tuple[Size, ...] = ()
 
 
 Adapter = Callable[[Tree, tuple[int, int]], Adapted]
 """Takes a file's content and the input size (height, width) in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Told:
+    """What a user says of a file, where it does not say it itself.
+
+    Attributes:
+        key: The part of the file to take, see `wrappers.chosen`; empty takes what the layout takes.
+        size: Height and width that the weights were trained at, pixels; None where nobody says.
+    """
+
+    key: str = ""
+    size: Size | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,6 +93,8 @@ class LoadReport:
         share: Share of the encoder's numbers that come from the file, 0..1.
         absent: See `Adapted.absent`; neither missing nor a part of `share`.
         closed: See `Adapted.closed`.
+        said: See `Adapted.said`.
+        not_finite: Names that hold NaN or infinity, each with how many of its numbers.
     """
 
     file: str
@@ -106,6 +107,8 @@ class LoadReport:
     share: float
     absent: tuple[str, ...] = ()
     closed: bool = False
+    said: tuple[str, ...] = ()
+    not_finite: tuple[str, ...] = ()
 
     @property
     def expected(self) -> int:
@@ -131,55 +134,21 @@ class LoadReport:
         """The report in a few lines, each with at most so many names."""
         matched = f"{len(self.matched)} of {self.expected} tensors matched"
         lines = [f"{self.file}: {self.note}; {matched}, {self.share:.1%} of the encoder"]
+        lines += [f"  {line}" for line in self.said]
         for title, names in (
             ("missing", self.missing),
             ("wrong shape", self.wrong_shape),
             ("unexpected", self.unexpected),
             ("not needed", self.dropped),
+            ("NaN or infinite", self.not_finite),
         ):
             if names:
                 lines.append(f"  {title} ({len(names)}): {_some(names, most)}")
         return "\n".join(lines)
 
 
-def read_weights(path: Path) -> Tree:
-    """Everything in a weight file, on the CPU, without running code that the file brings.
-
-    Raises:
-        WeightsError: There is no such file, it is damaged, or it holds objects of other classes.
-    """
-    if not path.is_file():
-        raise WeightsError(f"There is no weight file {path}.", "Name a .safetensors, .pth, .pt or .tar file.")
-    try:
-        if path.suffix == ".safetensors":
-            tensors: State = load_file(path)
-            return tensors
-        with torch.serialization.safe_globals(list(ALLOWED)):
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds more than tensors, or is no weight file: {_refusal(error)}",
-            "Nothing of it was executed. Ask for a file of tensors (safetensors), or convert it where you trust it.",
-        ) from error
-    except (KeyError, IndexError, TypeError, AttributeError, AssertionError, struct.error) as error:
-        # What torch's reader of pickles meets in bytes that are none, or that end too soon.
-        raise WeightsError(
-            f"{path} is no weight file, or is damaged: reading it ended in a {type(error).__name__}.",
-            "Look at what it is: a page of text may have been saved in its place. Or fetch it again.",
-        ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
-        raise WeightsError(
-            f"{path} cannot be read as weights: {_first_line(error)}", "It may be cut short; fetch it again."
-        ) from error
-    if not isinstance(loaded, Mapping):
-        raise WeightsError(
-            f"{path} holds a {type(loaded).__name__}, not tensors by name.", "Save a state dict, not a model."
-        )
-    return loaded
-
-
 def load_foreign(
-    path: Path, adapter: Adapter, size: tuple[int, int], *, allow_partial: bool = False
+    path: Path, adapter: Adapter, size: tuple[int, int], *, allow_partial: bool = False, told: Told | None = None
 ) -> tuple[Encoder, LoadReport]:
     """Load a file of another project into the encoder that it was made for, in evaluation mode on the CPU.
 
@@ -188,23 +157,47 @@ def load_foreign(
         adapter: Knows the file's layout.
         size: Input height and width, pixels.
         allow_partial: Take a file that `LoadReport.refused` speaks of, too.
+        told: What the user says of the file.
 
     Raises:
-        WeightsError: The file cannot be read, is of another layout, or fits too badly.
+        WeightsError: The file cannot be read, is of another layout, fits too badly, holds numbers that are not finite,
+            or does not say on which grid its positions lie.
     """
-    return fitted(read_weights(path), path.name, adapter, size, allow_partial=allow_partial)
+    return fitted(read_weights(path), path.name, adapter, size, allow_partial=allow_partial, told=told)
 
 
 def fitted(
-    tree: Tree, file: str, adapter: Adapter, size: tuple[int, int], *, allow_partial: bool = False
+    tree: Tree,
+    file: str,
+    adapter: Adapter,
+    size: tuple[int, int],
+    *,
+    allow_partial: bool = False,
+    told: Told | None = None,
 ) -> tuple[Encoder, LoadReport]:
     """As `load_foreign`, of the content of a file that was read before; `file` is its name."""
-    adapted = adapter(tree, size)
+    told = told or Told()
+    try:
+        adapted = adapter(chosen(tree, told.key), size)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error.message} {contents(tree)}", error.hint) from error
+    try:
+        adapted = _placed(adapted, tree, told)
+    except WeightsError as error:
+        raise WeightsError(f"{file}: {error.message}", error.hint) from error
     report = compare(adapted, file)
     if not allow_partial and report.refused:
         raise WeightsError(
-            f"{file} does not fit what it was named as.\n{report.text()}",
-            "Name another architecture with --as, or add --allow-partial to score what there is.",
+            f"{file} does not fit what it was named as.\n{report.text()}\n{contents(tree)}",
+            "Name another architecture with --as, a part of the file with --weights-key, or add --allow-partial to "
+            "score what there is.",
+        )
+    if report.not_finite:
+        # Not by leave either: one such number makes every vector NaN.
+        raise WeightsError(
+            f"{file} holds NaN or infinity in {len(report.not_finite)} of the {len(report.matched)} tensors that the "
+            f"network takes: {_some(report.not_finite)}. Every score would be undefined.",
+            "The file is damaged, or its training diverged; fetch it again, or take an earlier one.",
         )
     encoder = adapted.encoder
     own = weights_of(encoder)
@@ -212,6 +205,23 @@ def fitted(
     encoder.load_weights({name: tensor for name, tensor in fitting.items() if not name.startswith(_TOWERS)})
     encoder.load_state_dict({n: t for n, t in fitting.items() if n.startswith(_TOWERS)}, strict=False)
     return encoder.eval(), report
+
+
+def _placed(adapted: Adapted, tree: Tree, told: Told) -> Adapted:
+    """With the positions on the grid of the input; see `positions.py`."""
+    encoder, name = adapted.encoder, adapted.positions
+    own = encoder.weights().get(name)
+    if own is None or name not in adapted.weights:
+        if told.size is not None:
+            raise WeightsError(
+                f"{adapted.note}: there is no table of positions, so the size of training decides nothing.",
+                "Leave out --weights-size.",
+            )
+        return adapted
+    pixels = encoder.input_size[0] // encoder.grid_size[0], encoder.input_size[1] // encoder.grid_size[1]
+    known = Known(told.size, told_sizes(tree), adapted.trained_at)
+    weights, said = fit_positions(adapted.weights, name, own, encoder.grid_size, pixels, known)
+    return replace(adapted, weights=weights, said=(*adapted.said, *said))
 
 
 def weights_of(encoder: Encoder) -> State:
@@ -241,7 +251,20 @@ def compare(adapted: Adapted, file: str) -> LoadReport:
         share=sum(own[name].numel() for name in matched) / max(1, total),
         absent=adapted.absent,
         closed=adapted.closed,
+        said=adapted.said,
+        not_finite=tuple(
+            f"{name} ({bad} of {given[name].numel()})" for name in matched if (bad := _not_finite(given[name]))
+        ),
     )
+
+
+def _not_finite(tensor: Tensor) -> int:
+    """How many numbers of a tensor are NaN or infinite."""
+    if not tensor.is_floating_point():
+        return 0
+    # A sum tells at once for most tensors; where it overflows, every number is looked at.
+    wide = tensor.float() if tensor.itemsize < 4 else tensor
+    return 0 if bool(torch.isfinite(wide.sum())) else int((~torch.isfinite(wide)).sum())
 
 
 def _spared(name: str, adapted: Adapted) -> bool:
@@ -283,7 +306,8 @@ def require_names(state: State, names: Iterable[str], what: str) -> None:
     missing = [name for name in names if name not in state]
     if missing:
         raise WeightsError(
-            f"The file is no {what}: it has no {_some(missing)}, but {_some(list(state)) or 'no tensors'}.",
+            f"The file is no {what}: it has no {_some(missing)}, but "
+            f"{_some([f'{name} {tuple(tensor.shape)}' for name, tensor in state.items()]) or 'no tensors'}.",
             "Name what it is with --as; `hcbench evaluate --help` lists the layouts.",
         )
 
@@ -292,15 +316,3 @@ def _some(names: Iterable[str], most: int = _SHOWN) -> str:
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(listed[:most]) + more
-
-
-def _refusal(error: BaseException) -> str:
-    """What torch's reader stumbled over, without its advice to read the file as code."""
-    reasons = [
-        line for line in map(str.strip, str(error).splitlines()) if re.match("Unsupported|WeightsUnpickler", line)
-    ]
-    return reasons[0].partition(" Please")[0] if reasons else _first_line(error)
-
-
-def _first_line(error: BaseException) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from timm.layers import resample_abs_pos_embed
-from torch import Tensor
-
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.weights import Adapted, Adapter, State, Tree, require_names, tensors
+from hcbench.methods.parts.weight_files import State, Tree
+from hcbench.methods.parts.weights import Adapted, Adapter, require_names, tensors
+from hcbench.methods.parts.wrappers import Taken, take
 from hcbench.methods.plip.released import ReleasedResNet, build
 
 MAX_TOKENS: Final = 64
@@ -44,35 +44,40 @@ def adapter(vocabulary: Path | None) -> Adapter:
 
     def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
         encoder = build(size)
-        image = image_state(tree, encoder)
-        text = tensors(tree.get(_TEXT, {}), "module.", "encoder.")
+        taken = image_tower(tree)
+        image = taken.state
+        text = tensors(tree.get(_TEXT, {}), "module.", "_orig_mod.", "encoder.")
         text.pop("embeddings.position_ids", None)  # constants, which transformers no longer stores
-        dropped = tuple(f"{_DECODER}.{name}" for name in tensors(tree.get(_DECODER, {})))
+        dropped = taken.dropped + tuple(f"{_DECODER}.{name}" for name in tensors(tree.get(_DECODER, {})))
         projection = {name: w for name, w in image.items() if name.startswith("image_projection.")}
         if not text or vocabulary is None:
             why = "no vocab.txt was found beside the file" if text else "the file holds no text tower"
             left = tuple(f"{_TEXT}.{name}" for name in text) + tuple(projection)
             backbone = {name: w for name, w in image.items() if name not in projection}
-            return Adapted(encoder, backbone, dropped + left, f"PLIP v1, image tower only: {why}")
+            return _adapted(encoder, backbone, dropped + left, f"PLIP v1, image tower only: {why}", taken)
         _join_text(encoder, text, projection, read_vocabulary(vocabulary))
         weights = {**image, **{f"text.bert.{name}": w for name, w in text.items()}}
-        return Adapted(encoder, weights, dropped, "PLIP v1, image and text tower")
+        return _adapted(encoder, weights, dropped, "PLIP v1, image and text tower", taken)
 
     return adapt
 
 
-def image_state(tree: Tree, encoder: ReleasedResNet) -> State:
-    """The image tower's tensors under our names, positions resampled to the encoder's grid.
+def _adapted(encoder: ReleasedResNet, weights: State, dropped: tuple[str, ...], note: str, taken: Taken) -> Adapted:
+    return Adapted(encoder, weights, dropped, note, said=taken.said, positions=_POSITIONS, trained_at=((256, 128),))
+
+
+def image_tower(tree: Tree) -> Taken:
+    """The image tower's tensors under our names, its positions as the file has them.
 
     Raises:
         WeightsError: The names are not PLIP's.
     """
-    found = tree.get(_IMAGE) or tree.get("state_dict") or tree
-    state = tensors(found, "module.", "visual.")
+    taken = take(tree, ("attnpool.positional_embedding",), prefer=(_IMAGE, "state_dict"))
+    state = taken.state
     require_names(state, ("conv3.weight", "layer4.0.conv3.weight", "attnpool.positional_embedding"), "PLIP v1")
-    out = {renamed(name): tensor for name, tensor in state.items()}
-    out[_POSITIONS] = _resampled(out[_POSITIONS], encoder)
-    return out
+    # The entry of the image tower is this layout's own; what else was taken off is worth a word.
+    said = () if taken.wrapper == (_IMAGE,) else taken.said
+    return replace(taken, state={renamed(name): tensor for name, tensor in state.items()}, said=said)
 
 
 def renamed(name: str) -> str:
@@ -144,20 +149,6 @@ def _join_text(encoder: ReleasedResNet, text: State, projection: State, words: S
         TextTower(spec, Tokenizer.from_vocabulary(words, max_tokens=min(MAX_TOKENS, spec.max_tokens))),
         ImageProjection(encoder.dim, out),
     )
-
-
-def _resampled(table: Tensor, encoder: ReleasedResNet) -> Tensor:
-    """The positions (1 + h * w, D) of a map twice as high as wide, resampled to the encoder's."""
-    rows = 2 * round(((len(table) - 1) / 2) ** 0.5)
-    if 1 + rows * rows // 2 != len(table):
-        raise WeightsError(
-            f"The attention pool has {len(table)} positions; expected 1 + h * w of a map twice as high as wide.",
-            "The file is damaged, or made for other crops.",
-        )
-    resampled: Tensor = resample_abs_pos_embed(
-        table[None], list(encoder.grid_size), old_size=[rows, rows // 2], num_prefix_tokens=1, interpolation="bicubic"
-    )
-    return resampled[0]
 
 
 def recognises(names: frozenset[str], tree: Tree) -> bool:

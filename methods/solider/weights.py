@@ -14,7 +14,9 @@ from torch import Tensor
 
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.backbones import EncoderSpec, TimmEncoder, build_encoder
-from hcbench.methods.parts.weights import Adapted, State, Tree, entry, require_names, tensors, without
+from hcbench.methods.parts.weight_files import State, Tree
+from hcbench.methods.parts.weights import Adapted, require_names, without
+from hcbench.methods.parts.wrappers import take
 from hcbench.methods.solider.released import ReleasedSwin
 
 _SIZES: Final = {(96, 6): "tiny", (96, 18): "small", (128, 18): "base"}
@@ -40,8 +42,9 @@ def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
     Raises:
         WeightsError: The names are not SOLIDER's, or the depth is none of Swin-T, -S and -B.
     """
-    state = tensors(entry(tree, "teacher", "student", "state_dict", "model"), "module.", "backbone.", "base.")
-    state, dropped = without(state, "head.", "bottleneck.", "classifier.")
+    taken = take(tree, ("patch_embed.projection.weight",), prefer=("teacher", "student", "state_dict", "model"))
+    state, dropped = without(taken.state, "head.", "bottleneck.", "classifier.")
+    dropped += taken.dropped
     require_names(
         state, ("patch_embed.projection.weight", "norm3.weight", "stages.0.blocks.0.attn.w_msa.qkv.weight"), "SOLIDER"
     )
@@ -53,12 +56,14 @@ def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
     note = f"SOLIDER Swin-{name[0].upper()}, backbone"
     if any(name.startswith("semantic_embed_") for name in state):
         encoder = ReleasedSwin(spec, built.backbone)
-        return Adapted(encoder, renamed(state), dropped, f"{note} with semantic controller", closed=True)
+        return Adapted(
+            encoder, renamed(state), dropped, f"{note} with semantic controller", closed=True, said=taken.said
+        )
     # The file's network has none (official: a negative semantic_weight), so ours is to change nothing.
     encoder = ReleasedSwin(spec, built.backbone, start="identity")
     absent = tuple(name for name in encoder.weights() if name.startswith("controller."))
     note += " without semantic controller: lambda changes nothing"
-    return Adapted(encoder, renamed(state), dropped, note, absent, closed=True)
+    return Adapted(encoder, renamed(state), dropped, note, absent, closed=True, said=taken.said)
 
 
 def renamed(state: State) -> State:

@@ -6,9 +6,13 @@ projector; StableRep+ files also hold a text tower. Only `visual.*` is taken.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.foreign import vit
-from hcbench.methods.parts.weights import Adapted, Tree, entry, tensors
+from hcbench.methods.parts.foreign import PATCHES, vit
+from hcbench.methods.parts.weight_files import Tree
+from hcbench.methods.parts.weights import Adapted
+from hcbench.methods.parts.wrappers import take
 
 
 def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
@@ -17,14 +21,15 @@ def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
     Raises:
         WeightsError: The file holds no `visual.*`.
     """
-    everything = tensors(entry(tree, "model"), "module.")
-    state = {name.removeprefix("visual."): value for name, value in everything.items() if name.startswith("visual.")}
-    if not state:
+    taken = take(tree, PATCHES, prefer=("model",))
+    if "visual" not in taken.wrapper:
         raise WeightsError(
             "The file is no StableRep checkpoint: no name begins with visual.", "Name what it is with --as."
         )
-    dropped = tuple(name for name in everything if not name.startswith("visual."))
-    return vit(state, size, note="StableRep, image tower only", dropped=dropped)
+    # Projector, text tower and scales: known and not needed.
+    own = {name: tensor for name, tensor in taken.state.items() if name not in taken.beside}
+    taken = replace(taken, state=own, dropped=taken.beside + taken.dropped)
+    return vit(taken, size, note="StableRep, image tower only")
 
 
 def recognises(names: frozenset[str], tree: Tree) -> bool:

@@ -193,5 +193,5 @@ def test_files_of_another_kind_are_told_of(image_state, tmp_path):
     with pytest.raises(WeightsError, match=r"does not fit"):
         load_foreign(written(tmp_path / "p.tar", state), adapt, (128, 64))
     state = image_state | {"attnpool.positional_embedding": torch.zeros(31, 2048)}
-    with pytest.raises(WeightsError, match="31 positions"):
+    with pytest.raises(WeightsError, match="table of 31 positions"):
         load_foreign(written(tmp_path / "p.tar", state), adapt, (128, 64))

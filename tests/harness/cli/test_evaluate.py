@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 from pathlib import Path
@@ -279,3 +280,66 @@ def test_a_process_that_dies_is_told_of(folder, monkeypatch):
     answer = call("good.pth", "--as", "resnet")
     assert answer.exit_code == 2
     assert "Looking at" in answer.output
+
+
+@pytest.mark.usefixtures("here")
+def test_the_size_of_training_and_the_part_of_a_file_are_asked_for_and_stored(folder, nothing_runs):
+    torch.manual_seed(0)
+    model = timm.create_model("test_vit", num_classes=0, img_size=(64, 48))
+    other = {name: tensor + 0.1 for name, tensor in model.state_dict().items()}
+    torch.save({"state_dict": model.state_dict(), "state_dict_ema": other}, folder / "both.pth")
+    asked = ("both.pth", "--as", "timm:test_vit", "--size", "96x32")
+    refused = call(*asked)
+    assert refused.exit_code == 2
+    assert "6 x 2 (96x32) or 4 x 3 (64x48)" in " ".join(refused.output.split())
+    assert "--weights-size" in refused.output
+    assert not nothing_runs
+    answer = call(*asked, "--weights-size", "64X48", "--weights-key", "state_dict_ema")
+    assert answer.exit_code == 0, answer.output
+    assert "a grid of 4 x 3, trained at 64x48 as was said; resampled to the input's 6 x 2" in answer.output
+    given, random = nothing_runs[-1].cells
+    assert (given.method_config["weights_key"], given.method_config["weights_size"]) == ("state_dict_ema", "64x48")
+    assert random.method_config["weights_size"] == ""
+    assert "4 x 3" in given.facts["weights"]
+    encoder, _ = load(Config(**given.method_config), {"weights": Path(given.roots["weights"])}, (96, 32))
+    assert torch.equal(encoder.weights()["cls_token"], other["cls_token"])
+    plain = call(*asked, "--weights-size", "64x48")
+    assert "beside it: state_dict_ema; --weights-key state_dict_ema takes it instead" in plain.output
+    assert nothing_runs[-1].cells[0].fingerprint != given.fingerprint
+    for words, told in (
+        (("--weights-size", "64"), "not of the form HEIGHTxWIDTH"),
+        (("--weights-size", "256x128"), "16 x 8 = 128 positions"),
+        (("--weights-key", "ema"), "no part 'ema'"),
+    ):
+        answer = call(*asked, *words)
+        assert answer.exit_code == 2
+        assert told in " ".join(answer.output.split())
+
+
+@pytest.mark.usefixtures("here")
+def test_numbers_that_are_not_finite_end_it_before_anything_is_run(folder, model, nothing_runs):
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    state["norm.weight"][3] = torch.nan
+    torch.save(state, folder / "nan.pth")
+    answer = call("nan.pth", "--as", "timm:test_vit", "--allow-partial")
+    assert answer.exit_code == 2
+    assert "NaN or infinity in 1 of the" in " ".join(answer.output.split())
+    assert not nothing_runs
+
+
+@pytest.mark.usefixtures("here")
+def test_a_file_in_parts_counts_by_all_of_them(folder, model, nothing_runs):
+    state = model.state_dict()
+    names = list(state)
+    for part, chosen in (("one", names[::2]), ("two", names[1::2])):
+        save_file({name: state[name] for name in chosen}, folder / f"{part}.safetensors")
+    where = {name: f"{'one' if number % 2 == 0 else 'two'}.safetensors" for number, name in enumerate(names)}
+    (folder / "m.safetensors.index.json").write_text(json.dumps({"weight_map": where}))
+    words = ("m.safetensors.index.json", "--as", "timm:test_vit")
+    first = call(*words)
+    assert first.exit_code == 0, first.output
+    assert call(*words).exit_code == 0
+    save_file({name: state[name] + 1 for name in names[1::2]}, folder / "two.safetensors")
+    assert call(*words).exit_code == 0
+    one, same, other = (matrix.cells[0].fingerprint for matrix in nothing_runs)
+    assert one == same != other
