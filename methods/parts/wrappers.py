@@ -9,7 +9,8 @@ Where a file holds the network more than once, one is taken by this rule, and th
 1. the entry or prefix that the user names (`--weights-key`);
 2. the one that the layout's project uses (DINO and SOLIDER: the teacher);
 3. the weights themselves before an average of them (EMA, a momentum encoder);
-4. `state_dict`, `model`, `teacher`, `student` in this order, then the order in the file.
+4. `state_dict`, then `model`, then other entries; a network that is neither teacher nor student, then the teacher,
+   then the student; then the order in the file.
 """
 
 from __future__ import annotations
