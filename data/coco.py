@@ -11,7 +11,7 @@ from hcbench.data.card import DatasetCard
 from hcbench.data.crops import crop_windows
 from hcbench.data.dataset import Dataset
 from hcbench.data.formats.coco_detections import detection_file, detection_path, read_detections
-from hcbench.data.formats.coco_files import SPLITS, TREE, find_layout, read_captions, read_truth
+from hcbench.data.formats.coco_files import SPLITS, TREE, find_layout, left_out_notes, read_captions, read_truth
 from hcbench.data.formats.coco_persons import (
     Keep,
     Person,
@@ -126,6 +126,7 @@ def load_detected(
         image_id=found.image_id,
         crop_center=center,
         crop_size=size,
+        notes=(*(f"coco {split}: {note}" for note in left_out_notes(truth)), *found.notes),
     )
     return finish(samples, truth=truth)
 

@@ -107,8 +107,8 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     check_cache(layout.base, cache)
     boxes = _boxes(persons)
     rows = np.flatnonzero(_placed(persons))
-    if len(rows) < len(persons):
-        log.warning("%d persons of mpii %s have no centre or scale and are left out", len(persons) - len(rows), split)
+    for note in _left_out(persons):
+        log.warning("mpii %s: %s", split, note)
     files = [persons.images[row] for row in rows]
     missing = missing_files(layout.base / "images", files)
     if missing:
@@ -137,6 +137,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         image_id=numbered(files),
         crop_center=center,
         crop_size=size,
+        notes=tuple(f"mpii {split}: {note}" for note in _left_out(persons)),
     )
 
 
@@ -159,7 +160,7 @@ def verify(root: Path) -> VerifyReport:
         found[split] = _count(persons, scored)
         files = sorted({f"images/{name}" for name in persons.images})
         problems += [f"{split}: {problem}" for problem in image_problems(layout.base, files)]
-        notes += [f"{split}: {note}" for note in _outside(layout.base, persons, scored)]
+        notes += [f"{split}: {note}" for note in (*_left_out(persons), *_outside(layout.base, persons, scored))]
     notes += [f"{split} was not found" for split in absent]
     notes += skipped_junk(
         sum(list_files(base / "images").junk for base in {layout.base for layout in layouts.values()})
@@ -207,6 +208,12 @@ def _read(root: Path, split: str) -> tuple[_Layout, Persons, Scored | None]:
 def _placed(persons: Persons) -> NDArray[np.bool_]:
     """Whether a person has a window at all: HRNet's files mark a lacking centre with -1."""
     return np.asarray((persons.scale > 0) & (persons.center != -1).all(axis=1))
+
+
+def _left_out(persons: Persons) -> tuple[str, ...]:
+    """What is said of persons without a window; nothing where there are none."""
+    count = int((~_placed(persons)).sum())
+    return (f"{count} persons have no centre or scale and are left out",) if count else ()
 
 
 def _boxes(persons: Persons) -> NDArray[np.float64]:

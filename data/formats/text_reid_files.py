@@ -38,6 +38,7 @@ IMAGES = "imgs"
 WITHOUT_SPLITS = "caption_all.json"
 """Another official file of CUHK-PEDES: the same captions, but no word on which split an image is in."""
 
+
 log = logging.getLogger(__name__)
 
 
@@ -103,7 +104,7 @@ class TextReidSet:
         Returns:
             Samples sorted by file. `ids` are paths like `imgs/cam_a/000_45.bmp`; `identity` is 0..N-1 in train and
             trainval, in the order of the raw ids, and the raw id in val and test; `camera` is counted from 0. Captions
-            stand as they are in the file, without blank ones; an image may have several, or, which is logged, none.
+            stand as they are in the file, without blank ones; an image may have several, or, which is noted, none.
 
         Raises:
             DataError: The folder, the json or an image is not as it should be.
@@ -118,8 +119,9 @@ class TextReidSet:
             raise DataError(f"{base / annotations} names no image of {split}.", "Take the official json.")
         captions = tuple(tuple(text.strip() for text in entry.captions if text.strip()) for entry in entries)
         silent = [entry.file for entry, texts in zip(entries, captions, strict=True) if not texts]
-        if silent:
-            log.warning("%s %s: %d images have no caption: %s", self.card.name, split, len(silent), some(silent))
+        notes = (*_blank_captions(entries), *_silent(silent))
+        for note in notes:
+            log.warning("%s %s: %s", self.card.name, split, note)
         files = [entry.file for entry in entries]
         crops, pixels = cached_crops(whole_images(release.images, files, height, width), cache)
         identity = np.array([entry.identity for entry in entries], np.int64)
@@ -132,6 +134,7 @@ class TextReidSet:
                 identity=numbered(identity) if split.startswith("train") else identity,
                 camera=None if self.camera is None else _cameras(files, self.camera, self.card),
                 captions=captions,
+                notes=tuple(f"{self.card.name} {split}: {note}" for note in notes),
             )
         )
 
@@ -161,7 +164,7 @@ class TextReidSet:
             return report(self.card, root, layout, {}, problems=[error.message])
         found = _counts(self, release.entries)
         silent = [entry.file for entry in release.entries if not any(text.strip() for text in entry.captions)]
-        problems = [f"{len(silent)} images have no caption: {some(silent)}"] if silent else []
+        problems = list(_silent(silent))
         return report(
             self.card,
             root,
@@ -281,12 +284,22 @@ def _counts(form: TextReidSet, entries: Sequence[Entry]) -> Counts:
 def _entry_notes(form: TextReidSet, entries: Sequence[Entry]) -> list[str]:
     """Persons of train that are not numbered without gaps, and captions that are blank."""
     persons = {entry.identity for entry in entries if entry.split in ("train", *({"val"} - set(form.splits)))}
-    blank = sum(not text.strip() for entry in entries for text in entry.captions)
-    notes = [f"{blank} captions are blank and not used"] if blank else []
+    notes = list(_blank_captions(entries))
     last = form.first_id + len(persons) - 1
     if persons and persons != set(range(form.first_id, last + 1)):
         notes.append(f"train: ids are not {form.first_id}..{last} without gaps, as the official ones are")
     return notes
+
+
+def _blank_captions(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """What is said of captions without a word; nothing where there are none."""
+    blank = sum(not text.strip() for entry in entries for text in entry.captions)
+    return (f"{blank} captions are blank and not used",) if blank else ()
+
+
+def _silent(files: Sequence[str]) -> tuple[str, ...]:
+    """What is said of images without a caption, which are found by none; nothing where there are none."""
+    return (f"{len(files)} images have no caption: {some(files)}",) if files else ()
 
 
 def _cameras(files: Sequence[str], pattern: re.Pattern[str], card: DatasetCard) -> Int:

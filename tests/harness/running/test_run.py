@@ -144,7 +144,10 @@ def test_the_run_of_a_cell_holds_losses_settings_and_the_default_evaluation(work
     assert tracker.artifact(cell, "losses.parquet")
     record = json.loads(tracker.artifact(evaluation, "record.json").read_text())
     rule = "train: train; val: val; test: test"
-    assert record == {"record": {"rule": "mean", "count": 18, "split_rule": rule}, "chosen": {"readout": "cls"}}
+    assert record == {
+        "record": {"rule": "mean", "count": 18, "split_rule": rule, "data_notes": []},
+        "chosen": {"readout": "cls"},
+    }
 
 
 @pytest.mark.slow
