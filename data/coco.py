@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import crop_windows
 from hcbench.data.dataset import Dataset
 from hcbench.data.formats.coco_detections import detection_file, detection_path, read_detections
@@ -23,8 +24,10 @@ from hcbench.data.formats.coco_persons import (
     open_split,
     persons_of,
 )
+from hcbench.data.formats.loading import found_splits
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import TaskSplits
+from hcbench.errors import DataError
 
 CARD = DatasetCard(
     name="coco",
@@ -173,7 +176,28 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
     return tuple(sorted({*files, *found}))
 
 
-verify = _OWN.verify
+def verify(root: Path) -> VerifyReport:
+    """Check a copy as `PersonSet.verify` does, and the captions where they are there.
+
+    Raises:
+        DataError: The root is no folder, or holds no split.
+    """
+    report = _OWN.verify(root)
+    layouts, _ = found_splits(SPLITS, lambda split: find_layout(root, split))
+    problems = [problem for path in sorted({layout.captions for layout in layouts.values() if layout.captions})
+                if (problem := _caption_problem(path))]  # fmt: skip
+    if not problems:
+        return report
+    return replace(report, level="mismatch", problems=(*report.problems, *problems))
+
+
+def _caption_problem(path: Path) -> str:
+    """Why captions cannot be read; empty where they can."""
+    try:
+        read_captions(path, {"images": ()})
+    except DataError as error:
+        return error.message
+    return ""
 
 
 def _large(height: int, width: int) -> Keep:

@@ -64,6 +64,8 @@ TASK_SPLITS = TaskSplits(train="train", val=None, test="val")
 
 _PERSON_PX = 200.0
 """`scale` is a person's height in units of so many pixels."""
+_LEAST_SCALE = 0.01
+"""Of a smaller person the positions of joints are finer than float32 can tell apart."""
 _DOWN_PX = 15.0
 """How far the window is moved down, per unit of `scale`: annotators clicked above the middle (HRNet, mmpose)."""
 
@@ -207,7 +209,7 @@ def _read(root: Path, split: str) -> tuple[_Layout, Persons, Scored | None]:
 
 def _placed(persons: Persons) -> NDArray[np.bool_]:
     """Whether a person has a window at all: HRNet's files mark a lacking centre with -1."""
-    return np.asarray((persons.scale > 0) & (persons.center != -1).all(axis=1))
+    return np.asarray((persons.scale >= _LEAST_SCALE) & (persons.center != -1).all(axis=1))
 
 
 def _left_out(persons: Persons) -> tuple[str, ...]:
@@ -254,7 +256,7 @@ def _outside(base: Path, persons: Persons, scored: Scored | None) -> list[str]:
         try:
             with Image.open(base / "images" / name) as image:
                 sizes[name] = image.size
-        except (OSError, SyntaxError):
+        except (OSError, SyntaxError, ValueError):
             continue  # told as a problem already
     points, visibility = _joints(persons, scored)
     limit = np.array([sizes.get(name, (np.inf, np.inf)) for name in persons.images], np.float64)[:, None]

@@ -31,6 +31,7 @@ from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError, did_you_mean
 
 SPLITS = ("train", "val", "trainval", "test")
+_LARGEST_ID = 2**63 - 1
 RENUMBERED = ("train", "trainval")
 """Splits whose persons are numbered anew from 0; `val` and `test` keep the numbers of the json."""
 IMAGES = "imgs"
@@ -231,7 +232,7 @@ def _entry(form: TextReidSet, raw: Any, what: str) -> Entry:
     file, identity, captions, split = raw[form.image_key], raw["id"], raw["captions"], raw["split"]
     if split not in form.splits:
         raise DataError(f"{what} is in the unknown split {split!r}.", did_you_mean(str(split), form.splits))
-    if type(identity) is not int or identity < form.first_id:
+    if type(identity) is not int or not form.first_id <= identity <= _LARGEST_ID:
         raise DataError(
             f"{what} has the id {identity!r}; ids of {form.card.title} are whole numbers from {form.first_id}.",
             "The file was renumbered or is of another dataset: take the official json.",

@@ -1,7 +1,7 @@
-"""What people's copies of data sets really hold: files changed on disk, whatever the data set.
+"""What people's copies of data sets really hold: changes of files on disk, for any data set.
 
-Each change takes a folder and a generator of random numbers, changes something that it finds there, and gives a line that
-says what, or None where the folder has nothing of the kind.
+Each change takes a folder and a generator of random numbers, changes something that it finds there, and gives a line
+that says what, or None where the folder has nothing of the kind.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from scipy import io
 Change = Callable[[Path, np.random.Generator], str | None]
 
 VALUES: tuple[Any, ...] = (
-    None, "", "text", "7", " 7 ", "7.5", 0, 1, 2, -1, -7, 0.5, 7.0, 255, 2**60, 10**25, 1e300, float("nan"),
-    float("inf"), True, False, [], {}, [None], ["a"], [0, 0, 0, 0], [10, 10, -5, 20], "img-1", "a\\b.jpg", "../x.jpg",
-    "/x.jpg", "a\0b", "\ud800", "ä ö", "train", "val", "test", "nan", "1e3",
+    None, "", "text", "7", " 7 ", "7.5", 0, 1, 2, -1, -7, 0.5, 7.0, 1e-6, 1e-300, 255, 2**60, 10**25, 1e300,
+    float("nan"), float("inf"), True, False, [], {}, [None], ["a"], [0, 0, 0, 0], [10, 10, -5, 20], "img-1",
+    "a\\b.jpg", "../x.jpg", "/x.jpg", "a\0b", "\ud800", "ä ö", "train", "val", "test", "nan", "1e3",
 )  # fmt: skip
 """What stands where something else is expected."""
-NUMBERS = (np.nan, np.inf, -1.0, 0.0, 2.0, 3.0, 255.0, 0.5, 1e30)
+NUMBERS = (np.nan, np.inf, -1.0, 0.0, 2.0, 3.0, 255.0, 0.5, 1e-6, 1e30)
 IMAGES = (".jpg", ".png")
 
 
@@ -239,7 +239,9 @@ def another_shape(value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def an_image(root: Path, rng: np.random.Generator) -> str | None:
     path = pick(rng, files(root, *IMAGES))
-    kind = pick(rng, ("gone", "empty", "cut", "capitals", "another name", "larger", "grey", "sixteen", "colours", "twice"))
+    kind = pick(
+        rng, ("gone", "empty", "cut", "capitals", "another name", "larger", "grey", "sixteen", "colours", "twice")
+    )
     if kind == "gone":
         path.unlink()
     elif kind in ("empty", "cut"):

@@ -1,4 +1,4 @@
-"""A small copy of every data set that a benchmark knows, valid as it stands, each split with what its benchmark needs."""
+"""A small, valid copy of every data set that a benchmark knows."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The oracle scores what a metric can give on every copy that `verify` calls valid, whatever odd things it holds.
+"""The oracle is perfect on every copy that `verify` calls valid, whatever odd things the copy holds.
 
-One reading for loader, metric and `verify`: a copy of each data set that a benchmark knows is changed on disk as people's
-copies are. Where `verify` says valid and the trial of tasks says that it can be scored, the truth as prediction has the
-upper bound of every metric; where something is refused, it is an error of hcbench that says what.
+One reading for loader, metric and `verify`: a copy of each data set that a benchmark knows is changed on disk as
+people's copies are. Where `verify` says valid and the trial of tasks says that it can be scored, the truth as prediction
+has the upper bound of every metric; where something is refused, it is an error of hcbench that says what.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from hcbench.data.samples import Samples
 from hcbench.errors import HcbenchError
 from hcbench.harness.planning.registry import implementation, load_registry
 from hcbench.harness.scoring.benchmark_data import benchmark_splits
-from hcbench.harness.scoring.task_trial import TaskTrial, try_tasks
+from hcbench.harness.scoring.task_trial import try_tasks
 
 ODDITIES = st.lists(st.tuples(st.sampled_from(sorted(CHANGES)), st.integers(0, 2**20)), min_size=1, max_size=3)
 KNOWN = sorted({name for card in load_registry(()).benchmarks.values() for name in card.data} - {"people"})
@@ -71,17 +71,12 @@ def scored(name: str, card: TaskCard, root: Path, cache: Path) -> None:
     assert card.on(name).main_metrics[0].name in defined
 
 
-def refused(trial: TaskTrial | None) -> bool:
-    return trial is None or bool(trial.scored)
-
-
 def held(name: str, root: Path, cache: Path) -> str:
     """Verify a copy and score it; gives how it ended. Whatever is no error of hcbench comes out."""
     data_set, registry = dataset(name), load_registry(())
     try:
         report = data_set.verify(root)
-    except HcbenchError as error:
-        assert error.message
+    except HcbenchError:
         return "refused"
     valid = report.level != "mismatch"
     assert valid or all(report.problems), "what is wrong is said"
@@ -89,18 +84,16 @@ def held(name: str, root: Path, cache: Path) -> str:
     trials = {one.benchmark: one for one in try_tasks(name, root, registry)} if valid else {}
     for trial in trials.values():
         words = f"{trial.heads} {trial.scored}"
-        assert not any(f"{kind}Error:" in words for kind in ("Type", "Value", "Key", "Index", "Attribute", "Unicode")), (
-            words
-        )
+        assert not any(
+            f"{kind}Error:" in words for kind in ("Type", "Value", "Key", "Index", "Attribute", "Unicode")
+        ), words
     for card in registry.benchmarks.values():
         if name in card.data:
             try:
                 scored(name, card, root, cache)
-            except HcbenchError as error:
-                assert not valid or trials[card.name].scored, f"valid, but: {error}"
-            except AssertionError:
-                if valid:
-                    raise
+            except (HcbenchError, AssertionError) as error:
+                if valid and not trials[card.name].scored:
+                    raise AssertionError(f"valid, but {card.name}: {error}") from error
     return "valid" if valid else "mismatch"
 
 
