@@ -1,8 +1,8 @@
 """The oracle is perfect on every copy that `verify` calls valid, whatever odd things the copy holds.
 
 One reading for loader, metric and `verify`: a copy of each data set that a benchmark knows is changed on disk as
-people's copies are. Where `verify` says valid and the trial of tasks says that it can be scored, the truth as prediction
-has the upper bound of every metric; where something is refused, it is an error of hcbench that says what.
+people's copies are. Where `verify` says valid and the trial of tasks says that it can be scored, the truth as
+prediction has the upper bound of every metric; where something is refused, it is an error of hcbench that says what.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def test_a_plain_copy(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", COPIES)
 def test_the_oracle_is_perfect_wherever_verify_says_valid(name: str, tmp_path: Path) -> None:
-    @settings(max_examples=10, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=15, deadline=None, derandomize=True, database=None)
     @given(ODDITIES)
     def holds(oddities: list[tuple[str, int]]) -> None:
         tried(name, tmp_path, oddities)
