@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.card import DatasetCard
+from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
 from hcbench.data.formats.coco_detections import detection_file, detection_path, read_detections
-from hcbench.data.formats.coco_files import SPLITS, TREE, find_layout, read_captions, read_truth
+from hcbench.data.formats.coco_files import SPLITS, TREE, find_layout, left_out_notes, read_captions, read_truth
 from hcbench.data.formats.coco_persons import (
     Keep,
     Person,
@@ -22,9 +23,11 @@ from hcbench.data.formats.coco_persons import (
     open_split,
     persons_of,
 )
+from hcbench.data.formats.loading import found_splits
 from hcbench.data.samples import Samples
 from hcbench.data.task_splits import TaskSplits
 from hcbench.data.windows import crop_windows
+from hcbench.errors import DataError
 
 CARD = DatasetCard(
     name="coco",
@@ -126,6 +129,7 @@ def load_detected(
         image_id=found.image_id,
         crop_center=center,
         crop_size=size,
+        notes=(*(f"coco {split}: {note}" for note in left_out_notes(truth)), *found.notes),
     )
     return finish(samples, truth=truth)
 
@@ -173,7 +177,30 @@ def annotation_files(root: Path) -> tuple[Path, ...]:
 
 
 image_folders = _OWN.image_folders
-verify = _OWN.verify
+
+
+def verify(root: Path) -> VerifyReport:
+    """Check a copy as `PersonSet.verify` does, and the captions where they are there.
+
+    Raises:
+        DataError: The root is no folder, or holds no split.
+    """
+    report = _OWN.verify(root)
+    layouts, _ = found_splits(SPLITS, lambda split: find_layout(root, split))
+    problems = [problem for path in sorted({layout.captions for layout in layouts.values() if layout.captions})
+                if (problem := _caption_problem(path))]  # fmt: skip
+    if not problems:
+        return report
+    return replace(report, level="mismatch", problems=(*report.problems, *problems))
+
+
+def _caption_problem(path: Path) -> str:
+    """Why captions cannot be read; empty where they can."""
+    try:
+        read_captions(path, {"images": ()})
+    except DataError as error:
+        return error.message
+    return ""
 
 
 def _large(height: int, width: int) -> Keep:

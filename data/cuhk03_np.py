@@ -17,11 +17,12 @@ from hcbench.data.dataset import Dataset
 from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
 from hcbench.data.formats import reid_splits
+from hcbench.data.formats.attribute_files import rows_of, whole
 from hcbench.data.formats.cuhk03_raw import RawImages, extract
 from hcbench.data.formats.listing import find_base
 from hcbench.data.formats.loading import check_cache, check_split, found_splits, make_report, some
 from hcbench.data.formats.market_files import ANY_MARKET, CUHK03, FOLDERS, PersonFiles, parse_names, read_folder
-from hcbench.data.formats.mat_files import read_mat, text_cells
+from hcbench.data.formats.mat_files import numeric, read_mat, text_cells
 from hcbench.data.formats.reid_splits import ReidSet, contradictions, counts, load_split
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
@@ -182,14 +183,14 @@ def _protocol(path: Path, images: Path | None) -> tuple[PersonFiles, PersonFiles
         raise DataError(
             f"{path}: filelist names other folders: {some(folders)}.", "Expected names such as 1_001_1_01.png."
         )
-    labels = content["labels"].ravel().astype(np.int64)
-    rows = {name: content[name].ravel().astype(np.int64) - 1 for name in _INDICES}
+    labels = whole(numeric(content["labels"], f"{path}: labels"), f"{path}: labels")
+    if len(labels) != len(files):
+        raise DataError(f"{path}: {len(files)} files, {len(labels)} labels.", "Expected one label for each file.")
+    rows = {name: rows_of(content[name], len(files), f"{path}: {name}") for name in _INDICES}
+    empty = [name for name in _INDICES if not rows[name].size]
+    if empty:
+        raise DataError(f"{path}: {some(empty)} names no image.", "Copy the file again from its source.")
     together = np.concatenate(list(rows.values()))
-    if len(labels) != len(files) or (together < 0).any() or (together >= len(files)).any():
-        raise DataError(
-            f"{path}: {len(files)} files, {len(labels)} labels, indices {together.min() + 1}..{together.max() + 1}.",
-            "Expected one label for each file, and indices that count from 1.",
-        )
     twice, times = np.unique(together, return_counts=True)
     if (times > 1).any():
         names = some(files[twice[times > 1]].tolist())

@@ -66,6 +66,8 @@ TASK_SPLITS = TaskSplits(train="train", val=None, test="val")
 
 _PERSON_PX = 200.0
 """`scale` is a person's height in units of so many pixels."""
+_LEAST_SCALE = 0.01
+"""Of a smaller person the positions of joints are finer than float32 can tell apart."""
 _DOWN_PX = 15.0
 """How far the window is moved down, per unit of `scale`: annotators clicked above the middle (HRNet, mmpose)."""
 
@@ -109,8 +111,8 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     check_cache(layout.base, cache)
     boxes = _boxes(persons)
     rows = np.flatnonzero(_placed(persons))
-    if len(rows) < len(persons):
-        log.warning("%d persons of mpii %s have no centre or scale and are left out", len(persons) - len(rows), split)
+    for note in _left_out(persons):
+        log.warning("mpii %s: %s", split, note)
     files = [persons.images[row] for row in rows]
     missing = missing_files(layout.base / "images", files)
     if missing:
@@ -139,6 +141,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
         image_id=numbered(files),
         crop_center=center,
         crop_size=size,
+        notes=tuple(f"mpii {split}: {note}" for note in _left_out(persons)),
     )
 
 
@@ -162,7 +165,9 @@ def verify(root: Path) -> VerifyReport:
         files = sorted({f"images/{name}" for name in persons.images})
         damage, oddities = checked_images(layout.base, files)
         problems += [f"{split}: {problem}" for problem in damage]
-        notes += [f"{split}: {note}" for note in (*_outside(layout.base, persons, scored), *oddities)]
+        notes += [
+            f"{split}: {note}" for note in (*_left_out(persons), *_outside(layout.base, persons, scored), *oddities)
+        ]
     notes += [f"{split} was not found" for split in absent]
     folders = sorted({layout.base / "images" for layout in layouts.values()})
     notes += listing_notes(*(list_files(folder, refuse=False) for folder in folders))
@@ -209,7 +214,13 @@ def _read(root: Path, split: str) -> tuple[_Layout, Persons, Scored | None]:
 
 def _placed(persons: Persons) -> NDArray[np.bool_]:
     """Whether a person has a window at all: HRNet's files mark a lacking centre with -1."""
-    return np.asarray((persons.scale > 0) & (persons.center != -1).all(axis=1))
+    return np.asarray((persons.scale >= _LEAST_SCALE) & (persons.center != -1).all(axis=1))
+
+
+def _left_out(persons: Persons) -> tuple[str, ...]:
+    """What is said of persons without a window; nothing where there are none."""
+    count = int((~_placed(persons)).sum())
+    return (f"{count} persons have no centre or scale and are left out",) if count else ()
 
 
 def _boxes(persons: Persons) -> NDArray[np.float64]:

@@ -138,8 +138,9 @@ def read(base: Path) -> tuple[tables.Table, Any]:
     # Columns of `data`, counted from 1: the first attribute is column 5.
     columns = files.rows_of(selected, values.shape[1], f"{path}: selected_attribute")
     if columns.size != _SCORED or columns.min() < _LABELS:
+        first = f" from {columns.min() + 1} on" if columns.size else ""
         raise DataError(
-            f"{path}: selected_attribute holds {columns.size} columns from {columns.min() + 1} on.",
+            f"{path}: selected_attribute holds {columns.size} columns{first}.",
             f"Expected {_SCORED} columns of data from {_LABELS + 1} on: take the official mat file.",
         )
     names = tuple(every[column - _LABELS] for column in columns)
@@ -154,8 +155,8 @@ def read(base: Path) -> tuple[tables.Table, Any]:
         names=names,
         labels=files.binary(values[:, columns], names, f"{path}: data"),
         rows={},
-        persons=values[:, _PERSON].astype(np.int64),
-        slices={"source": values[:, _SOURCE].astype(np.int64)},
+        persons=files.whole(values[:, _PERSON], f"{path}: the persons (column {_PERSON + 1} of data)"),
+        slices={"source": files.whole(values[:, _SOURCE], f"{path}: the source sets (column {_SOURCE + 1} of data)")},
         notes=("the image numbers in data are not 1, 2, 3 ...: the row tells the file",) if renumbered else (),
     )
     return table, struct

@@ -51,7 +51,7 @@ def load(root: Path, split: str, *, height: int = 128, width: int = 64, cache: P
     Returns:
         Samples sorted by file; `ids` are `RAP_dataset/<file>`. Attributes are 0 and 1, in the order of the mat's
         selection and under its names; labels that the mat calls uncertain (2) are 0, as in the field's code, and a
-        log line counts them.
+        note counts them.
 
     Raises:
         DataError: The folder, the mat or an image is not as it should be.

@@ -71,6 +71,8 @@ class Samples:
         crop_center: float32 (N, 2), centre of the crop window in the original image.
         crop_size: float32 (N, 2), width and height of the crop window in the original image.
         coco_truth: Official COCO ground truth (a dict as in the json file) of the original images.
+        notes: What a loader left out or read otherwise than it is written, how many and why: a sentence each that
+            names the data, for the screen and the record of results.
     """
 
     name: str
@@ -102,14 +104,25 @@ class Samples:
     crop_center: Float | None = None
     crop_size: Float | None = None
     coco_truth: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def known(self) -> frozenset[str]:
         """Names of the fields that are known, `images` included."""
-        skip = {"name", "fingerprint", "ids", "slices", "attribute_names", "attribute_groups", "part_names", "skeleton",
-                "left_out"}  # fmt: skip
+        skip = {
+            "name",
+            "fingerprint",
+            "ids",
+            "slices",
+            "attribute_names",
+            "attribute_groups",
+            "part_names",
+            "skeleton",
+            "left_out",
+            "notes",
+        }
         return frozenset(f.name for f in fields(self) if f.name not in skip and getattr(self, f.name) is not None)
 
     def subset(self, indices: Int, name: str | None = None) -> Samples:

@@ -22,6 +22,7 @@ from hcbench.data.formats.person_splits import PARTS
 from hcbench.data.samples import Int
 from hcbench.errors import DataError
 
+_LARGEST_EXACT = 2.0**53
 PARTITIONS = 5
 """Random partitions that PETA and RAP come with; results of the field are those of the first, or the mean of all."""
 
@@ -152,6 +153,21 @@ def binary(values: NDArray[np.float64], names: Sequence[str], where: str) -> NDA
             "Expected 0 and 1: take the official mat file.",
         )
     return values.astype(np.int8)
+
+
+def whole(values: NDArray[np.float64], where: str) -> Int:
+    """Numbers that name something, such as persons, as int64.
+
+    Raises:
+        DataError: One is no whole number.
+    """
+    strange = np.flatnonzero(~np.isfinite(values) | (values != np.floor(values)) | (np.abs(values) > _LARGEST_EXACT))
+    if strange.size:
+        raise DataError(
+            f"{where} has {values[strange[0]]:g} in row {strange[0] + 1}.",
+            "Expected whole numbers: take the official mat file.",
+        )
+    return values.astype(np.int64)
 
 
 def rows_of(value: Any, total: int, where: str) -> Int:

@@ -87,6 +87,7 @@ def load_split(card: DatasetCard, table: Table, split: str, *, height: int, widt
             attributes=table.labels[rows],
             attribute_names=table.names,
             slices={name: values[rows] for name, values in _slices(table, split).items()},
+            notes=tuple(f"{card.name}: {note}" for note in table.notes),
         )
     )
 

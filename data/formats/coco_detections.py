@@ -30,12 +30,14 @@ class Detections:
         scores: float64 (N,).
         image_id: int64 (N,).
         rows: int64 (N,), places in the file, from 0.
+        notes: What was left out.
     """
 
     boxes: NDArray[np.float64]
     scores: NDArray[np.float64]
     image_id: NDArray[np.int64]
     rows: NDArray[np.int64]
+    notes: tuple[str, ...] = ()
 
 
 def detection_path(base: Path, split: str) -> Path:
@@ -89,14 +91,16 @@ def read_detections(path: Path, truth: Mapping[str, Any]) -> Detections:
             f"{path} holds no person on the {len(known)} images of the split, out of {len(entries)} detections.",
             "Take the file of the same split; its image_id are COCO's numbers.",
         )
+    notes = (f"{path.name}: {foreign} detections on other images and {empty} empty ones are left out",)
     if foreign or empty:
-        log.warning("%s: %d detections on other images and %d empty ones are left out", path.name, foreign, empty)
+        log.warning(notes[0])
     kept.sort(key=lambda one: one[:2])
     return Detections(
         boxes=np.array([entry["bbox"] for *_, entry in kept], np.float64),
         scores=np.array([entry["score"] for *_, entry in kept], np.float64),
         image_id=np.array([image for image, *_ in kept], np.int64),
         rows=np.array([row for _, row, _ in kept], np.int64),
+        notes=notes if foreign or empty else (),
     )
 
 

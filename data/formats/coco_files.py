@@ -24,6 +24,7 @@ from hcbench.data.formats.coco_people import (
     person_category,
     plain_id,
     renumbered,
+    whole_number,
 )
 from hcbench.data.formats.listing import contents, find_annotated
 from hcbench.data.formats.loading import read_json
@@ -44,6 +45,9 @@ ROOT/
 
 _OUTSIDE_PX = 1.0
 """How far outside its image a keypoint may lie before the file is called wrong: rounding of a border pixel."""
+_FAR = 10.0
+"""How far outside a joint may lie where sets have such joints, in sides of the image: farther, it is an error of the
+file, and of a size that float32 cannot tell exactly."""
 _IMAGE_KEYS = frozenset({"id", "file_name", "height", "width"})
 _PERSON_KEYS = frozenset({"id", "image_id", "bbox", "area", "iscrowd", "keypoints", "num_keypoints"})
 
@@ -154,11 +158,13 @@ def read_truth(layout: Layout, split: str, form: Format = COCO_FORMAT) -> dict[s
     truth = read_object(layout.annotations)
     where = layout.annotations
     _need(truth, {"images", "annotations", "categories"}, where, "the file")
+    for key in ("images", "annotations"):
+        _check_objects(truth[key], where, key)
     listed = [_image(image, where, layout.merged) for image in truth["images"]]
-    strange = {image["split"] for image in listed} - set(SPLITS) if layout.merged else set()
+    strange = {str(image["split"]) for image in listed if image["split"] not in SPLITS} if layout.merged else set()
     if strange:
         raise DataError(
-            f"{where}: images of the unknown splits {sorted(map(str, strange))}.",
+            f"{where}: images of the unknown splits {sorted(strange)}.",
             f'Each image needs "split": one of {", ".join(SPLITS)}.',
         )
     _unique(listed, where, "image")
@@ -218,17 +224,25 @@ def read_captions(path: Path, truth: Mapping[str, Any] | None = None) -> dict[in
             None takes the file's own ids, which must be whole numbers.
 
     Raises:
-        DataError: The file is no json or has other keys.
+        DataError: The file is no json or has other keys, or a caption is no text.
     """
     content = read_object(path)
     _need(content, {"annotations"}, path, "the file")
+    _check_objects(content["annotations"], path, "annotations")
     captions: dict[int, list[str]] = {}
     for entry in content["annotations"]:
         _need(entry, {"id", "image_id", "caption"}, path, f"caption {entry.get('id')}")
+        if not isinstance(entry["caption"], str | None):
+            raise DataError(
+                f"{path}: caption {entry['id']} is {entry['caption']!r:.80}.", "Expected a text, or null for nothing."
+            )
     ids = None if truth is None else ids_of(truth["images"])
     order = number_ids(entry["id"] for entry in content["annotations"])
     for entry in sorted(content["annotations"], key=lambda entry: order[plain_id(entry["id"])]):
-        image = int(plain_id(entry["image_id"])) if ids is None else ids.get(plain_id(entry["image_id"]))
+        own = plain_id(entry["image_id"])
+        image = whole_number(own) if ids is None else ids.get(own)
+        if ids is None and image is None:
+            raise DataError(f"{path}: caption {entry['id']} is of image {own!r}.", "Expected a whole number.")
         if image is not None and entry["caption"] is not None:
             captions.setdefault(image, []).append(str(entry["caption"]).strip())
     return {image: tuple(texts) for image, texts in captions.items()}
@@ -282,6 +296,15 @@ def read_object(path: Path) -> dict[str, Any]:
     return content
 
 
+def _check_objects(value: Any, where: Path, key: str) -> None:
+    """Refuse what is no list of objects; the first entry that is none is named."""
+    if not isinstance(value, list):
+        raise DataError(f"{where}: {key} is {value!r:.80}.", "Expected a list of objects in the COCO format.")
+    for place, entry in enumerate(value):
+        if not isinstance(entry, dict):
+            raise DataError(f"{where}: entry {place} of {key} is {entry!r:.80}.", "Expected an object: mend the json.")
+
+
 def _need(entry: Mapping[str, Any], keys: Iterable[str], where: Path, what: str) -> None:
     absent = sorted(set(keys) - entry.keys())
     if absent:
@@ -300,14 +323,12 @@ def _unique(entries: Iterable[Mapping[str, Any]], where: Path, what: str) -> Non
         seen.add(own)
 
 
-def _image(entry: Any, where: Path, merged: bool) -> dict[str, Any]:
+def _image(entry: Mapping[str, Any], where: Path, merged: bool) -> dict[str, Any]:
     """An image of the file with its sides as numbers.
 
     Raises:
         DataError: A key is missing, or a side is no number above 0.
     """
-    if not isinstance(entry, dict):
-        raise DataError(f"{where}: an image is a {type(entry).__name__}.", "Expected the COCO format.")
     what = f"image {entry.get('id')}"
     _need(entry, _IMAGE_KEYS | ({"split"} if merged else set()), where, what)
     sides = {side: number(entry[side], f"{where}: the {side} of {what}") for side in ("height", "width")}
@@ -316,6 +337,8 @@ def _image(entry: Any, where: Path, merged: bool) -> dict[str, Any]:
             raise DataError(f"{where}: the {side} of {what} is {entry[side]!r}.", "Expected pixels: mend the json.")
     if not isinstance(entry["file_name"], str) or not entry["file_name"]:
         raise DataError(f"{where}: the file_name of {what} is {entry['file_name']!r}.", "Expected a name.")
+    if "crowdIndex" in entry:  # CrowdPose's
+        sides["crowdIndex"] = number(entry["crowdIndex"], f"{where}: the crowdIndex of {what}")
     return {**entry, **sides}
 
 
@@ -361,8 +384,9 @@ def _person(
             "Expected 0 (not labelled), 1 (hidden) or 2 (visible): convert the file to COCO's format.",
         )
     image = images.get(image_id)
-    if form.strict and image is not None:
-        for joint in _outside(person["keypoints"], image):
+    if image is not None:
+        reach = 0.0 if form.strict else _FAR * max(image["width"], image["height"])
+        for joint in _outside(person["keypoints"], image, reach):
             x, y = person["keypoints"][3 * joint : 3 * joint + 2]
             raise DataError(
                 f"{what}: keypoint {joint} at ({x:g}, {y:g}) lies outside {image['file_name']} "
@@ -372,12 +396,13 @@ def _person(
     return person
 
 
-def _outside(keypoints: list[float], image: Mapping[str, Any]) -> list[int]:
-    """Labelled joints that lie outside their image, by number."""
-    right, bottom = image["width"] + _OUTSIDE_PX, image["height"] + _OUTSIDE_PX
+def _outside(keypoints: list[float], image: Mapping[str, Any], reach: float = 0.0) -> list[int]:
+    """Labelled joints that lie outside their image, by more than `reach` pixels, by number."""
+    least = -_OUTSIDE_PX - reach
+    right, bottom = image["width"] - least, image["height"] - least
     places = zip(keypoints[0::3], keypoints[1::3], keypoints[2::3], strict=True)
     return [
         number
         for number, (x, y, v) in enumerate(places)
-        if v > 0 and not (-_OUTSIDE_PX <= x <= right and -_OUTSIDE_PX <= y <= bottom)
+        if v > 0 and not (least <= x <= right and least <= y <= bottom)
     ]

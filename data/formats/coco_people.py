@@ -23,8 +23,13 @@ PERSON_ID = 1
 OWN_ID = "own_id"
 """Where an image or annotation keeps the id that its file gives it, when that is no whole number."""
 _LARGEST_ID = 2**63 - 1
+_LARGEST_EXACT = 2**53
+"""Up to it every whole number has a float of its own; larger ones stay floats, which arrays can hold."""
 
-NO_AREA = "persons without an area above 0"
+LEAST = 0.01
+"""Area in square pixels and side of a box in pixels from which on a person is scored: in float32, positions of joints
+are not finer."""
+NO_AREA = f"persons without an area above {LEAST}"
 NO_BOX = "persons whose box is empty or outside its image"
 NO_JOINTS = "persons without a labelled joint"
 
@@ -39,7 +44,19 @@ def plain_id(value: Any) -> str:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | str):
         raise DataError(f"{value!r} is no id.", "Ids are whole numbers or texts: mend the json.")
-    return str(value).strip()
+    name = str(value).strip()
+    if not name or not name.isprintable():
+        raise DataError(f"{value!r} is no id.", "Expected a text that can be printed: mend the json.")
+    return name
+
+
+def whole_number(name: str) -> int | None:
+    """An id as the whole number that it is; None where it is another text, or too large for the arrays of ids."""
+    try:
+        found = int(name)
+    except ValueError:
+        return None
+    return found if abs(found) <= _LARGEST_ID else None
 
 
 def number_ids(ids: Iterable[Any]) -> dict[str, int]:
@@ -49,7 +66,7 @@ def number_ids(ids: Iterable[Any]) -> dict[str, int]:
     ({'4': 4, '7': 7}, {'a': 1, 'b': 2})
     """
     names = sorted({plain_id(one) for one in ids})
-    whole = {name: int(name) for name in names if name.lstrip("-").isdecimal() and abs(int(name)) <= _LARGEST_ID}
+    whole = {name: found for name in names if (found := whole_number(name)) is not None}
     if len(whole) == len(names) and len(set(whole.values())) == len(names):
         return whole
     return {name: number for number, name in enumerate(names, start=1)}
@@ -68,7 +85,8 @@ def person_category(truth: Mapping[str, Any], where: str) -> tuple[str, dict[str
     Raises:
         DataError: There are several categories and not exactly one is called person.
     """
-    listed = [one for one in truth["categories"] if isinstance(one, Mapping)]
+    categories = truth["categories"] if isinstance(truth["categories"], list) else []
+    listed = [one for one in categories if isinstance(one, Mapping)]
     listed = listed or [{"id": one["category_id"]} for one in truth["annotations"] if "category_id" in one]
     names = {plain_id(one.get("id")): str(one.get("name", "")) for one in listed} or {str(PERSON_ID): "person"}
     found = [key for key, name in names.items() if name.strip().casefold() == "person"] or list(names)
@@ -91,11 +109,12 @@ def number(value: Any, what: str) -> float | None:
         return None
     try:
         found = float(value) if isinstance(value, int | float | str) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         found = math.nan
     if not math.isfinite(found):
         raise DataError(f"{what} is {value!r}; expected a number.", "Mend that value, or write null for nothing.")
-    return int(found) if found.is_integer() and not isinstance(value, float) else found
+    exact = found.is_integer() and abs(found) <= _LARGEST_EXACT
+    return int(found) if exact and not isinstance(value, float) else found
 
 
 def numbers(value: Any, count: int, what: str) -> list[float] | None:
@@ -132,9 +151,9 @@ def why_not_counted(person: Mapping[str, Any], image: Mapping[str, Any], joints:
     """Why a person who is no crowd, with so many labelled joints, cannot be scored: mmpose's rule plus the area."""
     if not joints:
         return NO_JOINTS
-    if person["area"] <= 0:
+    if person["area"] <= LEAST:
         return NO_AREA
-    return None if min(clipped(person["bbox"], image)[2:]) > 0 else NO_BOX
+    return None if min(clipped(person["bbox"], image)[2:]) > LEAST else NO_BOX
 
 
 def mark_uncounted(

@@ -207,6 +207,7 @@ def cut(
         image_id=np.array([person["image_id"] for person in persons], np.int64),
         crop_center=center,
         crop_size=size,
+        notes=tuple(f"{own.card.name} {split}: {note}" for note in left_out_notes(truth)),
     )
 
 

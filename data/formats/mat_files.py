@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.errors import DataError
@@ -44,6 +45,17 @@ def read_mat(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
             f"{path} has no {', '.join(absent)}; it holds {held}.", f"Expected the variables {', '.join(names)}."
         )
     return {name: found[name] for name in names}
+
+
+def numeric(value: NDArray[Any], where: str) -> NDArray[np.float64]:
+    """An array of numbers, flat, float64.
+
+    Raises:
+        DataError: It holds something else.
+    """
+    if value.dtype.kind not in "biuf":
+        raise DataError(f"{where} holds no numbers.", "Take the official mat file.")
+    return value.astype(np.float64).ravel()
 
 
 def text_cells(cells: NDArray[Any]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ _MAT_JOINTS = (
 )  # fmt: skip
 """What the mat file calls the joints of `MPII`."""
 _KEYS = frozenset({"image", "center", "scale", "joints", "joints_vis"})
+_LARGEST_SCALE, _LARGEST_PX = 100.0, 1e5
 _SAME_PX = 2.0
 """How far apart a joint of the json and of the mat may lie and still be the same click."""
 
@@ -102,6 +103,8 @@ def read_scored(path: Path, persons: Persons, json_path: Path) -> Scored:
                 f"for the {count} persons of {json_path.name}.",
                 "Take json and mat from the same release; the mat belongs to the validation split.",
             )
+        if mat[name].dtype.kind not in "biuf":
+            raise DataError(f"{path}: {name} holds no numbers.", "Take the mat of the release.")
     called = text_cells(mat["dataset_joints"])
     if called != _MAT_JOINTS:
         raise DataError(
@@ -112,6 +115,7 @@ def read_scored(path: Path, persons: Persons, json_path: Path) -> Scored:
         missing=mat["jnt_missing"].T.astype(np.float64) != 0,
         heads=mat["headboxes_src"].transpose(2, 0, 1).astype(np.float64),
     )
+    _check_scored(scored, path)
     _check_same(scored, persons, path, json_path)
     return scored
 
@@ -138,6 +142,33 @@ def _check_row(row: Any, what: str) -> None:
         raise DataError(
             f"{what} holds a coordinate that is not finite, or a joints_vis other than 0 and 1.", "Mend the json."
         )
+    _check_place(place.tolist(), what)
+
+
+def _check_place(place: list[float], what: str) -> None:
+    """A window that is out of all proportion to any photograph is no person's."""
+    x, y, scale = place
+    if scale > _LARGEST_SCALE or max(abs(x), abs(y)) > _LARGEST_PX:
+        raise DataError(
+            f"{what} has the scale {scale:g} and the centre ({x:g}, {y:g}).",
+            f"Expected a scale (height / 200 pixels) up to {_LARGEST_SCALE:g} and pixels up to {_LARGEST_PX:g}.",
+        )
+
+
+def _check_scored(scored: Scored, path: Path) -> None:
+    """What PCKh is measured with: places of the joints that count, and heads of some size."""
+    counted = ~scored.missing
+    lost = ~np.isfinite(scored.joints).all(axis=2) & counted
+    size = np.linalg.norm(scored.heads[:, 1] - scored.heads[:, 0], axis=1)
+    headless = ~(np.isfinite(size) & (size > 0)) & counted.any(axis=1)
+    for wrong, what in ((lost.any(axis=1), "a joint that counts and has no place"), (headless, "a head without size")):
+        if wrong.any():
+            raise DataError(
+                f"{path}: {wrong.sum()} persons have {what}, first in row {wrong.argmax()}.",
+                "Mark such joints as missing (jnt_missing), all of them where the head is not known.",
+            )
+    if not counted.any():
+        raise DataError(f"{path}: no joint counts, all are marked as missing.", "Take the mat of the release.")
 
 
 def _check_same(scored: Scored, persons: Persons, path: Path, json_path: Path) -> None:

@@ -140,6 +140,7 @@ def load_split(
         attribute_names=names,
         query=part.query,
         left_out=_left_out(found) if split in ("gallery", "test") else 0,
+        notes=() if training else tuple(f"{found.title} {split}: {note}" for note in _lonely_queries(found)),
     )
     return samples if part.rows is None else samples.subset(np.flatnonzero(part.rows))
 

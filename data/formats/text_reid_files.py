@@ -32,12 +32,14 @@ from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError, did_you_mean
 
 SPLITS = ("train", "val", "trainval", "test")
+_LARGEST_ID = 2**63 - 1
 RENUMBERED = ("train", "trainval")
 """Splits whose persons are numbered anew from 0; `val` and `test` keep the numbers of the json."""
 IMAGES = "imgs"
 """Folder that the entries' paths are relative to, in all three sets."""
 WITHOUT_SPLITS = "caption_all.json"
 """Another official file of CUHK-PEDES: the same captions, but no word on which split an image is in."""
+
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +106,7 @@ class TextReidSet:
         Returns:
             Samples sorted by file. `ids` are paths like `imgs/cam_a/000_45.bmp`; `identity` is 0..N-1 in train and
             trainval, in the order of the raw ids, and the raw id in val and test; `camera` is counted from 0. Captions
-            stand as they are in the file, without blank ones; an image may have several, or, which is logged, none.
+            stand as they are in the file, without blank ones; an image may have several, or, which is noted, none.
 
         Raises:
             DataError: The folder, the json or an image is not as it should be.
@@ -119,8 +121,9 @@ class TextReidSet:
             raise DataError(f"{base / annotations} names no image of {split}.", "Take the official json.")
         captions = tuple(tuple(text.strip() for text in entry.captions if text.strip()) for entry in entries)
         silent = [entry.file for entry, texts in zip(entries, captions, strict=True) if not texts]
-        if silent:
-            log.warning("%s %s: %d images have no caption: %s", self.card.name, split, len(silent), some(silent))
+        notes = (*_blank_captions(entries), *_silent(silent))
+        for note in notes:
+            log.warning("%s %s: %s", self.card.name, split, note)
         files = [entry.file for entry in entries]
         crops, pixels = cached_crops(whole_images(release.images, files, height, width), cache)
         identity = np.array([entry.identity for entry in entries], np.int64)
@@ -133,6 +136,7 @@ class TextReidSet:
                 identity=numbered(identity) if split.startswith("train") else identity,
                 camera=None if self.camera is None else _cameras(files, self.camera, self.card),
                 captions=captions,
+                notes=tuple(f"{self.card.name} {split}: {note}" for note in notes),
             )
         )
 
@@ -163,7 +167,7 @@ class TextReidSet:
         found = _counts(self, release.entries)
         damage, oddities = checked_images(release.images, files)
         silent = [entry.file for entry in release.entries if not any(text.strip() for text in entry.captions)]
-        problems = [f"{len(silent)} images have no caption: {some(silent)}"] if silent else []
+        problems = list(_silent(silent))
         return report(
             self.card,
             root,
@@ -232,7 +236,7 @@ def _entry(form: TextReidSet, raw: Any, what: str) -> Entry:
     file, identity, captions, split = raw[form.image_key], raw["id"], raw["captions"], raw["split"]
     if split not in form.splits:
         raise DataError(f"{what} is in the unknown split {split!r}.", did_you_mean(str(split), form.splits))
-    if type(identity) is not int or identity < form.first_id:
+    if type(identity) is not int or not form.first_id <= identity <= _LARGEST_ID:
         raise DataError(
             f"{what} has the id {identity!r}; ids of {form.card.title} are whole numbers from {form.first_id}.",
             "The file was renumbered or is of another dataset: take the official json.",
@@ -285,12 +289,22 @@ def _counts(form: TextReidSet, entries: Sequence[Entry]) -> Counts:
 def _entry_notes(form: TextReidSet, entries: Sequence[Entry]) -> list[str]:
     """Persons of train that are not numbered without gaps, and captions that are blank."""
     persons = {entry.identity for entry in entries if entry.split in ("train", *({"val"} - set(form.splits)))}
-    blank = sum(not text.strip() for entry in entries for text in entry.captions)
-    notes = [f"{blank} captions are blank and not used"] if blank else []
+    notes = list(_blank_captions(entries))
     last = form.first_id + len(persons) - 1
     if persons and persons != set(range(form.first_id, last + 1)):
         notes.append(f"train: ids are not {form.first_id}..{last} without gaps, as the official ones are")
     return notes
+
+
+def _blank_captions(entries: Sequence[Entry]) -> tuple[str, ...]:
+    """What is said of captions without a word; nothing where there are none."""
+    blank = sum(not text.strip() for entry in entries for text in entry.captions)
+    return (f"{blank} captions are blank and not used",) if blank else ()
+
+
+def _silent(files: Sequence[str]) -> tuple[str, ...]:
+    """What is said of images without a caption, which are found by none; nothing where there are none."""
+    return (f"{len(files)} images have no caption: {some(files)}",) if files else ()
 
 
 def _cameras(files: Sequence[str], pattern: re.Pattern[str], card: DatasetCard) -> Int:

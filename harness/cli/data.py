@@ -68,13 +68,15 @@ def data_verify(
 ) -> None:
     """Compare a copy with the official one: exact, subset or mismatch, and what is missing. Writes nothing.
 
-    Exit code 1 where it is a mismatch.
+    Then says which benchmarks it can serve: what a run needs is loaded, and the truth is scored.
+
+    Exit code 1 where it is a mismatch, or can serve none of the benchmarks that know its data set.
     """
     from hcbench.harness.cli import data_sets as data_screen
 
-    open_registry(plugin)
+    registry = open_registry(plugin)
     _allow(allow_outside)
-    usable = data_screen.verify(console(), name, root, workspace, _given(trust_pickle=trust_pickle))
+    usable = data_screen.verify(console(), registry, name, root, workspace, _given(trust_pickle=trust_pickle))
     raise typer.Exit(OK if usable else SOME_FAILED)
 
 

@@ -33,9 +33,11 @@ if TYPE_CHECKING:
     from hcbench.data.dataset import Columns
     from hcbench.data.samples import Samples
     from hcbench.harness.planning.registry import Registry
+    from hcbench.harness.scoring.task_trial import TaskTrial
 
 _LINES = 4
 """Of what is known of an image, lines that stand below it; the text file beside the picture has all."""
+_USELESS = "Its files are valid, but no task can be run on it; see the reasons above."
 JSONL = ".jsonl"
 """How an index is named that `prepare` imports."""
 CACHE = "cache"
@@ -97,12 +99,18 @@ def _uses(registry: Registry, name: str) -> Iterator[str]:
 
 
 def verify(
-    console: Console, name: str, root: Path | None, workspace: Path, options: Mapping[str, Any] | None = None
+    console: Console,
+    registry: Registry,
+    name: str,
+    root: Path | None,
+    workspace: Path,
+    options: Mapping[str, Any] | None = None,
 ) -> bool:
-    """Print how a copy compares with the official one; gives whether it can be used.
+    """Print how a copy compares with the official one, and what it can serve; gives whether it can be used.
 
     Args:
         console: Where it is printed.
+        registry: Knows the benchmarks that a data set may serve.
         name: A data set, or a manifest.
         root: Its folder; None takes what is known of it.
         workspace: May know it.
@@ -126,8 +134,21 @@ def verify(
         found = dataset(name)
         report = found.verify(root_of(found.name, root, workspace), **(options or {}))
     console.print(Text(report.text()), soft_wrap=True)
-    console.print(Text(_verdict(report), style="green" if report.level == "exact" else "yellow"), soft_wrap=True)
-    return report.level != "mismatch"
+    trials = () if report.level == "mismatch" or is_manifest(name) else _tried(registry, report)
+    for trial in trials:
+        console.print(Text(f"  {trial.text(report.dataset)}"), soft_wrap=True)
+    useless = bool(trials) and not any(trial.served for trial in trials)
+    good = report.level == "exact" and not useless
+    verdict = _USELESS if useless else _verdict(report)
+    console.print(Text(verdict, style="green" if good else "yellow"), soft_wrap=True)
+    return report.level != "mismatch" and not useless
+
+
+def _tried(registry: Registry, report: VerifyReport) -> tuple[TaskTrial, ...]:
+    """What a copy whose files are as they should be can serve."""
+    from hcbench.harness.scoring.task_trial import try_tasks
+
+    return try_tasks(report.dataset, report.root, registry)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -231,7 +252,7 @@ def preview(
     listing.write_text("\n".join(text.replace("\n", "\t") for text in texts) + "\n", encoding="utf-8")
     for one in (path, listing):
         console.print(f"wrote {one}", soft_wrap=True)
-    for warning in getattr(samples.images, "warnings", ()):
+    for warning in (*samples.notes, *getattr(samples.images, "warnings", ())):
         console.print(Text(f"Beware: {warning}", style="yellow"), soft_wrap=True)
 
 

@@ -121,6 +121,8 @@ class _Run:
     cells: dict[str, Ending] = field(default_factory=dict)
     evaluations: dict[str, Ending] = field(default_factory=dict)
     ended: set[str] = field(default_factory=set)
+    told: set[str] = field(default_factory=set)
+    """Notes of no cell that were shown: every worker tells of the same data."""
 
     def execute(self, *, workers: int | None, fail_fast: bool, fresh: bool, lock: int) -> RunOutcome:
         start = time.perf_counter()
@@ -267,6 +269,10 @@ class _Run:
                     self.evaluations[event.evaluation] = Ending(status=event.status, reason=event.reason)
                 if isinstance(event, CellFinished):
                     event = self._ended(by_name[event.cell], event)
+                if isinstance(event, Note) and not event.cell:
+                    if event.text in self.told:
+                        continue
+                    self.told.add(event.text)
                 self.listener(event)
                 failed = isinstance(event, CellFinished | EvaluationFinished) and event.status not in NO_FAILURE
                 if failed and fail_fast:

@@ -95,6 +95,8 @@ class Worker:
             progress=self.report_evaluation,
         )  # fmt: skip
         for one in ended:
+            for note in one.notes:
+                emit(Note(text=note, level="warning"))  # of the data, so of no cell; a run shows each once
             emit(
                 EvaluationFinished(
                     cell=self.name,

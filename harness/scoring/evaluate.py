@@ -48,12 +48,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ended:
-    """How an evaluation ended; `summary` is empty unless `status` is done."""
+    """How an evaluation ended; `summary` is empty unless `status` is done.
+
+    `notes` say what loaders left out of the data or read otherwise, where anything was loaded.
+    """
 
     evaluation: Evaluation
     status: str
     reason: str = ""
     summary: dict[str, float] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def evaluate(
@@ -80,18 +84,20 @@ def evaluate(
             continue
         progress(evaluation.title, 0, 0)
         start = time.perf_counter()
+        notes: tuple[str, ...] = ()
         try:
+            notes = data_notes(features.samples(evaluation))
             outcome: Scores | Ended = _score(evaluation, features)
             if isinstance(outcome, Scores):
                 rule = split_rule(features.samples(evaluation))
-                outcome = replace(outcome, record={**outcome.record, "split_rule": rule})
+                outcome = replace(outcome, record={**outcome.record, "split_rule": rule, "data_notes": list(notes)})
         except UnfitError as error:
             outcome = Ended(evaluation=evaluation, status="skipped", reason=error.message)
         except Exception as error:  # one that fails must not stop the others
             logger.exception("evaluation %s (%s) failed", evaluation.title, evaluation.fingerprint)
             status, reason = classify(error)
             outcome = Ended(evaluation=evaluation, status=status, reason=reason)
-        yield _write(outcome, evaluation, target, time.perf_counter() - start)
+        yield replace(_write(outcome, evaluation, target, time.perf_counter() - start), notes=notes)
 
 
 def _score(evaluation: Evaluation, features: FeatureCache) -> Scores | Ended:
@@ -130,6 +136,11 @@ def _score(evaluation: Evaluation, features: FeatureCache) -> Scores | Ended:
 def split_rule(samples: Mapping[str, Samples]) -> str:
     """What each split of an evaluation is, for its record; one that its protocol learns nothing from, too."""
     return "; ".join(f"{split}: {samples[split].name}" for split in NAMES if split in samples)
+
+
+def data_notes(samples: Mapping[str, Samples]) -> tuple[str, ...]:
+    """What was left out of each split of an evaluation or read otherwise, each said once."""
+    return tuple(dict.fromkeys(note for split in samples.values() for note in split.notes))
 
 
 def _train(evaluation: Evaluation, card: TaskCard, features: FeatureCache, kept: Int | None, val: Split) -> Split:

@@ -104,8 +104,11 @@ def test_copies_in_the_form_of_market(tmp_path):
     ("changes", "message"),
     [
         ({"labels": np.array([1, 2])}, "6 files, 2 labels"),
-        ({"train_idx": np.array([0, 1])}, r"indices 0\.\.5"),
-        ({"train_idx": np.array([1, 7])}, r"indices 1\.\.7"),
+        ({"labels": np.array([2, 1, np.nan, 1, 44, 2])}, "labels has nan in row 3"),
+        ({"labels": np.array(["a"] * 6, object)}, "labels holds no numbers"),
+        ({"train_idx": np.array([0, 1])}, "train_idx has rows from 0 to 1; there are rows 1 to 6"),
+        ({"train_idx": np.array([1, 7])}, "train_idx has rows from 1 to 7; there are rows 1 to 6"),
+        ({"query_idx": np.zeros((0, 1))}, "query_idx names no image"),
         ({"train_idx": np.array([1, 3])}, "images in two splits: 2_001_1_01.png"),
         ({"filelist": np.array([f"{k}.png" for k in range(6)], object)}, "say neither person nor camera"),
     ],

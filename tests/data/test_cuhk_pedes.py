@@ -148,6 +148,7 @@ def test_an_image_without_caption_stays_in_the_gallery(
         (changed(4, id=0), "entry 4 has the id 0; ids of CUHK-PEDES are whole numbers from 1", "renumbered"),
         (changed(4, id="4"), "entry 4 has the id '4'", "renumbered"),
         (changed(4, id=True), "entry 4 has the id True", "renumbered"),
+        (changed(4, id=10**25), "entry 4 has the id 10000000000000000000000000", "renumbered"),
         (changed(4, captions="a man"), "entry 4 has captions that are no list of texts: 'a man'", "Expected"),
         (changed(4, captions=[None]), "captions that are no list of texts", "Expected"),
         (changed(4, file_path="../secret.jpg"), "entry 4 has the image '../secret.jpg'", "a path below imgs/"),

@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_named(changed: dict[str, Any], message: str, hint:
 
 def test_the_table_of_fields_is_that_of_samples() -> None:
     always = {"name", "fingerprint", "ids", "slices", "attribute_names", "attribute_groups", "part_names", "skeleton",
-              "left_out"}  # fmt: skip
+              "left_out", "notes"}  # fmt: skip
     assert set(FIELDS) == {field.name for field in fields(Samples)} - always
     words = " ".join((Samples.__doc__ or "").split())
     for name, facts in FIELDS.items():

@@ -124,7 +124,7 @@ def test_rows_without_a_centre_are_left_out_and_told(made: Tree, cache: Path, ca
     made.write_files()
     val = mpii.load(made.root, "val", cache=cache)
     assert val.ids.tolist() == ["images/9.jpg#val0", "images/9.jpg#val2", "images/7.jpg#val3"]
-    assert "1 persons of mpii val have no centre" in caplog.text
+    assert "mpii val: 1 persons have no centre" in caplog.text
     assert mpii.verify(made.root).found["val"]["persons without a window"] == 1
     assert val.head_boxes is not None
     np.testing.assert_allclose(val.head_boxes[1, :2], made.mat["headboxes_src"][0, :, 2] - 1)
@@ -159,6 +159,12 @@ WRONG = {
     "15 joints": (lambda tree: tree.rows["val"][1]["joints"].pop(), r"person 1 has joints \(15, 2\)"),
     "words": (lambda tree: tree.rows["val"][1].update(scale="big"), r"person 1 holds something that is no number"),
     "vis 2": (lambda tree: tree.rows["val"][1].update(joints_vis=[2] * 16), r"a joints_vis other than 0 and 1"),
+    "a giant": (lambda tree: tree.rows["val"][1].update(scale=1e25), r"person 1 has the scale 1e[+]25"),
+    "nowhere near": (lambda tree: tree.rows["val"][1].update(center=[1e9, 5]), r"person 1 has .* centre [(]1e[+]09"),
+    "heads of no size": (_mat("headboxes_src", lambda v: v * 0), r"4 persons have a head without size"),
+    "heads that are nan": (_mat("headboxes_src", lambda v: v * np.nan), r"4 persons have a head without size"),
+    "joints that are nan": (_mat("pos_gt_src", lambda v: v * np.nan), r"4 persons have a joint that counts and has no"),
+    "no joint that counts": (_mat("jnt_missing", lambda v: v * 0 + 1), r"no joint counts, all are marked as missing"),
     "mat of another split": (_mat("jnt_missing", lambda v: v[:, :3]), r"jnt_missing is 16 x 3, expected 16 x 4 for"),
     "mat turned": (_mat("pos_gt_src", lambda v: v.transpose(2, 0, 1)), r"pos_gt_src is 4 x 16 x 2, expected 16 x 2"),
     "mat in another order": (_mat("pos_gt_src", lambda v: v[..., ::-1]), r"different persons in 4 of 4 rows, first in"),

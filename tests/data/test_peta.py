@@ -135,6 +135,8 @@ def test_place_does_not_matter(root: Path, tmp_path: Path, cache: Path) -> None:
         ({"attribute": cells(NAMES[:35])}, "attribute holds 35 texts instead of 105"),
         ({"selected_attribute": np.arange(4, 39.0)[None]}, "selected_attribute holds 35 columns from 4 on"),
         ({"selected_attribute": np.arange(5, 39.0)[None]}, "selected_attribute holds 34 columns from 5 on"),
+        ({"selected_attribute": np.zeros((1, 0))}, "selected_attribute holds 0 columns."),
+        ({"data": np.where(np.arange(109) == 1, np.nan, data())}, "the persons (column 2 of data) has nan in row 1"),
         ({"selected_attribute": np.arange(80, 115.0)[None]}, "has rows from 80 to 114; there are rows 1 to 109"),
         (
             {"partion_attribute": cells([one(**RANDOM | {"test": [0, 5]})] * 5)},

@@ -267,3 +267,22 @@ def test_joints_outside_are_kept_and_noted(made: Made, cache: Path) -> None:
     assert (report.level, report.problems) == ("subset", ())
     assert any(f"1 joints lie outside their image, first of annotation {person['id']}" in n for n in report.notes)
     assert len(module.load(tree.root, "val", cache=cache)) == 4
+
+
+def test_a_joint_beyond_all_proportion_is_an_error_of_the_file(tmp_path: Path, cache: Path) -> None:
+    tree = build("aic", tmp_path / "aic")
+    person = tree.truth["val"]["annotations"][0]
+    person["keypoints"][:3] = [2**60, 5, 2]
+    tree.write_json()
+    assert "lies outside" in aic.verify(tree.root).problems[0]
+    with pytest.raises(DataError, match="lies outside"):
+        aic.load(tree.root, "val", cache=cache)
+
+
+def test_a_crowd_index_that_is_no_number(tmp_path: Path, cache: Path) -> None:
+    tree = build("crowdpose", tmp_path / "crowdpose")
+    tree.truth["val"]["images"][0]["crowdIndex"] = "dense"
+    tree.write_json()
+    with pytest.raises(DataError, match=r"crowdIndex of image .* is 'dense'"):
+        crowdpose.load(tree.root, "val", cache=cache)
+    assert "is 'dense'" in crowdpose.verify(tree.root).problems[0]

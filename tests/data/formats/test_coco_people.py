@@ -92,6 +92,7 @@ SAME = {
     "crowd is false": each("iscrowd", bool),
     "crowd is null": each("iscrowd", lambda found: None),
     "numbers as text": each("area", str),
+    "a count beyond every array": each("num_keypoints", lambda found: 10**25),
     "box as text": each("bbox", lambda box: [str(one) for one in box]),
     "widths as text": lambda content: [image.update(width=str(image["width"])) for image in content["images"]],
 }
@@ -113,6 +114,8 @@ def test_the_same_said_otherwise(tree: Tree, tmp_path: Path, case: str) -> None:
 LESS = {
     "area 0": (each("area", lambda found: 0), "persons without an area above 0"),
     "area null": (each("area", lambda found: None), "persons without an area above 0"),
+    "area below every pixel": (each("area", lambda found: 1e-6), "persons without an area above 0"),
+    "box below every pixel": (each("bbox", lambda box: [*box[:2], 1e-6, 9]), "persons whose box is empty or outside"),
     "area negative": (each("area", lambda found: -3.5), "persons without an area above 0"),
     "box negative": (each("bbox", lambda box: [*box[:2], -box[2], box[3]]), "persons whose box is empty or outside"),
     "box empty": (each("bbox", lambda box: [*box[:2], box[2], 0]), "persons whose box is empty or outside"),
@@ -173,6 +176,9 @@ WRONG = {
     "width is null": (lambda content: content["images"][0].update(width=None), "the width of image 101 is None"),
     "the same id as text": (lambda content: content["annotations"][0].update(id=str(content["annotations"][1]["id"])),
                             "occurs twice"),
+    "surrogate": (lambda content: content["annotations"][0].update(id="\ud800"), "is no id"),
+    "no list": (lambda content: content.update(images={"id": 1}), "images is {'id': 1}"),
+    "no object": (lambda content: content["annotations"].insert(1, "7.5"), "entry 1 of annotations is '7.5'"),
     "id is null": (lambda content: content["annotations"][0].update(id=None), "None is no id"),
 }  # fmt: skip
 
@@ -239,3 +245,26 @@ def test_ids_and_numbers() -> None:
         plain_id(True)
     assert numbers(["1", 2.5], 2, "it") == [1.0, 2.5]
     assert numbers(None, 2, "it") is None
+
+
+def test_a_caption_that_is_no_text_makes_the_copy_invalid(tree: Tree, tmp_path: Path) -> None:
+    path = tree.json_path(SPLIT, "captions")
+    content = json.loads(path.read_text())
+    content["annotations"][0]["caption"] = None
+    path.write_text(json.dumps(content))
+    assert coco.verify(tree.root).level == "subset", "nothing is written there"
+    for wrong in (["a", "b"], 7):
+        content["annotations"][0]["caption"] = wrong
+        path.write_text(json.dumps(content))
+        with pytest.raises(DataError, match=r"caption 1 is (\['a', 'b'\]|7)"):
+            coco.load(tree.root, SPLIT, cache=tmp_path / "cache")
+        report = coco.verify(tree.root)
+        assert (report.level, "caption 1 is" in report.problems[0]) == ("mismatch", True)
+
+
+def test_a_split_that_is_no_name(tmp_path: Path) -> None:
+    made = Tree(tmp_path / "coco", "merged")
+    made.write()
+    made.images[0]["split"] = [0]
+    made.write_json()
+    assert "unknown splits" in coco.verify(made.root).problems[0]

@@ -21,6 +21,7 @@ from hcbench.harness.planning.machine import Machine
 from hcbench.harness.planning.plan import make_plan
 from hcbench.harness.running import run, worker
 from hcbench.harness.running.run import Ending, run_matrix
+from hcbench.harness.scoring import evaluate
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, Tracker
 from hcbench.harness.store.results import tables
 from hcbench.harness.store.workspace import Workspace
@@ -75,6 +76,22 @@ def inline(monkeypatch):
     monkeypatch.setattr(run, "open_executor", make)
     monkeypatch.setattr(worker, "emit", lambda event: executors[-1].told.append(event))
     monkeypatch.setattr(worker.Stop, "install", lambda self: None)
+
+
+@pytest.mark.usefixtures("inline")
+def test_what_a_loader_left_out_is_said_once_in_a_run_and_kept_with_every_result(
+    workspace, make_cell, make_matrix, monkeypatch
+):
+    monkeypatch.setattr(evaluate, "data_notes", lambda samples: ("noise: 3 persons are left out",))
+    heard = []
+    cells = [make_cell("dummy-control", seed=seed) for seed in range(2)]
+    run_matrix(make_matrix(cells), workspace=workspace, listener=heard.append)
+    notes = [event for event in heard if isinstance(event, events.Note)]
+    assert [(note.text, note.level) for note in notes] == [("noise: 3 persons are left out", "warning")]
+    tracker = Tracker(Workspace(workspace))
+    for stored_run in tracker.records(EVALUATION):
+        record = json.loads(tracker.artifact(stored_run, "record.json").read_text())["record"]
+        assert record["data_notes"] == ["noise: 3 persons are left out"]
 
 
 def stored(workspace):
@@ -144,7 +161,10 @@ def test_the_run_of_a_cell_holds_losses_settings_and_the_default_evaluation(work
     assert tracker.artifact(cell, "losses.parquet")
     record = json.loads(tracker.artifact(evaluation, "record.json").read_text())
     rule = "train: train; val: val; test: test"
-    assert record == {"record": {"rule": "mean", "count": 18, "split_rule": rule}, "chosen": {"readout": "cls"}}
+    assert record == {
+        "record": {"rule": "mean", "count": 18, "split_rule": rule, "data_notes": []},
+        "chosen": {"readout": "cls"},
+    }
 
 
 @pytest.mark.slow
