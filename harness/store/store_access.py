@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcbench.errors import CacheError
+from hcbench.harness.store.database import sqlite_address
 from hcbench.harness.store.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def store_address(workspace: Path) -> str:
             f"The workspace {workspace} holds no results.",
             "Run something first (`hcbench run --methods ...`), or name another folder with --workspace.",
         )
-    return f"sqlite:///{place.database.resolve()}"
+    return sqlite_address(place.database)
 
 
 def open_store(workspace: Path, tracking_uri: str | None) -> Tracker:
