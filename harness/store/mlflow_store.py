@@ -201,13 +201,17 @@ class Tracker:
             for name, text in fitted.short.items():
                 self._client.set_tag(record.run, _PREFIX + labels[name], text)
 
+    def find(self, record: StoredRun, name: str) -> Path | None:
+        """A file or folder of a run on this machine, fetched if it lies on a server; None where there is none (now)."""
+        return self._path(record.run, record.location, name)
+
     def artifact(self, record: StoredRun, name: str) -> Path | None:
-        """A file or folder of a run on this machine, fetched if it lies on a server; None where it never had one.
+        """The same; None where it never had one.
 
         Raises:
             CacheError: It had one, which is gone.
         """
-        path = self._path(record.run, record.location, name)
+        path = self.find(record, name)
         if path is not None or not _had(record, name):
             return path
         places = self._places(record.run, record.location)
