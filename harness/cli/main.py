@@ -112,8 +112,8 @@ app = typer.Typer(
     help="Given this much data and compute, which human-centric pre-training method gives the better representation,"
     " for which task, and how sure are we?\n\n"
     "Start with:  [bold]hcbench run --methods genpoccl,stablerep --budget 1pct[/bold]",
-    epilog="Exit codes: 0 all is well, 1 a cell failed, 2 the command or its settings are wrong, 130 interrupted, 141 nobody"
-    " reads the output any more.",
+    epilog="Exit codes: 0 all is well, 1 a cell failed, 2 the command or its settings are wrong, 130 interrupted,"
+    " 141 nobody reads the output any more.",
 )
 app.add_typer(list_app, name="list")
 app.add_typer(config_app, name="config")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -45,8 +46,8 @@ def show_outcome(
     told = Counter("cached" if one.cached else one.status for one in outcome.cells.values())
     kept_out = f" Set aside, not stored: {len(outcome.set_aside)}." if outcome.set_aside else ""
     console.print(f"Cells: {counted(told)}.{kept_out} Workspace: {workspace}", soft_wrap=True)
-    named = "" if str(workspace) == "hcbench-runs" else f" --workspace {workspace}"
-    uri = f" --tracking-uri {tracking_uri}" if tracking_uri else ""
+    named = "" if str(workspace) == "hcbench-runs" else f" --workspace {shlex.quote(str(workspace))}"
+    uri = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
     console.print(
         f"Next: hcbench report{named}{uri} · hcbench ui{named}{uri} · hcbench show CELL{named}{uri}", soft_wrap=True
     )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from hcbench.harness.store.mlflow_store import Tracker
 
 
-def store_address(workspace: Path, tracking_uri: str | None) -> str:
+def store_address(workspace: Path, tracking_uri: str | None = None) -> str:
     """The address of a store for MLflow's own pages, which look for artifacts where the database says that they lie.
 
     Raises:
