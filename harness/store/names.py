@@ -101,8 +101,7 @@ def clashing_names(names: Iterable[str]) -> list[tuple[str, str]]:
 def _stored(name: str, plain: frozenset[str]) -> str:
     if not _is_path(name):
         plain -= {"/", "."}
-    # An underscore that begins what looks like an escape would be read as one.
-    begins = {found.start() for found in re.finditer(r"(?=_x[0-9A-Fa-f]{2,6}_)", name)}
+    begins = {place for place in range(len(name)) if _looks_escaped(name, place, plain)}
     written = "".join(
         one if one in plain and place not in begins else f"_x{ord(one):02x}_" for place, one in enumerate(name)
     )
@@ -111,6 +110,19 @@ def _stored(name: str, plain: frozenset[str]) -> str:
         return written
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return f"{written[:_KEPT]}...{digest}"
+
+
+def _looks_escaped(name: str, place: int, plain: frozenset[str]) -> bool:
+    """Whether an underscore would be read as the beginning of an escape, by itself or with the escape after it."""
+    if name[place : place + 2] != "_x":
+        return False
+    for end in range(place + 2, place + 9):
+        digits, following = name[place + 2 : end], name[end : end + 1]
+        if len(digits) >= 2 and following and (following == "_" or following not in plain):
+            return True
+        if not following or following not in string.hexdigits:
+            return False
+    return False
 
 
 def _clashes(stored: str, taken: set[str], above: set[str]) -> bool:
