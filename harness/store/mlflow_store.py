@@ -348,7 +348,7 @@ def _number(name: str, value: Any) -> float:
     try:
         return float("nan") if value is None else float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
     except (TypeError, ValueError) as error:
         raise RefusedError(
             f"The value of {name!r} is {str(value)[:60]!r}, which is no number.", "Mend what gives it: a float or NaN."
