@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from hcbench.harness.jobs.cell_folder import CHECKPOINT, DIAGNOSTICS, EVALUATIONS, IMPORTED, JOB, LEDGER, RECORD, SUMMARY
+from hcbench.harness.jobs.cell_folder import (
+    CHECKPOINT,
+    DIAGNOSTICS,
+    EVALUATIONS,
+    IMPORTED,
+    JOB,
+    LEDGER,
+    RECORD,
+    SUMMARY,
+)
 from hcbench.harness.jobs.job import Job, write_status
 from hcbench.harness.planning.card_facts import BenchmarkFacts, CardFacts
 from hcbench.harness.running import run
