@@ -16,8 +16,10 @@ from hcbench.benchmarks.settings import EvaluateConfig
 from hcbench.errors import CacheError
 from hcbench.harness.cli.progress import STYLES
 from hcbench.harness.cli.tables import plain_table
+from hcbench.harness.jobs.atomic_files import read_json
 from hcbench.harness.jobs.cell_folder import CHECKPOINT, FIGURES, LOG, RECORD
 from hcbench.harness.store.import_cell import CONTENT
+from hcbench.harness.store.long_facts import whole_items
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.harness.store.store_access import open_store
 
@@ -36,7 +38,10 @@ def show_cell(console: Console, name: str, workspace: Path, tracking_uri: str | 
     console.print(Text(f"{cell.name}  {cell.fingerprint}", style="bold"))
     reason = f": {cell.tags['reason']}" if cell.tags.get("reason") else ""
     console.print(Text(f"{cell.status}{reason} ({made})", style=STYLES.get(cell.status, "")), soft_wrap=True)
-    for warning in json.loads(cell.tags.get("warnings", "[]")):
+    if cell.damage:
+        console.print(Text(f"Parts of it are cut: {cell.damage}", style="yellow"), soft_wrap=True)
+    warnings, whole = whole_items(cell.tags.get("warnings", "[]"))
+    for warning in [*warnings, *([] if whole else ["further warnings were cut by an older hcbench"])]:
         console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
     if cell.tags.get("weights"):
         console.print(Text(cell.tags["weights"]), soft_wrap=True)
@@ -97,8 +102,7 @@ def _print_evaluation(console: Console, tracker: Tracker, record: StoredRun) -> 
         console.print(f"{data}: {told}", soft_wrap=True)
     scores = ", ".join(f"{name} {value:.4f}" for name, value in record.metrics.items())
     console.print(f"scores (fractions): {scores}", soft_wrap=True)
-    path = tracker.artifact(record, RECORD)
-    chosen = {} if path is None else json.loads(path.read_text(encoding="utf-8"))["chosen"]
+    chosen, path = _chosen(console, tracker, record)
     trials = chosen.pop("trials", [])
     words = ", ".join(f"{name} {_number(value)}" for name, value in chosen.items())
     if words:
@@ -107,13 +111,35 @@ def _print_evaluation(console: Console, tracker: Tracker, record: StoredRun) -> 
         console.print(Text(f"{len(trials)} trials behind it: {path}", style="dim"), soft_wrap=True)
 
 
+def _chosen(console: Console, tracker: Tracker, record: StoredRun) -> tuple[dict[str, Any], Path | None]:
+    """What validation chose, and the file that says it; where that is lost or damaged, this is shown in its place."""
+    path = None
+    try:
+        path = tracker.artifact(record, RECORD)
+        return ({} if path is None else dict(read_json(path)["chosen"])), path
+    except CacheError as error:
+        words = f"{error.message} {error.hint}"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        words = f"{path} is damaged ({type(error).__name__}); compute it again with --fresh."
+    console.print(Text(words, style="bold red"), soft_wrap=True)
+    return {}, path
+
+
+def _figures(console: Console, tracker: Tracker, cell: StoredRun) -> Path | None:
+    try:
+        return tracker.artifact(cell, FIGURES)
+    except CacheError as error:
+        console.print(Text(f"{error.message} {error.hint}", style="bold red"), soft_wrap=True)
+        return None
+
+
 def _print_files(console: Console, tracker: Tracker, cell: StoredRun, folder: Path) -> None:
     console.print(Text("\nFiles", style="bold"))
     console.print(f"run {cell.run}, artifacts {cell.location}", soft_wrap=True)
     for name in (CHECKPOINT, LOG):
         there = (folder / name).exists()
         console.print(f"{name}: {folder / name}" if there else f"{name}: not on this machine", soft_wrap=True)
-    pictures = folder / FIGURES if (folder / FIGURES).is_dir() else tracker.artifact(cell, FIGURES)
+    pictures = folder / FIGURES if (folder / FIGURES).is_dir() else _figures(console, tracker, cell)
     for path in sorted(pictures.glob("*.png")) if pictures else ():
         console.print(f"figure: {path}", soft_wrap=True)
     log = folder / LOG

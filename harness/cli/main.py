@@ -14,7 +14,17 @@ from typer.core import TyperGroup
 
 from hcbench import __version__
 from hcbench.errors import HcbenchError
-from hcbench.harness.cli.console import INTERRUPTED, OK, SOME_FAILED, USAGE_ERROR, console, words
+from hcbench.harness.cli.console import (
+    CLOSED_PIPE,
+    INTERRUPTED,
+    OK,
+    SOME_FAILED,
+    USAGE_ERROR,
+    console,
+    is_closed_pipe,
+    let_go_of_output,
+    words,
+)
 from hcbench.harness.cli.data import data_app
 from hcbench.harness.cli.generate_options import GenerateOptions
 from hcbench.harness.cli.listing import config_app, list_app
@@ -31,6 +41,7 @@ from hcbench.harness.cli.options import (
     open_registry,
     takes_request,
 )
+from hcbench.harness.cli.words import expand_variables, expanded_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,16 +58,23 @@ class _Commands(TyperGroup):
 
     def main(self, args: Any = None, prog_name: str | None = None, *rest: Any, **named: Any) -> Any:
         """Run a command line; exits with one of the codes of `console` unless `standalone_mode` is False."""
-        line = list(sys.argv[1:] if args is None else args)
+        line = expanded_words(sys.argv[1:] if args is None else args)
+        expand_variables(os.environ)
         debug = "--debug" in line
         _set_logging(debug)
         standalone = named.pop("standalone_mode", True)
         try:
             code = super().main([word for word in line if word != "--debug"], "hcbench", standalone_mode=False, **named)
+            sys.stdout.flush()
         except typer.Abort:
             code = INTERRUPTED
         except KeyboardInterrupt:
             code = INTERRUPTED
+        except (BrokenPipeError, SystemExit) as error:
+            if not is_closed_pipe(error):
+                raise
+            let_go_of_output()
+            code = CLOSED_PIPE
         except Exception as error:
             if debug or not _show_user_error(error):
                 raise
@@ -102,7 +120,8 @@ app = typer.Typer(
     help="Given this much data and compute, which human-centric pre-training method gives the better representation,"
     " for which task, and how sure are we?\n\n"
     "Start with:  [bold]hcbench run --methods genpoccl,stablerep --budget 1pct[/bold]",
-    epilog="Exit codes: 0 all is well, 1 a cell failed, 2 the command or its settings are wrong, 130 interrupted.",
+    epilog="Exit codes: 0 all is well, 1 a cell failed, 2 the command or its settings are wrong, 130 interrupted,"
+    " 141 nobody reads the output any more.",
 )
 app.add_typer(list_app, name="list")
 app.add_typer(config_app, name="config")
@@ -404,8 +423,8 @@ def ui(
     """Open the workspace's results in MLflow's web interface, for this machine only."""
     from hcbench.harness.store.store_access import store_address
 
-    address = tracking_uri or store_address(workspace)
-    typer.echo(f"Results of {address} at http://127.0.0.1:{port} (Ctrl-C ends it)")
+    address = store_address(workspace, tracking_uri)
+    typer.echo(f"Results of {tracking_uri or workspace} at http://127.0.0.1:{port} (Ctrl-C ends it)")
     command = [sys.executable, "-P", "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", str(port)]
     sys.stdout.flush()
     os.execv(sys.executable, [*command, "--backend-store-uri", address])  # in our place: signals reach it alone

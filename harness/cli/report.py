@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,10 +41,13 @@ def show_outcome(
         if ended is not None and ended.status not in ("done", "skipped"):
             words = f"{cell.title} ({cell.fingerprint[:8]}) {ended.status}: {ended.reason}"
             console.print(Text(words, style=STYLES.get(ended.status, "")), soft_wrap=True)
+    for aside in outcome.set_aside:
+        console.print(Text(aside.told, style="bold red"), soft_wrap=True)
     told = Counter("cached" if one.cached else one.status for one in outcome.cells.values())
-    console.print(f"Cells: {counted(told)}. Workspace: {workspace}", soft_wrap=True)
-    named = "" if str(workspace) == "hcbench-runs" else f" --workspace {workspace}"
-    uri = f" --tracking-uri {tracking_uri}" if tracking_uri else ""
+    kept_out = f" Set aside, not stored: {len(outcome.set_aside)}." if outcome.set_aside else ""
+    console.print(f"Cells: {counted(told)}.{kept_out} Workspace: {workspace}", soft_wrap=True)
+    named = "" if str(workspace) == "hcbench-runs" else f" --workspace {shlex.quote(str(workspace))}"
+    uri = f" --tracking-uri {shlex.quote(tracking_uri)}" if tracking_uri else ""
     console.print(
         f"Next: hcbench report{named}{uri} · hcbench ui{named}{uri} · hcbench show CELL{named}{uri}", soft_wrap=True
     )

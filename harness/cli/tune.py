@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -127,8 +128,8 @@ def _end(console: Console, tuned: Tuned, target: Path, named: Path | None, works
     for path in write_tuned(target, tuned):
         console.print(f"wrote {path}", soft_wrap=True)
     methods = ",".join(search.method for search in tuned.plan.searches)
-    place = "" if str(workspace) == "hcbench-runs" else f" --workspace {workspace}"
-    how = f"--config {named}" if named else "--tuned"
+    place = "" if str(workspace) == "hcbench-runs" else f" --workspace {shlex.quote(str(workspace))}"
+    how = f"--config {shlex.quote(str(named))}" if named else "--tuned"
     console.print(f"Next: hcbench run --methods {methods} {how}{place}", soft_wrap=True)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
@@ -24,10 +23,9 @@ from hcbench.errors import HcbenchError, TaskError, did_you_mean
 from hcbench.harness.contract.benchmark_under_test import CONFIG, BenchmarkUnderTest
 from hcbench.harness.jobs.atomic_files import write_json, write_table
 from hcbench.harness.planning.registry import implementation
+from hcbench.harness.store.names import clashing_names, name_trouble
 
 SHOTS = ("identity", "attribute", "image")
-_STORABLE = re.compile(r"[\w\-. :/]+", re.ASCII)
-"""Metric names that MLflow stores."""
 
 
 def complete_card(tested: BenchmarkUnderTest) -> str:
@@ -67,16 +65,26 @@ def _check_protocols(card: TaskCard) -> None:
 
 def _check_metrics(metrics: tuple[MetricInfo, ...]) -> None:
     for metric in metrics:
-        if not _STORABLE.fullmatch(metric.name):
-            raise TaskError(
-                f"The metric {metric.name!r} cannot be stored.",
-                'Use letters, digits and "_-. :/"; what tables write, such as "AP@.5", is its title.',
-            )
+        _check_name(metric.name)
     twice = [name for name, count in Counter(metric.name for metric in metrics).items() if count > 1]
     if twice:
         raise TaskError(f"Two metrics are called {twice[0]!r}.", "Give each its own name.")
+    for first, second in clashing_names(metric.name for metric in metrics):
+        raise TaskError(
+            f"The metrics {first!r} and {second!r} cannot be told apart by every store.",
+            "Large and small letters alone do not tell names apart, and none may be a folder of another (a, a/b).",
+        )
     if not any(metric.main for metric in metrics):
         raise TaskError("No metric is the main one.", "Write main=True for the metric that the main table shows.")
+
+
+def _check_name(name: str) -> None:
+    # It is also written on the cell's own run, below the benchmark's name.
+    if trouble := name_trouble(name) or (name_trouble(f"benchmark.{name}") and "is too long"):
+        raise TaskError(
+            f"The metric {name!r} cannot be stored: its name {trouble}.",
+            'Use letters, digits and "_-. :/"; what tables write, such as "AP@.5", is its title.',
+        )
 
 
 def importable_classes(tested: BenchmarkUnderTest) -> str:
@@ -148,6 +156,8 @@ def sound_numbers(tested: BenchmarkUnderTest) -> str:
 def storable_scores(tested: BenchmarkUnderTest) -> str:
     """What a score holds can be stored: the record as JSON, values per sample as one table."""
     scores = tested.evaluated.scores
+    for name in scores.summary:  # there may be more than the card's
+        _check_name(name)
     lengths = {name: len(column) for name, column in scores.per_sample.items()}
     if "sample" not in lengths:
         raise TaskError("`per_sample` has no column `sample`.", "Start from `scoring.sample_columns(truth)`.")

@@ -35,6 +35,7 @@ from hcbench.harness.contract.checks import (
     views_of_a_generator,
 )
 from hcbench.harness.contract.method_under_test import MethodUnderTest
+from hcbench.harness.contract.stored_names import storable_names
 from hcbench.methods.card import MethodCard
 
 logger = logging.getLogger(__name__)
@@ -125,6 +126,7 @@ CHECKS = (
     Check("resume", "an interrupted training goes on exactly", exact_resume, ("seed", "state")),
     Check("diagnostics", "a collapse would show in the log", collapse_shows, ("losses",)),
     Check("figures", "figures are pictures", figures_are_pictures, ("losses",)),
+    Check("names", "what it logs can be stored by name", storable_names, ("losses",)),
     Check("checkpoint", "the encoder can be saved and loaded", checkpoint_restores, ("class", "losses"), controls=True),
 )
 """All checks, in order."""

@@ -34,6 +34,8 @@ from hcbench.harness.planning.registry import Registry, load_registry
 from hcbench.harness.store.import_cell import import_folder, settled, skipped_record, waiting
 from hcbench.harness.store.mlflow_store import CELL, StoredRun, Tracker
 from hcbench.harness.store.results import Known, finished
+from hcbench.harness.store.set_aside import SetAside, bring_back
+from hcbench.harness.store.troubles import RefusedError
 from hcbench.harness.store.workspace import Workspace
 from hcbench.harness.training.prepare import prepare
 
@@ -53,17 +55,18 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOutcome:
-    """How a run ended: cells and evaluations of the matrix by fingerprint."""
+    """How a run ended: cells and evaluations of the matrix by fingerprint, and what the store did not take."""
 
     cells: Mapping[str, Ending] = field(default_factory=dict)
     evaluations: Mapping[str, Ending] = field(default_factory=dict)
     interrupted: bool = False
+    set_aside: Sequence[SetAside] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether everything that could run is done (skipped is fine)."""
+        """Whether everything that could run is done (skipped is fine), and stored."""
         outcomes = [*self.cells.values(), *self.evaluations.values()]
-        return not self.interrupted and all(outcome.status in NO_FAILURE for outcome in outcomes)
+        return not self.interrupted and not self.set_aside and all(outcome.status in NO_FAILURE for outcome in outcomes)
 
 
 def run_matrix(
@@ -101,9 +104,8 @@ def run_matrix(
     place.make()
     with place.lock() as lock:
         tracker = Tracker(place, tracking_uri)
-        for folder in waiting(place):
-            import_folder(folder, tracker, log_checkpoint=log_checkpoints)
         run = _Run(matrix, place, tracker, registry, listener, log_checkpoints, executor)
+        run.import_waiting(fresh=fresh)
         return run.execute(workers=workers, fail_fast=fail_fast, fresh=fresh, lock=lock)
 
 
@@ -123,6 +125,24 @@ class _Run:
     ended: set[str] = field(default_factory=set)
     told: set[str] = field(default_factory=set)
     """Notes of no cell that were shown: every worker tells of the same data."""
+    set_aside: list[SetAside] = field(default_factory=list)
+
+    def import_waiting(self, *, fresh: bool) -> None:
+        """Put into the store what an earlier run has left, and try again what it did not take of this matrix."""
+        brought = set() if fresh else {one.fingerprint for one in self.matrix.cells if self._brought_back(one)}
+        for folder in waiting(self.place):
+            for one in import_folder(folder, self.tracker, log_checkpoint=self.log_checkpoints):
+                if one.cell in brought:  # told of before, and computed again now
+                    self.listener(Note(text=f"{one.told} It is computed again now.", level="warning", cell=one.cell))
+                else:
+                    self._tell_aside(one)
+
+    def _brought_back(self, cell: Cell) -> bool:
+        return not cell.skip and bring_back(self.place, cell.fingerprint)
+
+    def _tell_aside(self, one: SetAside) -> None:
+        self.set_aside.append(one)
+        self.listener(Note(text=one.told, level="warning", cell=one.cell))
 
     def execute(self, *, workers: int | None, fail_fast: bool, fresh: bool, lock: int) -> RunOutcome:
         start = time.perf_counter()
@@ -150,7 +170,9 @@ class _Run:
         except KeyboardInterrupt:
             interrupted = True
         self._close(jobs)
-        outcome = RunOutcome(cells=self.cells, evaluations=self.evaluations, interrupted=interrupted)
+        outcome = RunOutcome(
+            cells=self.cells, evaluations=self.evaluations, interrupted=interrupted, set_aside=self.set_aside
+        )
         self.listener(
             RunFinished(
                 cells=Counter(one.status for one in self.cells.values()),
@@ -195,14 +217,14 @@ class _Run:
             self.tracker.add_metrics(record.run, {TRIALS: cell.tuning_trials})
         sources = cell.facts.get(TAG)
         if sources is not None and record.tags.get(TAG) != sources:
-            self.tracker.set_tags(record.run, {TAG: sources})
+            self.tracker.set_tags(record, {TAG: sources})
 
     def _find_checkpoint(self, cell: Cell, folder: Path, known: Known) -> None:
         """Fetch a known cell's checkpoint if only the store has it; see that the cell gets into this store."""
         record = known.cells.get(cell.fingerprint)
         there = (folder / CHECKPOINT).is_dir()
         if record and not there:
-            stored = self.tracker.artifact(record, CHECKPOINT)
+            stored = self.tracker.find(record, CHECKPOINT)
             if stored is not None:
                 with replacing(folder / CHECKPOINT) as temporary:
                     shutil.copytree(stored, temporary)
@@ -221,7 +243,10 @@ class _Run:
             self.evaluations[one.fingerprint] = Ending(status="skipped", reason=cell.skip)
         stored = self.tracker.records(CELL, cell.fingerprint)
         if not any(record.tags.get("reason") == cell.skip for record in stored):
-            self.tracker.write(skipped_record(cell, method_facts(self.registry, cell)))
+            try:
+                self.tracker.write(skipped_record(cell, method_facts(self.registry, cell)))
+            except RefusedError as error:  # nothing was computed: it is told of, and there is nothing to set aside
+                self.listener(Note(text=f"{cell.title}: {error.message}", level="warning", cell=cell.fingerprint))
 
     def _started(self, workers: int, threads: int) -> RunStarted:
         return RunStarted(
@@ -285,7 +310,7 @@ class _Run:
         self.ended.add(job.cell.fingerprint)
         before = self.cells.get(job.cell.fingerprint)
         self.cells[job.cell.fingerprint] = Ending(status=status, reason=reason, cached=bool(before and before.cached))
-        import_folder(job.folder, self.tracker, log_checkpoint=self.log_checkpoints)
+        status, reason = self._store(job, status, reason)
         for one in job.evaluations:
             if one.fingerprint in self.evaluations:
                 continue
@@ -301,6 +326,18 @@ class _Run:
                 )
             )
         return replace(event, status=status, reason=reason)
+
+    def _store(self, job: Job, status: str, reason: str) -> tuple[str, str]:
+        """Import a cell that ended; what cannot be stored has failed, and its evaluations with it."""
+        for aside in import_folder(job.folder, self.tracker, log_checkpoint=self.log_checkpoints):
+            self._tell_aside(aside)
+            failed = Ending(status="failed", reason=f"not stored: {aside.reason}")
+            lost = [aside.evaluation] if aside.evaluation else [one.fingerprint for one in job.evaluations]
+            self.evaluations.update(dict.fromkeys(lost, failed))
+            if not aside.evaluation:
+                self.cells[job.cell.fingerprint] = failed
+                status, reason = failed.status, failed.reason
+        return status, reason
 
     def _close(self, jobs: Sequence[Job]) -> None:
         """Settle what an interruption has left open."""

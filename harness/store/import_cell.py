@@ -2,7 +2,7 @@
 
 The order makes a crash harmless: the cell's run is written whole, then the folder says so (`imported.json`), then each
 evaluation is written whole and its sub-folder removed. What a crash leaves is imported again by the next run, and
-replaces what was half there.
+replaces what was half there. What the store refuses, or cannot be read, is set aside (`set_aside.py`).
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ from hcbench.harness.jobs.job import Job, read_job, read_status, write_status
 from hcbench.harness.planning.card_facts import BenchmarkFacts
 from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
+from hcbench.harness.store.set_aside import SetAside, reading, set_cell_aside, set_evaluation_aside
+from hcbench.harness.store.troubles import RefusedError
 from hcbench.harness.store.workspace import Workspace
 
 CONTENT = "content."
@@ -53,35 +55,59 @@ def waiting(workspace: Workspace) -> Iterator[Path]:
     """Folders of cells that ended but are not, or not wholly, in the store."""
     for path in sorted(workspace.cells.glob(f"*/{JOB}")):
         folder = path.parent
-        ended = (folder / CHECKPOINT).is_dir() or read_status(folder) is not None
+        ended = (folder / CHECKPOINT).is_dir() or (folder / STATUS).is_file()
         if ended and (not (folder / IMPORTED).is_file() or any(folder.glob(f"{EVALUATIONS}/*/{STATUS}"))):
             yield folder
 
 
-def import_folder(folder: Path, tracker: Tracker, *, log_checkpoint: bool = False) -> None:
-    """Import what a cell's folder holds; its checkpoint and log stay there."""
-    job = read_job(folder / JOB)
-    imported = folder / IMPORTED
-    if imported.is_file():
-        run = str(read_json(imported)["run"])
-    else:
-        run = tracker.write(cell_record(job, folder, log_checkpoint=log_checkpoint))
+def import_folder(folder: Path, tracker: Tracker, *, log_checkpoint: bool = False) -> list[SetAside]:
+    """Import what a cell's folder holds; its checkpoint and log stay there.
+
+    Returns:
+        What could not be stored, and where it lies now.
+
+    Raises:
+        CacheError: The store takes nothing at all; the folder then waits as it is.
+    """
+    place = tracker.workspace
+    try:
+        with reading("Its folder"):
+            job = read_job(folder / JOB)
+            imported = folder / IMPORTED
+            known = str(read_json(imported)["run"]) if imported.is_file() else ""
+            record = None if known else cell_record(job, folder, log_checkpoint=log_checkpoint)
+            _settle(job, folder)
+        run = known if record is None else tracker.write(record)
+    except RefusedError as error:
+        return [set_cell_aside(place, folder, error)]
+    if not known:
         write_json(imported, {"run": run})
-    _settle(job, folder)
+    aside = []
     for evaluation in job.evaluations:
         source = folder / EVALUATIONS / evaluation.fingerprint
-        if read_status(source) is not None:
-            record = evaluation_record(job, evaluation, source, run)
-            tracker.write(record)
-            if evaluation.fingerprint in job.facts.default_evaluations:
-                # Validation numbers of a trial must not be read as results.
-                place = "" if evaluation.split == "test" else f"{evaluation.split}."
-                named = {f"{place}{evaluation.benchmark}.{name}": value for name, value in record.metrics.items()}
-                tracker.add_metrics(run, named)
+        if not (source / STATUS).is_file():
+            continue
+        try:
+            _import_evaluation(job, evaluation, source, run, tracker)
+        except RefusedError as error:
+            aside.append(set_evaluation_aside(place, job.cell.fingerprint, source, error))
+        else:
             remove(source)
     if (folder / CHECKPOINT).is_dir():
         for name in (EVALUATIONS, LOSSES):
             remove(folder / name)
+    return aside
+
+
+def _import_evaluation(job: Job, evaluation: Evaluation, source: Path, run: str, tracker: Tracker) -> None:
+    with reading("Its folder"):
+        record = evaluation_record(job, evaluation, source, run)
+    tracker.write(record)
+    if evaluation.fingerprint in job.facts.default_evaluations:
+        # Validation numbers of a trial must not be read as results.
+        place = "" if evaluation.split == "test" else f"{evaluation.split}."
+        named = {f"{place}{evaluation.benchmark}.{name}": value for name, value in record.metrics.items()}
+        tracker.add_metrics(run, named)
 
 
 def settled(folder: Path) -> tuple[str, str]:
@@ -110,8 +136,8 @@ def cell_record(job: Job, folder: Path, *, log_checkpoint: bool = False) -> Stor
     done = status == "done"
     ledger = read_json(folder / LEDGER) if done else {}
     diagnosis = read_json(folder / DIAGNOSTICS) if done else {"values": {}, "warnings": []}
-    metrics = {f"ledger.{name}": float(value) for name, value in ledger.items()}
-    metrics |= {f"diagnostics.{name}": float(value) for name, value in diagnosis["values"].items()}
+    metrics = {f"ledger.{name}": value for name, value in ledger.items()}
+    metrics |= {f"diagnostics.{name}": value for name, value in diagnosis["values"].items()}
     artifacts = [path for path in (folder / JOB, folder / LOG, folder / LOSSES) if path.is_file()]
     if (folder / FIGURES).is_dir():
         artifacts.append(folder / FIGURES)
@@ -190,10 +216,7 @@ def tuning_tag(cell: Cell) -> dict[str, str]:
 
 
 def override_tags(cell: Cell) -> dict[str, str]:
-    """A tag for each setting that the user changed, with what it would be otherwise; its value is among the settings.
-
-    One each, because the store cuts long texts: no number of changes makes one too long.
-    """
+    """A tag for each setting that the user changed, with what it would be otherwise (its value is a setting)."""
     return {f"{OVERRIDE}{key}": otherwise for key, otherwise in cell.overrides.items()}
 
 

@@ -1,35 +1,40 @@
-"""The store of results: MLflow, and the only file that knows it.
+"""The store of results: MLflow, and beside `troubles.py` (its errors) the only file that knows it.
 
 A run per cell, and a nested run per evaluation. A run counts when its tag `hcbench.complete` is set, which happens
 last; half-written runs are invisible here and replaced when the same thing is written again. There is at most one
-complete run of a kind and fingerprint.
+complete run of a kind and fingerprint. Whatever names, numbers and lengths a record has, what is read is what was
+written: `names.py` and `long_facts.py` see to that.
 """
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import os
+import math
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlparse
 
 from hcbench.errors import CacheError
+from hcbench.harness.jobs.atomic_files import read_json, write_json
+from hcbench.harness.store import database as files
+from hcbench.harness.store import long_facts
+from hcbench.harness.store.mlflow_client import EXPERIMENT, SCHEMA, SCHEMA_TAG, open_client, quiet
+from hcbench.harness.store.names import real_name, shortened_names, stored_names
+from hcbench.harness.store.troubles import RefusedError, told
 from hcbench.harness.store.workspace import Workspace
 
-EXPERIMENT = "hcbench"
-SCHEMA = 1
-"""Version of what is written; a store with a newer one is left alone."""
 CELL, EVALUATION = "cell", "evaluation"
 
 _PREFIX = "hcbench."
-_SCHEMA, _COMPLETE, _KIND, _FINGERPRINT = (_PREFIX + name for name in ("schema", "complete", "kind", "fingerprint"))
+_COMPLETE, _KIND, _FINGERPRINT = (_PREFIX + name for name in ("complete", "kind", "fingerprint"))
+_FILES, _FACTS = "files", "facts"
+"""Tags: names of the run's artifacts, and that some of its facts are whole only in a file of it."""
 _PARENT = "mlflow.parentRunId"
-_PAGE, _METRICS, _PARAMS = 1000, 1000, 100
-_LONGEST = {"param": 5900, "tag": 4900}
+_PAGE, _METRICS, _PARAMS, _TITLE = 1000, 1000, 50, 250
 _ENDS = {"done": "FINISHED", "interrupted": "KILLED"}
 
 
@@ -50,6 +55,7 @@ class StoredRun:
         run: Run id, when read.
         created: Seconds since 1970, when read.
         location: Where the artifacts lie, when read.
+        damage: What of it cannot be read any more, and why; empty where it is sound.
     """
 
     kind: str
@@ -64,6 +70,7 @@ class StoredRun:
     run: str = ""
     created: float = 0.0
     location: str = ""
+    damage: str = ""
 
     @property
     def status(self) -> str:
@@ -87,69 +94,82 @@ class Tracker:
     uri: str | None = None
     _client: Any = field(init=False, repr=False)
     _experiment: str = field(init=False, repr=False)
+    _address: str = field(init=False, repr=False)
+    _database: Path | None = field(init=False, repr=False)
+    _settled: bool = field(init=False, repr=False, default=False)
 
     def __post_init__(self) -> None:
-        own = self.uri is None
-        address = self.uri or f"sqlite:///{self.workspace.database.resolve()}"
-        with _quiet(), _told(f"The result store {address} cannot be opened", own):
-            from mlflow.tracking.client import MlflowClient
-
-            self._client = MlflowClient(address)
-            with _impatient():
-                experiment = self._client.get_experiment_by_name(EXPERIMENT)
-                if experiment is None:
-                    # A server knows where artifacts belong; a bare database does not.
-                    served = urlparse(address).scheme in ("http", "https", "databricks")
-                    location = None if served else self.workspace.artifacts.resolve().as_uri()
-                    self._experiment = self._client.create_experiment(
-                        EXPERIMENT, artifact_location=location, tags={_SCHEMA: str(SCHEMA)}
-                    )
-                    return
+        own = files.sqlite_address(self.workspace.database)
+        self._address = own if self.uri is None else files.expanded_address(self.uri)
+        self._database = files.database_file(self._address)
+        shown = str(self.workspace.database) if self.uri is None else self._address
+        with quiet(), told(f"The result store {shown} cannot be opened", shown), files.opening(self._database):
+            self._client, experiment = open_client(self._address, self._database, self.workspace.artifacts)
         self._experiment = experiment.experiment_id
-        found = int(experiment.tags.get(_SCHEMA, SCHEMA))
+        found = int(experiment.tags.get(SCHEMA_TAG, SCHEMA))
         if found > SCHEMA:
             raise CacheError(
-                f"The results in {address} are of schema {found}; this hcbench knows schema {SCHEMA}.",
+                f"The results in {shown} are of schema {found}; this hcbench knows schema {SCHEMA}.",
                 "Install a newer hcbench, or choose another --workspace.",
             )
         if experiment.lifecycle_stage != "active":
             raise CacheError(
-                f"The experiment {EXPERIMENT!r} in {address} has been deleted.",
+                f"The experiment {EXPERIMENT!r} in {shown} has been deleted.",
                 "Restore it in the MLflow UI (or with `mlflow experiments restore`), or choose another --workspace.",
             )
 
     def records(self, kind: str, fingerprint: str | None = None) -> list[StoredRun]:
         """All complete runs of a kind, oldest first."""
         chosen = f"tags.`{_KIND}` = '{kind}' and tags.`{_COMPLETE}` = 'true'"
-        return [_read(run) for run in self._search(chosen, fingerprint)]
+        return [self._read(run) for run in self._search(chosen, fingerprint)]
 
     def write(self, record: StoredRun) -> str:
-        """Write a run and give its id; older runs of the same kind and fingerprint, whole or half, are replaced."""
+        """Write a run and give its id; older runs of the same kind and fingerprint, whole or half, are replaced.
+
+        Raises:
+            RefusedError: This record cannot be stored as it is.
+            CacheError: The store cannot be written.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
+        self._settle()
         now = int(time.time() * 1000)
         old = self._search(f"tags.`{_KIND}` = '{record.kind}'", record.fingerprint)
-        tags = {_KIND: record.kind, _FINGERPRINT: record.fingerprint, _SCHEMA: str(SCHEMA)}
+        first = {_KIND: record.kind, _FINGERPRINT: record.fingerprint, SCHEMA_TAG: str(SCHEMA)}
         if record.parent:
-            tags[_PARENT] = record.parent
-        with _quiet(), _told("The result store cannot be written"):
+            first[_PARENT] = record.parent
+        names = stored_names([*record.metrics, *(name for name, _, _ in record.series)])
+        metrics = [Metric(names[name], _number(name, value), now, 0) for name, value in record.metrics.items()]
+        metrics += [Metric(names[name], _number(name, value), now, step) for name, value, step in record.series]
+        stored = {_FILES: ", ".join(path.name for path in record.artifacts)}
+        params, tags = long_facts.fitted(record.params, "params"), long_facts.fitted(record.tags, "tags")
+        keys, labels = stored_names(params.short), stored_names(tags.short)
+        facts = {
+            "params": params.whole, "tags": tags.whole,
+            "names": shortened_names(names) | shortened_names(keys) | shortened_names(labels),
+        }  # fmt: skip
+        if any(facts.values()):
+            stored[_FACTS] = long_facts.FILE
+        with self._writing(record.name):
             # The run lasts as long as the work took, not as long as writing it down.
             begun = now - round(1000 * float(record.tags.get("seconds") or 0))
-            run = self._client.create_run(self._experiment, begun, tags, record.name).info.run_id
-            metrics = [Metric(name, value, now, 0) for name, value in record.metrics.items()]
-            metrics += [Metric(name, value, now, step) for name, value, step in record.series]
-            params = [Param(name, _short(value, "param")) for name, value in record.params.items()]
-            facts = [RunTag(_PREFIX + name, _short(value, "tag")) for name, value in record.tags.items()]
+            title = long_facts.storable_text(record.name)[:_TITLE]
+            run = self._client.create_run(self._experiment, begun, first, title).info.run_id
+            settings = [Param(keys[name], text) for name, text in params.short.items()]
+            labelled = {labels[name]: text for name, text in tags.short.items()} | stored
+            told_of = [RunTag(_PREFIX + name, text) for name, text in labelled.items()]
             for start in range(0, len(metrics), _METRICS):
                 self._client.log_batch(run, metrics=metrics[start : start + _METRICS])
-            for start in range(0, max(len(params), len(facts)), _PARAMS):
+            for start in range(0, max(len(settings), len(told_of)), _PARAMS):
                 part = slice(start, start + _PARAMS)
-                self._client.log_batch(run, params=params[part], tags=facts[part])
+                self._client.log_batch(run, params=settings[part], tags=told_of[part])
             for path in record.artifacts:
                 if path.is_dir():
                     self._client.log_artifacts(run, str(path), path.name)
                 else:
                     self._client.log_artifact(run, str(path))
+            if _FACTS in stored:
+                self._write_facts(run, facts)
             self._client.set_terminated(run, _ENDS.get(record.status, "FAILED"))
             self._client.set_tag(run, _COMPLETE, "true")
             for older in old:
@@ -161,25 +181,90 @@ class Tracker:
         """Add numbers to a run (the default evaluation's, on its cell)."""
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        with _quiet(), _told("The result store cannot be written"):
-            self._client.log_batch(run, metrics=[Metric(name, value, now, 0) for name, value in metrics.items()])
+        now, names = int(time.time() * 1000), stored_names(metrics)
+        values = [Metric(names[name], _number(name, value), now, 0) for name, value in metrics.items()]
+        with self._writing(f"The numbers {', '.join(metrics)}"):
+            self._client.log_batch(run, metrics=values)
 
-    def set_tags(self, run: str, tags: Mapping[str, str]) -> None:
+    def set_tags(self, record: StoredRun, tags: Mapping[str, str]) -> None:
         """Say something of a stored run anew."""
-        with _quiet(), _told("The result store cannot be written"):
-            for name, value in tags.items():
-                self._client.set_tag(run, _PREFIX + name, _short(value, "tag"))
+        fitted = long_facts.fitted(tags, "tags")
+        labels = stored_names(fitted.short)
+        whole = fitted.whole
+        with self._writing(record.name):
+            if whole or _FACTS in record.tags:
+                path = self._path(record.run, record.location, long_facts.FILE) if _FACTS in record.tags else None
+                facts = {"params": {}, "tags": {}, "names": {}} | (read_json(path) if path else {})
+                kept = {name: text for name, text in facts["tags"].items() if name not in tags}
+                self._write_facts(record.run, {**facts, "tags": {**kept, **whole}})
+                self._client.set_tag(record.run, _PREFIX + _FACTS, long_facts.FILE)
+            for name, text in fitted.short.items():
+                self._client.set_tag(record.run, _PREFIX + labels[name], text)
+
+    def find(self, record: StoredRun, name: str) -> Path | None:
+        """A file or folder of a run on this machine, fetched if it lies on a server; None where there is none (now)."""
+        return self._path(record.run, record.location, name)
 
     def artifact(self, record: StoredRun, name: str) -> Path | None:
-        """A file or folder of a run on this machine, fetched if it lies on a server; None where there is none."""
-        if record.location.startswith("file://") or "://" not in record.location:
-            path = Path(unquote(urlparse(record.location).path)) / name
-            return path if path.exists() else None
-        with _quiet(), _told("The result store cannot be read"):
-            if not any(item.path == name for item in self._client.list_artifacts(record.run)):
+        """The same; None where it never had one.
+
+        Raises:
+            CacheError: It had one, which is gone.
+        """
+        path = self.find(record, name)
+        if path is not None or not _had(record, name):
+            return path
+        places = self._places(record.run, record.location)
+        where = f"{places[0] / name}" if places else f"{record.location}/{name}"
+        raise CacheError(
+            f"{name} of {record.name!r} ({record.fingerprint[:8]}) is lost: there is no {where} any more.",
+            f"Put the folder {files.ARTIFACTS}/ back that belongs to {self.shown}, or compute it again: "
+            "the `hcbench run ...` that made it, with --fresh.",
+        )
+
+    @property
+    def shown(self) -> str:
+        """The store as the user knows it."""
+        return str(self.workspace.database) if self.uri is None else self.uri
+
+    def _path(self, run: str, location: str, name: str) -> Path | None:
+        """A file or folder of a run, None where it is not there."""
+        places = self._places(run, location)
+        if places:
+            return next((place / name for place in places if (place / name).exists()), None)
+        with quiet(), told(f"{name} cannot be read from the result store {self.shown}", self.shown):
+            if not any(item.path == name for item in self._client.list_artifacts(run)):
                 return None
-            return Path(self._client.download_artifacts(record.run, name))
+            return Path(self._client.download_artifacts(run, name))
+
+    def _places(self, run: str, location: str) -> list[Path]:
+        """Folders on this machine in which a run's artifacts may lie, the likeliest first; none for a server's.
+
+        Stores are moved, copied and mounted elsewhere: what lies beside the database goes before what it says.
+        """
+        said = files.local_path(location)
+        if said is None:
+            return []
+        beside = [] if self._database is None else [files.artifacts_beside(self._database.resolve())]
+        return [*(place / run / "artifacts" for place in beside), said]
+
+    def _settle(self) -> None:
+        """Before the first run is written: artifacts go where the store lies now, not where it lay when it was made."""
+        if not self._settled and self._database is not None:
+            with files.opening(self._database):
+                files.move_artifacts_here(self._database, EXPERIMENT, owned=self.uri is None)
+        self._settled = True
+
+    @contextlib.contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        with quiet(), told(f"The result store {self.shown} cannot be written", self.shown, writing=what):
+            yield
+
+    def _write_facts(self, run: str, facts: Mapping[str, Any]) -> None:
+        with tempfile.TemporaryDirectory(prefix="hcbench-") as folder:
+            path = Path(folder) / long_facts.FILE
+            write_json(path, facts)
+            self._client.log_artifact(run, str(path))
 
     def _adopt(self, old: str, new: str) -> None:
         """Hang evaluations below the new run of their cell."""
@@ -191,7 +276,7 @@ class Tracker:
             chosen += f" and tags.`{_FINGERPRINT}` = '{fingerprint}'"
         runs: list[Any] = []
         token = None
-        with _quiet(), _told("The result store cannot be read"):
+        with quiet(), told(f"The result store {self.shown} cannot be read", self.shown):
             while True:
                 page = self._client.search_runs(
                     [self._experiment],
@@ -205,74 +290,71 @@ class Tracker:
                 if not token:
                     return runs
 
+    def _read(self, run: Any) -> StoredRun:
+        tags = {name.removeprefix(_PREFIX): value for name, value in run.data.tags.items() if name.startswith(_PREFIX)}
+        facts, damage = self._facts(run, tags)
+        names = facts["names"]
 
-def _read(run: Any) -> StoredRun:
-    tags = {name.removeprefix(_PREFIX): value for name, value in run.data.tags.items() if name.startswith(_PREFIX)}
-    return StoredRun(
-        kind=tags["kind"],
-        fingerprint=tags["fingerprint"],
-        name=run.info.run_name or "",
-        params=run.data.params,
-        metrics=run.data.metrics,
-        tags=tags,
-        parent=run.data.tags.get(_PARENT, ""),
-        run=run.info.run_id,
-        created=run.info.start_time / 1000,
-        location=run.info.artifact_uri,
-    )
+        def find(name: str) -> Path | None:
+            return self._path(run.info.run_id, run.info.artifact_uri, name)
 
-
-def _short(value: Any, kind: str) -> str:
-    text = str(value)
-    return text if len(text) <= _LONGEST[kind] else text[: _LONGEST[kind] - 3] + "..."
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """No telemetry, no migration logs, no advice."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_ENABLE_ASYNC_LOGGING", "false")
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    loggers = [logging.getLogger(name) for name in ("mlflow", "alembic", "urllib3")]
-    levels = [one.level for one in loggers]
-    for one in loggers:
-        one.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for one, level in zip(loggers, levels, strict=True):
-            one.setLevel(level if level else logging.ERROR)
-
-
-@contextlib.contextmanager
-def _impatient() -> Iterator[None]:
-    """The first question to a server gets a quick answer or none; MLflow would try for minutes."""
-    wanted = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update({name: value for name, value in wanted.items() if before[name] is None})
-    try:
-        yield
-    finally:
-        for name in wanted:
-            if before[name] is None:
-                os.environ.pop(name, None)
-
-
-@contextlib.contextmanager
-def _told(what: str, own: bool = False) -> Iterator[None]:
-    """MLflow's and the database's errors in words for the user."""
-    from mlflow.exceptions import MlflowException
-    from sqlalchemy.exc import SQLAlchemyError
-
-    try:
-        yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        hint = (
-            "Check the permissions of the workspace, or choose another one with --workspace."
-            if own
-            else "Check that the server of --tracking-uri runs and can be reached."
+        tags = {real_name(name, names): value for name, value in tags.items()}
+        return StoredRun(
+            kind=tags["kind"],
+            fingerprint=tags["fingerprint"],
+            name=run.info.run_name or "",
+            params={real_name(name, names): value for name, value in run.data.params.items()} | facts["params"],
+            metrics={real_name(name, names): _as_written(value) for name, value in run.data.metrics.items()},
+            tags=long_facts.restored(tags | facts["tags"], find),
+            parent=run.data.tags.get(_PARENT, ""),
+            run=run.info.run_id,
+            created=run.info.start_time / 1000,
+            location=run.info.artifact_uri,
+            damage=damage,
         )
-        raise CacheError(f"{what}: {reason}", hint) from error
+
+    def _facts(self, run: Any, tags: Mapping[str, str]) -> tuple[dict[str, dict[str, str]], str]:
+        """Facts of a run that are whole only in a file of it, and why they cannot be read where they cannot."""
+        facts: dict[str, dict[str, str]] = {"params": {}, "tags": {}, "names": {}}
+        if _FACTS not in tags:
+            return facts, ""
+        path = self._path(run.info.run_id, run.info.artifact_uri, long_facts.FILE)
+        if path is None:
+            return facts, f"its {long_facts.FILE} is lost"
+        try:
+            found = read_json(path)
+            return {kind: dict(found[kind]) for kind in facts}, ""
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            return facts, f"its {long_facts.FILE} is damaged ({type(error).__name__}: {path})"
+
+
+def _had(record: StoredRun, name: str) -> bool:
+    """Whether a run was written with an artifact; runs from before that was noted had all that they should have."""
+    if _FILES in record.tags:
+        return name in record.tags[_FILES].split(", ")
+    return record.status == "done" and name in _ALWAYS.get(record.kind, ())
+
+
+_ALWAYS = {EVALUATION: ("summary.json", "record.json", "replicates.parquet")}
+"""Artifacts that every finished run of a kind has."""
+
+
+def _number(name: str, value: Any) -> float:
+    """A number as every database takes it; those above what a double holds are infinite.
+
+    Raises:
+        RefusedError: It is none.
+    """
+    try:
+        return float("nan") if value is None else float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+    except (TypeError, ValueError) as error:
+        raise RefusedError(
+            f"The value of {name!r} is {str(value)[:60]!r}, which is no number.", "Mend what gives it: a float or NaN."
+        ) from error
+
+
+def _as_written(value: float) -> float:
+    """MLflow's databases hold the largest double where infinity was written."""
+    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value

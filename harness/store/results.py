@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
+import logging
 import platform
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from hcbench.benchmarks.card import MetricInfo
+from hcbench.errors import CacheError
 from hcbench.harness.jobs.cell_folder import REPLICATES
 from hcbench.harness.planning.card_facts import read_metrics
 from hcbench.harness.planning.cell import COMPUTE_LIMITED_PASSES
 from hcbench.harness.planning.leaks import verdict
 from hcbench.harness.store.import_cell import OVERRIDE, versions
+from hcbench.harness.store.long_facts import cut_long_ago
 from hcbench.harness.store.mlflow_store import CELL, EVALUATION, StoredRun, Tracker
 from hcbench.methods.card import SUPERVISION
 from hcbench.records import CELL_COLUMNS, LEDGER, SCORE_COLUMNS, CellRow, ScoreRow
+
+Read = TypeVar("Read")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +51,10 @@ def finished(tracker: Tracker) -> Known:
 
 
 class ResultTables(NamedTuple):
-    """The parts of `reports.results.Results`, whose docstring names every column."""
+    """The parts of `reports.results.Results`, whose docstring names every column.
+
+    What can no longer be read is left out, named and explained in the footer.
+    """
 
     cells: pd.DataFrame
     scores: pd.DataFrame
@@ -68,14 +79,34 @@ def tables(tracker: Tracker, split: str = "test") -> ResultTables:
     ]
     names = {record.fingerprint for record in cells}
     evaluations = [record for record in evaluations if record.tags.get("cell") in names]
-    trained = {record.fingerprint: record for record in cells}
-    rows = [row for record in evaluations for row in _score_rows(record, trained[record.tags["cell"]])]
+    left_out: list[str] = []
+    rows = {record.fingerprint: row for record in cells if (row := _readable(record, _cell_row, left_out)) is not None}
+    trained = {record.fingerprint: record for record in cells if record.fingerprint in rows}
+    scores: list[ScoreRow] = []
+    for record in evaluations:
+        if record.tags["cell"] in trained:
+            cell = trained[record.tags["cell"]]
+            scores += _readable(record, partial(_all_score_rows, cell=cell), left_out) or []
     return ResultTables(
-        cells=_frame([_cell_row(record).columns() for record in cells], CELL_COLUMNS),
-        scores=_frame([asdict(row) for row in rows], SCORE_COLUMNS),
+        cells=_frame([row.columns() for row in rows.values()], CELL_COLUMNS),
+        scores=_frame([asdict(row) for row in scores], SCORE_COLUMNS),
         replicates=Replicates(tracker, [record for record in evaluations if record.status == "done"]),
-        footer=_footer(tracker, cells) | ({} if split == "test" else {"scored on": f"the split {split}"}),
+        footer=_footer(tracker, cells, left_out) | ({} if split == "test" else {"scored on": f"the split {split}"}),
     )
+
+
+def _readable(record: StoredRun, read: Callable[[StoredRun], Read], left_out: list[str]) -> Read | None:
+    """What a stored run says; where it can no longer be read, None, with a sentence in `left_out`."""
+    try:
+        if record.damage:
+            raise ValueError(record.damage)
+        return read(record)
+    except (KeyError, ValueError, TypeError) as error:
+        cut = ", ".join(cut_long_ago(record.tags))
+        why = f"{cut} was cut by an older hcbench" if cut else f"{type(error).__name__}: {error}"
+        left_out.append(f"{record.kind} {record.name} ({record.fingerprint[:8]}): {record.damage or why}")
+        log.warning("%s is left out; `hcbench run --fresh` with it computes it again", left_out[-1])
+        return None
 
 
 class Replicates(Mapping[tuple[str, str], NDArray[np.float64]]):
@@ -99,8 +130,16 @@ class Replicates(Mapping[tuple[str, str], NDArray[np.float64]]):
 
     def _of(self, evaluation: str) -> Mapping[str, NDArray[np.float64]]:
         if evaluation not in self._read:
-            path = self._tracker.artifact(self._records[evaluation], REPLICATES)
-            table = pd.DataFrame() if path is None else pd.read_parquet(path)
+            record = self._records[evaluation]
+            path = self._tracker.artifact(record, REPLICATES)
+            try:
+                table = pd.DataFrame() if path is None else pd.read_parquet(path)
+            except (OSError, ValueError) as error:
+                words = " ".join(str(error).split())[:200].removesuffix(".")
+                raise CacheError(
+                    f"{path} ({record.name}, {record.fingerprint[:8]}) is damaged: {words}.",
+                    "Put the file back, or compute it again: the `hcbench run ...` that made it, with --fresh.",
+                ) from error
             self._read[evaluation] = {str(name): table[name].to_numpy(np.float64) for name in table}
         return self._read[evaluation]
 
@@ -115,7 +154,7 @@ def _cell_row(record: StoredRun) -> CellRow:
         supervision_title=tags.get("supervision_title", ""),
         supervision_order=_order(tags),
         least_passes=float(tags.get("least_passes", COMPUTE_LIMITED_PASSES)),
-        sources=tags.get("sources", ""),
+        sources=_sound_json(tags.get("sources", "")),
         nameless=tags.get("nameless", ""),
         budget=params["budget"],
         budget_images=int(params["budget_images"]),
@@ -135,6 +174,13 @@ def _cell_row(record: StoredRun) -> CellRow:
     )
 
 
+def _sound_json(text: str) -> str:
+    """The text, where it is empty or JSON; raises a ValueError where it was cut."""
+    if text:
+        json.loads(text)
+    return text
+
+
 def _order(tags: Mapping[str, str]) -> float:
     """Place of the supervision group in a report; NaN where it is none of ours."""
     groups = tuple(SUPERVISION)
@@ -149,6 +195,10 @@ def _overrides(record: StoredRun) -> dict[str, Any]:
     return {name: record.params[name] for name in names if name in record.params}
 
 
+def _all_score_rows(record: StoredRun, cell: StoredRun) -> list[ScoreRow]:
+    return list(_score_rows(record, cell))
+
+
 def _score_rows(record: StoredRun, cell: StoredRun) -> Iterator[ScoreRow]:
     """The scores of an evaluation; one row with neither metric nor value where it did not end as done."""
     params, tags = record.params, record.tags
@@ -161,7 +211,7 @@ def _score_rows(record: StoredRun, cell: StoredRun) -> Iterator[ScoreRow]:
         version=params["version"],
         data=params["data"],
         protocol=params["protocol"],
-        config=tags["config"],
+        config=_sound_json(tags["config"]),
         readout=tags.get("readout", ""),
         metric="",
         metric_title="",
@@ -198,7 +248,7 @@ def _frame(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> pd.DataFrame
     return table.reindex(columns=[*columns, *further])
 
 
-def _footer(tracker: Tracker, cells: list[StoredRun]) -> dict[str, str]:
+def _footer(tracker: Tracker, cells: list[StoredRun], left_out: list[str]) -> dict[str, str]:
     made = sorted({" ".join(filter(None, (c.tags.get("version", ""), c.tags.get("commit", "")))) for c in cells})
     return {
         **versions(),
@@ -206,4 +256,5 @@ def _footer(tracker: Tracker, cells: list[StoredRun]) -> dict[str, str]:
         "python": platform.python_version(),
         "workspace": str(tracker.workspace.root),
         **({"tracking": tracker.uri} if tracker.uri else {}),
+        **({f"left out ({len(left_out)}, cannot be read)": "; ".join(left_out)} if left_out else {}),
     }

@@ -28,10 +28,18 @@ class Workspace:
 
     root: Path
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", self.root.expanduser())
+
     @property
     def cells(self) -> Path:
         """A folder per cell: work in progress, later its checkpoint and log."""
         return self.root / "work"
+
+    @property
+    def refused(self) -> Path:
+        """Cells and evaluations that the store did not take, each in a folder with the reason; nothing reads them."""
+        return self.root / "refused"
 
     @property
     def cache(self) -> Path:

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hcbench.errors import CacheError
+from hcbench.harness.store.database import opening, sqlite_address
+from hcbench.harness.store.troubles import FULL, LOCKED, trouble_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -62,8 +64,8 @@ class TrialStore:
 
     def __init__(self, path: Path, study: str) -> None:
         self._path = path
-        with self._optuna() as optuna:
-            storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        with self._optuna() as optuna, opening(path):
+            storage = optuna.storages.RDBStorage(sqlite_address(path))
             self._study: Study = optuna.create_study(
                 storage=storage, study_name=study, direction="maximize", load_if_exists=True
             )
@@ -126,11 +128,13 @@ class TrialStore:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             yield optuna
-        except (SQLAlchemyError, optuna.exceptions.OptunaError) as error:
-            reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise CacheError(
-                f"The trials in {self._path} cannot be used: {reason}",
-                "Mend its permissions, or move the file away: trials are then taken up from the store of results.",
-            ) from error
+        except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__).removesuffix(".")
+            trouble = trouble_of(error)
+            meaning = f"{trouble.what} ({reason})" if trouble and trouble.what else reason
+            away = "Or move the file away: trials are then taken up from the store of results."
+            waits = trouble in (LOCKED, FULL)
+            hint = trouble.hint if trouble and waits else f"See that you may read and write it. {away}"
+            raise CacheError(f"The trials in {self._path} cannot be used: {meaning}.", hint) from error
         finally:
             optuna.logging.set_verbosity(before)
