@@ -22,9 +22,9 @@ class WeightLayout:
     Attributes:
         name: What `--as` takes.
         title: How tables write it.
-        adapter: "module:function", an `Adapter` of `hcbench.methods.parts.weights`: from a file's tree and an input
-            size to an encoder and the tensors for it. With a `vocabulary`, a function that takes the path of a word
-            list (or None) and gives the adapter.
+        adapter: "module:function", an `Adapter` of `hcbench.methods.parts.weights.fitting`: from a file's tree and an
+            input size to an encoder and the tensors for it. With a `vocabulary`, a function that takes the path of a
+            word list (or None) and gives the adapter.
         recognises: "module:function" that tells from the names of all tensors (wrappers such as "module." removed) and
             the file's tree whether a file is of this layout; empty where its names are those of other projects, too.
         published_on: What the authors' own files were trained on, by their paper; empty where nobody says.

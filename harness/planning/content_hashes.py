@@ -15,7 +15,7 @@ from hcbench.data.files.hash_index import forget
 from hcbench.harness.planning.cell import Cell
 from hcbench.harness.planning.config import Resolved
 from hcbench.harness.planning.corpora import is_manifest
-from hcbench.methods.parts.shards import files_of
+from hcbench.methods.parts.weights.shards import files_of
 from hcbench.methods.rules import Rules, Source
 
 

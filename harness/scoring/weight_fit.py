@@ -20,7 +20,7 @@ from hcbench.harness.planning.registry import load_registry
 
 if TYPE_CHECKING:
     from hcbench.methods.parts.encoder import Encoder
-    from hcbench.methods.parts.weights import LoadReport
+    from hcbench.methods.parts.weights.fitting import LoadReport
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,8 +15,8 @@ TIMM = "timm:"
 RESNET = WeightLayout(
     name="resnet",
     title="ResNet",
-    adapter="hcbench.methods.parts.foreign:resnet",
-    recognises="hcbench.methods.parts.foreign:is_resnet",
+    adapter="hcbench.methods.parts.weights.foreign:resnet",
+    recognises="hcbench.methods.parts.weights.foreign:is_resnet",
     published_on="imagenet",
 )
 """The one layout that is no method's: torchvision's names, also inside MoCo's files."""

@@ -10,10 +10,10 @@ from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.checkpoint.card import OWN, TIMM, check_layout
 from hcbench.methods.parts.backbones import TimmEncoder
-from hcbench.methods.parts.foreign import timm_model
-from hcbench.methods.parts.weight_files import Tree, read_weights
-from hcbench.methods.parts.weights import Adapted, Adapter
-from hcbench.methods.parts.wrappers import contents, levels
+from hcbench.methods.parts.weights.fitting import Adapted, Adapter
+from hcbench.methods.parts.weights.foreign import timm_model
+from hcbench.methods.parts.weights.reading import Tree, read_weights
+from hcbench.methods.parts.weights.wrappers import contents, levels
 from hcbench.methods.weight_layout import imported, known_layouts
 
 _WRAPPERS: Final = frozenset(

@@ -18,9 +18,9 @@ from hcbench.methods.checkpoint.layouts import adapter, normalising
 from hcbench.methods.control import Control
 from hcbench.methods.parts.checkpoint import load_encoder
 from hcbench.methods.parts.encoder import Encoder
-from hcbench.methods.parts.weight_files import read_weights
-from hcbench.methods.parts.weights import LoadReport, Told, load_foreign
-from hcbench.methods.parts.wrappers import chosen
+from hcbench.methods.parts.weights.fitting import LoadReport, Told, load_foreign
+from hcbench.methods.parts.weights.reading import read_weights
+from hcbench.methods.parts.weights.wrappers import chosen
 
 logger = logging.getLogger(__name__)
 

@@ -5,14 +5,14 @@ A full checkpoint holds `student` and `teacher` with `backbone.*` and `head.*`; 
 
 from __future__ import annotations
 
-from hcbench.methods.parts.foreign import PATCHES, vit
-from hcbench.methods.parts.weight_files import Tree
-from hcbench.methods.parts.weights import Adapted
-from hcbench.methods.parts.wrappers import take
+from hcbench.methods.parts.weights.fitting import Adapted
+from hcbench.methods.parts.weights.foreign import PATCHES, vit
+from hcbench.methods.parts.weights.reading import Tree
+from hcbench.methods.parts.weights.wrappers import take
 
 
 def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
-    """The teacher's backbone of a DINO file; see `hcbench.methods.parts.weights.Adapter`."""
+    """The teacher's backbone of a DINO file; see `hcbench.methods.parts.weights.fitting.Adapter`."""
     taken = take(tree, PATCHES, prefer=("teacher", "student", "state_dict"))
     # Files of a backbone alone are the teacher's.
     whose = "student" if "student" in taken.wrapper and "teacher" not in taken.wrapper else "teacher"

@@ -6,14 +6,14 @@ the decoder is left out.
 
 from __future__ import annotations
 
-from hcbench.methods.parts.foreign import PATCHES, is_auto_encoder, vit
-from hcbench.methods.parts.weight_files import Tree
-from hcbench.methods.parts.weights import Adapted
-from hcbench.methods.parts.wrappers import take
+from hcbench.methods.parts.weights.fitting import Adapted
+from hcbench.methods.parts.weights.foreign import PATCHES, is_auto_encoder, vit
+from hcbench.methods.parts.weights.reading import Tree
+from hcbench.methods.parts.weights.wrappers import take
 
 
 def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
-    """The encoder of a HAP file; see `hcbench.methods.parts.weights.Adapter`."""
+    """The encoder of a HAP file; see `hcbench.methods.parts.weights.fitting.Adapter`."""
     taken = take(tree, PATCHES, prefer=("model",))
     heads = ("decoder_", "mask_token")
     return vit(taken, size, note="HAP auto-encoder, encoder only", heads=heads, trained_at=((256, 128),))

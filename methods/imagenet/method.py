@@ -13,8 +13,8 @@ from hcbench.methods.checkpoint.card import TIMM, WEIGHTS
 from hcbench.methods.control import Control
 from hcbench.methods.imagenet.card import CARD
 from hcbench.methods.parts.encoder import Encoder
-from hcbench.methods.parts.foreign import timm_model
-from hcbench.methods.parts.weights import load_foreign
+from hcbench.methods.parts.weights.fitting import load_foreign
+from hcbench.methods.parts.weights.foreign import timm_model
 
 logger = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Final
 
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.weight_files import State, Tree
-from hcbench.methods.parts.weights import Adapted, Adapter, require_names, tensors
-from hcbench.methods.parts.wrappers import Taken, take
+from hcbench.methods.parts.weights.fitting import Adapted, Adapter, require_names, tensors
+from hcbench.methods.parts.weights.reading import State, Tree
+from hcbench.methods.parts.weights.wrappers import Taken, take
 from hcbench.methods.plip.released import ReleasedResNet, build
 
 MAX_TOKENS: Final = 64
@@ -31,7 +31,7 @@ _SHORTCUT: Final = {"0": "conv", "1": "bn"}
 
 
 def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
-    """The image tower alone; see `hcbench.methods.parts.weights.Adapter`."""
+    """The image tower alone; see `hcbench.methods.parts.weights.fitting.Adapter`."""
     return adapter(None)(tree, size)
 
 

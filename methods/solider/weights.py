@@ -14,9 +14,9 @@ from torch import Tensor
 
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.backbones import EncoderSpec, TimmEncoder, build_encoder
-from hcbench.methods.parts.weight_files import State, Tree
-from hcbench.methods.parts.weights import Adapted, require_names, without
-from hcbench.methods.parts.wrappers import take
+from hcbench.methods.parts.weights.fitting import Adapted, require_names, without
+from hcbench.methods.parts.weights.reading import State, Tree
+from hcbench.methods.parts.weights.wrappers import take
 from hcbench.methods.solider.released import ReleasedSwin
 
 _SIZES: Final = {(96, 6): "tiny", (96, 18): "small", (128, 18): "base"}
@@ -37,7 +37,7 @@ _DOWNSAMPLE = re.compile(r"stages\.(\d+)\.downsample\.(norm|reduction)\.(weight|
 
 
 def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
-    """The teacher's backbone with its controller; see `hcbench.methods.parts.weights.Adapter`.
+    """The teacher's backbone with its controller; see `hcbench.methods.parts.weights.fitting.Adapter`.
 
     Raises:
         WeightsError: The names are not SOLIDER's, or the depth is none of Swin-T, -S and -B.

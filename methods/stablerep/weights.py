@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.foreign import PATCHES, vit
-from hcbench.methods.parts.weight_files import Tree
-from hcbench.methods.parts.weights import Adapted
-from hcbench.methods.parts.wrappers import take
+from hcbench.methods.parts.weights.fitting import Adapted
+from hcbench.methods.parts.weights.foreign import PATCHES, vit
+from hcbench.methods.parts.weights.reading import Tree
+from hcbench.methods.parts.weights.wrappers import take
 
 
 def adapt(tree: Tree, size: tuple[int, int]) -> Adapted:
-    """The image tower of a StableRep file; see `hcbench.methods.parts.weights.Adapter`.
+    """The image tower of a StableRep file; see `hcbench.methods.parts.weights.fitting.Adapter`.
 
     Raises:
         WeightsError: The file holds no `visual.*`.

@@ -18,8 +18,8 @@ from hcbench.methods.checkpoint.method import Checkpoint, load
 from hcbench.methods.imagenet.method import ImageNet
 from hcbench.methods.parts.backbones import EncoderSpec, build_encoder
 from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
-from hcbench.methods.parts.foreign import resnet, timm_model
-from hcbench.methods.parts.weights import load_foreign
+from hcbench.methods.parts.weights.fitting import load_foreign
+from hcbench.methods.parts.weights.foreign import resnet, timm_model
 from hcbench.methods.weight_layout import known_layouts
 
 SIZE = (64, 32)

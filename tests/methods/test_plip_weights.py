@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
-from hcbench.methods.parts.weights import load_foreign
+from hcbench.methods.parts.weights.fitting import load_foreign
 from hcbench.methods.plip.weights import adapt, adapter
 
 BLOCKS, HEADS, OUT = (3, 4, 6, 3), 8, 128  # 768 in the released file

@@ -15,10 +15,10 @@ from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.hap.weights import adapt as adapt_hap
 from hcbench.methods.parts.backbones import sincos_positions
-from hcbench.methods.parts.foreign import timm_model
-from hcbench.methods.parts.positions import Known, fit_positions
-from hcbench.methods.parts.training_size import told_sizes
-from hcbench.methods.parts.weights import Told, fitted, load_foreign
+from hcbench.methods.parts.weights.fitting import Told, fitted, load_foreign
+from hcbench.methods.parts.weights.foreign import timm_model
+from hcbench.methods.parts.weights.positions import Known, fit_positions
+from hcbench.methods.parts.weights.training_size import told_sizes
 
 WIDTH = 16
 PIXELS = (16, 16)

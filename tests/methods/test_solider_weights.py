@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.checkpoint import load_encoder, save_encoder
-from hcbench.methods.parts.weights import load_foreign
+from hcbench.methods.parts.weights.fitting import load_foreign
 from hcbench.methods.solider.weights import adapt, merged_order
 
 WINDOW, HEAD = 7, 32

@@ -18,8 +18,8 @@ import torch
 from safetensors.torch import save, save_file
 
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.shards import files_of
-from hcbench.methods.parts.weight_files import METADATA, read_weights
+from hcbench.methods.parts.weights.reading import METADATA, read_weights
+from hcbench.methods.parts.weights.shards import files_of
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(2)}
 

@@ -53,7 +53,7 @@ CARD = MethodCard(
 
 
 def adapt(tree, size):
-    from hcbench.methods.parts.foreign import timm_model
+    from hcbench.methods.parts.weights.foreign import timm_model
 
     state = {name.removeprefix("acme_net."): value for name, value in tree["acme"].items()}
     return timm_model("test_vit")(state, size)

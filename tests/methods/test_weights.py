@@ -16,9 +16,9 @@ from hcbench.errors import WeightsError
 from hcbench.methods.dino.weights import adapt as adapt_dino
 from hcbench.methods.hap.weights import adapt as adapt_hap
 from hcbench.methods.mae.weights import adapt as adapt_mae
-from hcbench.methods.parts.foreign import timm_model
-from hcbench.methods.parts.weight_files import read_weights
-from hcbench.methods.parts.weights import load_foreign
+from hcbench.methods.parts.weights.fitting import load_foreign
+from hcbench.methods.parts.weights.foreign import timm_model
+from hcbench.methods.parts.weights.reading import read_weights
 from hcbench.methods.stablerep.weights import adapt as adapt_stablerep
 
 DIM, DEPTH, HEADS, PATCH = 192, 12, 3, 16

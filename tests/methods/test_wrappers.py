@@ -12,9 +12,9 @@ from hcbench.errors import WeightsError
 from hcbench.methods.checkpoint.layouts import recognise
 from hcbench.methods.dino.weights import adapt as adapt_dino
 from hcbench.methods.mae.weights import adapt as adapt_mae
-from hcbench.methods.parts.foreign import resnet, timm_model
-from hcbench.methods.parts.weights import Told, fitted
-from hcbench.methods.parts.wrappers import chosen, contents, take
+from hcbench.methods.parts.weights.fitting import Told, fitted
+from hcbench.methods.parts.weights.foreign import resnet, timm_model
+from hcbench.methods.parts.weights.wrappers import chosen, contents, take
 
 SIZE = (32, 16)
 ADAPT = timm_model("test_vit")

@@ -16,9 +16,9 @@ from timm.layers import resize_rel_pos_bias_table
 from hcbench.data.augment import IMAGENET_MEAN, IMAGENET_STD
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.backbones import EncoderSpec, TimmEncoder, VitEncoder, build_encoder
-from hcbench.methods.parts.weight_files import State, Tree
-from hcbench.methods.parts.weights import Adapted, Adapter, require_names, without
-from hcbench.methods.parts.wrappers import Taken, take
+from hcbench.methods.parts.weights.fitting import Adapted, Adapter, require_names, without
+from hcbench.methods.parts.weights.reading import State, Tree
+from hcbench.methods.parts.weights.wrappers import Taken, take
 
 _VITS: Final = {(192, 12): "tiny", (384, 12): "small", (768, 12): "base", (1024, 24): "large", (1280, 32): "huge"}
 _RESNETS: Final = {

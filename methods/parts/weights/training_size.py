@@ -9,7 +9,7 @@ from typing import Final
 
 from torch import Tensor
 
-from hcbench.methods.parts.weight_files import Tree
+from hcbench.methods.parts.weights.reading import Tree
 
 Size = tuple[int, int]
 """Height and width."""

@@ -22,7 +22,7 @@ from typing import Final
 from torch import Tensor
 
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.weight_files import State, Tree
+from hcbench.methods.parts.weights.reading import State, Tree
 
 _DEEPEST: Final = 6
 _ANCHORS: Final = 12

@@ -1,6 +1,6 @@
 """Weight files of other projects: fitted to an encoder, with a report of what fits.
 
-`weight_files.py` reads them as tensors only. What a file's entries mean is the business of adapters
+`reading.py` reads them as tensors only. What a file's entries mean is the business of adapters
 (`methods/<name>/weights.py`, `foreign.py`); this module compares and loads. The grid of positions is no adapter's
 business (`positions.py`): an adapter gives the table as the file has it.
 """
@@ -17,10 +17,10 @@ from torch import Tensor
 
 from hcbench.errors import WeightsError
 from hcbench.methods.parts.encoder import Encoder
-from hcbench.methods.parts.positions import Known, fit_positions
-from hcbench.methods.parts.training_size import Size, told_sizes
-from hcbench.methods.parts.weight_files import State, Tree, read_weights
-from hcbench.methods.parts.wrappers import chosen, contents
+from hcbench.methods.parts.weights.positions import Known, fit_positions
+from hcbench.methods.parts.weights.reading import State, Tree, read_weights
+from hcbench.methods.parts.weights.training_size import Size, told_sizes
+from hcbench.methods.parts.weights.wrappers import chosen, contents
 
 LEAST_SHARE: Final = 0.95
 """Share of an encoder's numbers, and of its tensors, that a file must bring; less is refused unless it is allowed.

@@ -35,8 +35,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.training_size import Size
-from hcbench.methods.parts.weight_files import State
+from hcbench.methods.parts.weights.reading import State
+from hcbench.methods.parts.weights.training_size import Size
 
 _SHAPES: Final = ((1, 1), (2, 1), (3, 1), (4, 3))
 """Height to width of the inputs of the field: square images, and crops of persons (256x128, 384x128, 256x192)."""

@@ -23,8 +23,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hcbench.errors import WeightsError
-from hcbench.methods.parts.file_kinds import SAFETENSORS, UNKNOWN, header_length, kind_of
-from hcbench.methods.parts.shards import is_index, weight_map
+from hcbench.methods.parts.weights.file_kinds import SAFETENSORS, UNKNOWN, header_length, kind_of
+from hcbench.methods.parts.weights.shards import is_index, weight_map
 
 Tree = Mapping[str, Any]
 """What a file holds: tensors and plain values by name, nested."""
