@@ -9,11 +9,9 @@ written: `names.py` and `long_facts.py` see to that.
 from __future__ import annotations
 
 import contextlib
-import math
-import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,58 +22,20 @@ from hcbench.harness.store import database as files
 from hcbench.harness.store import long_facts
 from hcbench.harness.store.mlflow_client import EXPERIMENT, SCHEMA, SCHEMA_TAG, open_client, quiet
 from hcbench.harness.store.names import real_name, shortened_names, stored_names
-from hcbench.harness.store.troubles import RefusedError, told
+from hcbench.harness.store.stored_run import CELL as CELL
+from hcbench.harness.store.stored_run import EVALUATION as EVALUATION
+from hcbench.harness.store.stored_run import FILES, as_written, had, number
+from hcbench.harness.store.stored_run import StoredRun as StoredRun
+from hcbench.harness.store.troubles import told
 from hcbench.harness.store.workspace import Workspace
-
-CELL, EVALUATION = "cell", "evaluation"
 
 _PREFIX = "hcbench."
 _COMPLETE, _KIND, _FINGERPRINT = (_PREFIX + name for name in ("complete", "kind", "fingerprint"))
-_FILES, _FACTS = "files", "facts"
-"""Tags: names of the run's artifacts, and that some of its facts are whole only in a file of it."""
+_FACTS = "facts"
+"""Tag: some of the run's facts are whole only in a file of it."""
 _PARENT = "mlflow.parentRunId"
 _PAGE, _METRICS, _PARAMS, _TITLE = 1000, 1000, 50, 250
 _ENDS = {"done": "FINISHED", "interrupted": "KILLED"}
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StoredRun:
-    """One run as it is written or was read.
-
-    Attributes:
-        kind: CELL or EVALUATION.
-        fingerprint: Unique within the kind.
-        name: What the UI shows.
-        params: Settings.
-        metrics: Numbers; NaN is legal.
-        tags: Facts that are no settings; `status` and `reason` among them.
-        series: Stepped metrics as (name, value, step).
-        artifacts: Files and folders to copy; empty when read.
-        parent: Run id of the cell, for evaluations.
-        run: Run id, when read.
-        created: Seconds since 1970, when read.
-        location: Where the artifacts lie, when read.
-        damage: What of it cannot be read any more, and why; empty where it is sound.
-    """
-
-    kind: str
-    fingerprint: str
-    name: str
-    params: Mapping[str, Any]
-    metrics: Mapping[str, float]
-    tags: Mapping[str, str]
-    series: Sequence[tuple[str, float, int]] = ()
-    artifacts: Sequence[Path] = ()
-    parent: str = ""
-    run: str = ""
-    created: float = 0.0
-    location: str = ""
-    damage: str = ""
-
-    @property
-    def status(self) -> str:
-        """How it ended (`events.STATUSES`)."""
-        return self.tags.get("status", "")
 
 
 @dataclass
@@ -139,9 +99,9 @@ class Tracker:
         if record.parent:
             first[_PARENT] = record.parent
         names = stored_names([*record.metrics, *(name for name, _, _ in record.series)])
-        metrics = [Metric(names[name], _number(name, value), now, 0) for name, value in record.metrics.items()]
-        metrics += [Metric(names[name], _number(name, value), now, step) for name, value, step in record.series]
-        stored = {_FILES: ", ".join(path.name for path in record.artifacts)}
+        metrics = [Metric(names[name], number(name, value), now, 0) for name, value in record.metrics.items()]
+        metrics += [Metric(names[name], number(name, value), now, step) for name, value, step in record.series]
+        stored = {FILES: ", ".join(path.name for path in record.artifacts)}
         params, tags = long_facts.fitted(record.params, "params"), long_facts.fitted(record.tags, "tags")
         keys, labels = stored_names(params.short), stored_names(tags.short)
         facts = {
@@ -182,7 +142,7 @@ class Tracker:
         from mlflow.entities import Metric
 
         now, names = int(time.time() * 1000), stored_names(metrics)
-        values = [Metric(names[name], _number(name, value), now, 0) for name, value in metrics.items()]
+        values = [Metric(names[name], number(name, value), now, 0) for name, value in metrics.items()]
         with self._writing(f"The numbers {', '.join(metrics)}"):
             self._client.log_batch(run, metrics=values)
 
@@ -212,7 +172,7 @@ class Tracker:
             CacheError: It had one, which is gone.
         """
         path = self.find(record, name)
-        if path is not None or not _had(record, name):
+        if path is not None or not had(record, name):
             return path
         places = self._places(record.run, record.location)
         where = f"{places[0] / name}" if places else f"{record.location}/{name}"
@@ -304,7 +264,7 @@ class Tracker:
             fingerprint=tags["fingerprint"],
             name=run.info.run_name or "",
             params={real_name(name, names): value for name, value in run.data.params.items()} | facts["params"],
-            metrics={real_name(name, names): _as_written(value) for name, value in run.data.metrics.items()},
+            metrics={real_name(name, names): as_written(value) for name, value in run.data.metrics.items()},
             tags=long_facts.restored(tags | facts["tags"], find),
             parent=run.data.tags.get(_PARENT, ""),
             run=run.info.run_id,
@@ -326,35 +286,3 @@ class Tracker:
             return {kind: dict(found[kind]) for kind in facts}, ""
         except (OSError, ValueError, KeyError, TypeError) as error:
             return facts, f"its {long_facts.FILE} is damaged ({type(error).__name__}: {path})"
-
-
-def _had(record: StoredRun, name: str) -> bool:
-    """Whether a run was written with an artifact; runs from before that was noted had all that they should have."""
-    if _FILES in record.tags:
-        return name in record.tags[_FILES].split(", ")
-    return record.status == "done" and name in _ALWAYS.get(record.kind, ())
-
-
-_ALWAYS = {EVALUATION: ("summary.json", "record.json", "replicates.parquet")}
-"""Artifacts that every finished run of a kind has."""
-
-
-def _number(name: str, value: Any) -> float:
-    """A number as every database takes it; those above what a double holds are infinite.
-
-    Raises:
-        RefusedError: It is none.
-    """
-    try:
-        return float("nan") if value is None else float(value)
-    except OverflowError:
-        return math.inf if value > 0 else -math.inf
-    except (TypeError, ValueError) as error:
-        raise RefusedError(
-            f"The value of {name!r} is {str(value)[:60]!r}, which is no number.", "Mend what gives it: a float or NaN."
-        ) from error
-
-
-def _as_written(value: float) -> float:
-    """MLflow's databases hold the largest double where infinity was written."""
-    return math.copysign(math.inf, value) if abs(value) == sys.float_info.max else value
