@@ -119,6 +119,6 @@ def dataset_contents(name: str, root: Path) -> Contents:
         DataError: There is no file, or one cannot be read.
     """
     found = dataset(name)
-    folders = () if found.image_folders is None else found.image_folders(root)
+    folders = None if found.image_folders is None else found.image_folders(root)
     always = () if found.annotation_files is None else found.annotation_files(root)
     return folder_contents(root, folders, always)

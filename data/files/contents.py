@@ -68,19 +68,19 @@ def described(contents: Mapping[str, Contents]) -> dict[str, str]:
     return {name: str(one) for name, one in contents.items()}
 
 
-def folder_contents(root: Path, folders: Iterable[Path] = (), always: Iterable[Path] = ()) -> Contents:
+def folder_contents(root: Path, folders: Iterable[Path] | None = None, always: Iterable[Path] = ()) -> Contents:
     """What stands for the files in and below folders; what counts among them says `walk`.
 
     Args:
         root: The folder that the user named; where it lies does not matter.
-        folders: Folders below it that count; none = all that is there.
+        folders: Folders below it that count; None = all that is there.
         always: Further files, which are read whole however many others there are.
 
     Raises:
         DataError: There is no file, or one cannot be read.
     """
     found: dict[str, State] = {}
-    for folder in folders or (root,):
+    for folder in (root,) if folders is None else folders:
         start = os.path.relpath(folder, root)
         for name, _ in walk(folder, endings=("",)).files:
             found[os.path.normpath(os.path.join(start, name))] = state_of(os.stat(folder / name))
@@ -92,7 +92,8 @@ def folder_contents(root: Path, folders: Iterable[Path] = (), always: Iterable[P
     held, blocks = _held(root, found, whole)
     digest = hashlib.sha256()
     for name in sorted(found):
-        digest.update(_line(name, held[name]))
+        outside = name.startswith(f"{os.pardir}/")  # a file beside the root has its own name alone
+        digest.update(_line(os.path.basename(name) if outside else name, held[name]))
     size = sum(state[0] for state in found.values())
     read = sum(len(one) == _DIGITS for one in held.values()) - blocks
     return Contents(digest=digest.hexdigest()[:16], files=len(found), size=size, read=read)

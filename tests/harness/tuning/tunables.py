@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -74,7 +75,8 @@ GUARDED = Dataset(
     verify=lambda root: VerifyReport(dataset="guarded", root=root, level="exact", layout="", found={}, expected={}),
     splits=SPLITS,
     renumbered=SPLITS,
-    annotation_files=lambda root: (),
+    annotation_files=lambda root: (Path(__file__),),
+    image_folders=lambda root: (),
     person_crops=lambda root, split, height, width, cache: guarded(split, 12),
     corpus_size=lambda root, height, width: 24,
     corpus_split="corpus",
