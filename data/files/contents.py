@@ -7,14 +7,14 @@ changes no name in a folder and touches none of the files in the sample (`--fres
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
+import heapq
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hcbench.data.files.hash_index import State, file_hashes, known_hashes, state_of
+from hcbench.data.files.hash_index import file_hashes, known_hashes, state_of
 from hcbench.data.files.walk import walk
 from hcbench.errors import DataError
 
@@ -23,7 +23,6 @@ MOST_BYTES = 32 * 2**30
 """A set with more files or bytes than these is not read whole."""
 SAMPLE = 4_096
 """Files of such a set that are looked into."""
-_DIGITS = 64
 _BLOCK, _BLOCKS = 2**20, 64
 """Of a sampled file larger than all blocks so many blocks are read, evenly spread, the first and last among them."""
 
@@ -79,24 +78,15 @@ def folder_contents(root: Path, folders: Iterable[Path] | None = None, always: I
     Raises:
         DataError: There is no file, or one cannot be read.
     """
-    found: dict[str, State] = {}
+    whole = {os.path.relpath(path, root) for path in always}
+    names = {*whole}
     for folder in (root,) if folders is None else folders:
         start = os.path.relpath(folder, root)
-        for name, _ in walk(folder, endings=("",)).files:
-            found[os.path.normpath(os.path.join(start, name))] = state_of(os.stat(folder / name))
-    whole = {os.path.relpath(path, root) for path in always}
-    for name in sorted(whole - found.keys()):
-        found[name] = state_of(os.stat(root / name))
-    if not found:
+        below = "" if start == os.curdir else f"{start}/"
+        names.update(f"{below}{name}" for name, _ in walk(folder, endings=("",)).files)
+    if not names:
         raise DataError(f"{root} holds no file.", "Give the folder that holds the data.")
-    held, blocks = _held(root, found, whole)
-    digest = hashlib.sha256()
-    for name in sorted(found):
-        outside = name.startswith(f"{os.pardir}/")  # a file beside the root has its own name alone
-        digest.update(_line(os.path.basename(name) if outside else name, held[name]))
-    size = sum(state[0] for state in found.values())
-    read = sum(len(one) == _DIGITS for one in held.values()) - blocks
-    return Contents(digest=digest.hexdigest()[:16], files=len(found), size=size, read=read)
+    return _contents(root, sorted(names), whole)
 
 
 def listed_contents(root: Path, names: Iterable[str], *, count: int | None = None, named: bool = True) -> Contents:
@@ -114,21 +104,18 @@ def listed_contents(root: Path, names: Iterable[str], *, count: int | None = Non
         DataError: A file cannot be read.
     """
     listed = sorted(set(names)) if named else list(names)
-    found: dict[str, State] = {}
-    for name in listed:
-        with contextlib.suppress(OSError):
-            found[name] = state_of(os.stat(root / name))
-    held, blocks = _held(root, found, frozenset())
-    digest = hashlib.sha256()
-    for name in listed:
-        digest.update(_line(name if named else "", held.get(name, "missing")))
-    unread = blocks + sum(len(one) < _DIGITS for one in held.values()) + (0 if count is None else count - len(listed))
-    size = sum(state[0] for state in found.values())
-    return Contents(
+    there = [name for name in listed if os.path.isfile(root / name)]
+    found = _contents(root, there, (), named=named)
+    digest = hashlib.sha256(found.digest.encode())
+    for name in listed if named else ():
+        digest.update(_line(name, ""))
+    unseen = 0 if count is None else count - len(listed)
+    return replace(
+        found,
         digest=digest.hexdigest()[:16],
-        files=len(listed) if count is None else count,
-        size=size if count is None else None,
-        read=(len(listed) if count is None else count) - unread,
+        files=len(listed) + unseen,
+        size=found.size if count is None else None,
+        read=found.read + len(listed) - len(there),
     )
 
 
@@ -145,28 +132,44 @@ def path_contents(path: Path) -> Contents:
     return Contents(digest=digest.hex()[:16], files=1, size=path.stat().st_size, read=1)
 
 
-def _held(root: Path, found: Mapping[str, State], whole: Collection[str]) -> tuple[dict[str, str], int]:
-    """What each file holds: its hash, or its size where it is not read; and of how many only blocks were read."""
-    size = sum(state[0] for state in found.values())
-    if len(found) <= MOST_FILES and size <= MOST_BYTES:
-        return {name: value.hex() for name, value in known_hashes(root, found).items()}, 0
-    sample = {*_sample(list(found)), *whole}
-    huge = {name for name in sample if name not in whole and found[name][0] > _BLOCK * _BLOCKS}
-    held = {name: str(state[0]) for name, state in found.items()}
-    held |= {name: _blocks(root / name, found[name][0]) for name in sorted(huge)}
-    held |= {
-        name: value.hex() for name, value in known_hashes(root, {one: found[one] for one in sample - huge}).items()
-    }
-    return held, len(huge)
+def _contents(root: Path, names: Sequence[str], whole: Collection[str], *, named: bool = True) -> Contents:
+    """What stands for files in the order of their names, read whole where they are not too many."""
+    if len(names) <= MOST_FILES:
+        states = {name: state_of(os.stat(f"{root}/{name}")) for name in names}
+        size = sum(state[0] for state in states.values())
+        if size <= MOST_BYTES:
+            held = known_hashes(root, states)
+            digest = hashlib.sha256()
+            for name in names:
+                digest.update(_line(name if named else "", held[name].hex()))
+            return Contents(digest=digest.hexdigest()[:16], files=len(names), size=size, read=len(names))
+    return _sampled(root, names, whole, named=named)
+
+
+def _sampled(root: Path, names: Sequence[str], whole: Collection[str], *, named: bool) -> Contents:
+    """The same of too many files. There may be millions: nothing is kept of those that are not in the sample."""
+    states = {name: state_of(os.stat(f"{root}/{name}")) for name in {*_sample(names), *whole}}
+    huge = {name for name, state in states.items() if name not in whole and state[0] > _BLOCK * _BLOCKS}
+    read = known_hashes(root, {name: state for name, state in states.items() if name not in huge})
+    held = {name: value.hex() for name, value in read.items()}
+    held |= {name: _blocks(root / name, states[name][0]) for name in sorted(huge)}
+    digest, total = hashlib.sha256(), 0
+    for name in names:
+        size = os.stat(f"{root}/{name}").st_size
+        total += size
+        digest.update(_line(name if named else "", held.get(name) or str(size)))
+    return Contents(digest=digest.hexdigest()[:16], files=len(names), size=total, read=len(read))
 
 
 def _line(name: str, held: str) -> bytes:
+    if name.startswith(f"{os.pardir}/"):  # a file beside the root has its own name alone
+        name = os.path.basename(name)
     return os.fsencode(name) + b"\0" + held.encode() + b"\n"
 
 
 def _sample(names: Sequence[str]) -> list[str]:
     """Names with the smallest hashes: the same ones on every machine, and nearly the same when files come or go."""
-    return sorted(names, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())[:SAMPLE]
+    return heapq.nsmallest(SAMPLE, names, key=lambda name: hashlib.sha256(os.fsencode(name)).digest())
 
 
 def _blocks(path: Path, size: int) -> str:
