@@ -112,7 +112,9 @@ class PersonSet:
         folders = {layout.images for layout in layouts.values()}  # of a merged json one folder holds both splits
         notes += listing_notes(*(list_files(folder, refuse=False) for folder in sorted(folders)))
         names = dict.fromkeys(layout.name for layout in layouts.values())
-        return make_report(self.card, root, "; ".join(names), found, problems=problems, notes=notes)
+        return make_report(
+            self.card, root, "; ".join(names), found, problems=list(dict.fromkeys(problems)), notes=notes
+        )
 
     def annotation_files(self, root: Path) -> tuple[Path, ...]:
         """The json files that decide what `load` gives, of every split that is there, sorted.

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from hcbench.benchmarks.base import EvaluateConfig, Task
 from hcbench.benchmarks.card import MetricInfo, TaskCard
-from hcbench.data.catalogue import dataset
+from hcbench.data.catalogue import dataset, lacking, task_splits
 from hcbench.data.samples import Samples
-from hcbench.data.task_splits import NAMES
+from hcbench.data.task_splits import NAMES, TaskSplits
 from hcbench.errors import HcbenchError, TaskError
 from hcbench.harness.jobs.outcomes import classify
 from hcbench.harness.planning.registry import Registry, implementation
@@ -88,8 +88,10 @@ def try_tasks(name: str, root: Path, registry: Registry) -> tuple[TaskTrial, ...
     own = dataset(name).name
     cards = [card for _, card in sorted(registry.benchmarks.items()) if own in card.data]
     with tempfile.TemporaryDirectory(prefix="hcbench-verify-") as folder, _quiet():
-        loaded = _Loaded(own, root, Path(folder)) if cards else None
-        return tuple(_try(card, loaded) for card in cards if loaded is not None)
+        loaded = _Loaded(own, root, Path(folder))
+        return tuple(
+            _lacks(card, why) if (why := lacking(own, root, card.name)) else _try(card, loaded) for card in cards
+        )
 
 
 class _Loaded:
@@ -97,24 +99,38 @@ class _Loaded:
 
     def __init__(self, data: str, root: Path, cache: Path) -> None:
         self.data, self.root, self.cache = data, root, cache
-        self._found: dict[str, Samples | str] = {}
+        self._found: dict[tuple[TaskSplits, str], Samples | str] = {}
 
-    def split(self, split: str) -> Samples | str:
-        """The samples of `train`, `val` or `test`, or a sentence that says why there are none."""
-        if split not in self._found:
+    def split(self, benchmark: str, split: str) -> Samples | str:
+        """The samples of a benchmark's `train`, `val` or `test`, or a sentence that says why there are none."""
+        key = (task_splits(self.data, benchmark), split)
+        if key not in self._found:
             try:
-                self._found[split] = benchmark_splits(
+                self._found[key] = benchmark_splits(
                     self.data, str(self.root), height=SIZE[0], width=SIZE[1], scale=1.0, cache=self.cache,
-                    splits=(split,),
+                    splits=(split,), benchmark=benchmark,
                 )[split]  # fmt: skip
             except Exception as error:  # of a plug-in, too: a run would tell it as the reason of a failure
-                self._found[split] = _reason(error)
-        return self._found[split]
+                self._found[key] = _reason(error)
+        return self._found[key]
+
+
+def _lacks(card: TaskCard, why: str) -> TaskTrial:
+    """The trial of a benchmark for which a copy lacks something that is given out elsewhere."""
+    return TaskTrial(
+        benchmark=card.name,
+        heads=f"{why}.",
+        scored=f"{why}.",
+        absent=frozenset({"heads", "scored"}),
+        images={},
+        main=math.nan,
+        metric="",
+    )
 
 
 def _try(card: TaskCard, loaded: _Loaded) -> TaskTrial:
     task: Task = implementation(card)(EvaluateConfig(replicates=1))
-    parts = {split: loaded.split(split) for split in NAMES}
+    parts = {split: loaded.split(card.name, split) for split in NAMES}
     reasons: dict[str, str] = {}
     main = math.nan
     for split, samples in parts.items():

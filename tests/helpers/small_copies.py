@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attribute_mat import write_attributes
 from coco_tree import Tree
 from image_tree import write_images
 from mats import cells, column, write_mat
@@ -15,6 +16,10 @@ from mpii_tree import MpiiTree
 from parsing_tree import STEMS, ParsingTree
 from pose_tree import build as pose_tree
 from scipy.io import savemat
+
+from hcbench.data.formats.identity_attributes.files import DUKE as DUKE_ATTRIBUTES
+from hcbench.data.formats.identity_attributes.files import MARKET as MARKET_ATTRIBUTES
+from hcbench.data.formats.identity_attributes.files import AttributeFile
 
 TRAIN = range(2, 24)
 """Persons of training: every tenth is for validation."""
@@ -184,6 +189,27 @@ def cihp(root: Path) -> None:
         (root / "list" / f"{split}.txt").write_text("\n".join(lines) + "\n")
 
 
+def with_attributes(
+    build: Callable[[Path], None], kind: AttributeFile, gallery_alone: Iterable[int] = ()
+) -> Callable[[Path], None]:
+    """The same with the file of its persons' attributes; one test person has no colour."""
+    colours = {
+        part: [name for name in kind.binary if name.startswith(part) and name != part] for part in ("up", "down")
+    }
+
+    def value(person: int, field: str) -> int:
+        for names in colours.values():
+            if field in names:
+                return 1 + (person != max(TEST) and names[person % len(names)] == field)
+        return 1 + (person + len(field)) % (4 if field in kind.steps else 2)
+
+    def both(root: Path) -> None:
+        build(root)
+        write_attributes(root / kind.file, kind, {"train": TRAIN, "test": (*TEST, *gallery_alone)}, value)
+
+    return both
+
+
 MARKET = "{pid:04d}_c{cam}s1_00000{cam}_01.jpg"
 DUKE = "{pid:04d}_c{cam}_f0046182.jpg"
 MSMT_NAME = "train/{pid:04d}/{pid:04d}_00{n}_0{n}_0303morning_0020_2.jpg"
@@ -196,11 +222,15 @@ COPIES: dict[str, Callable[[Path], None]] = {
     "cuhk03-np": cuhk03("detected"),
     "cuhk03-np-labeled": cuhk03("labeled"),
     "cuhk-pedes": text("reid_raw.json", "file_path", "cam_a/{pid:03d}_{n}.png", 1, ("train", "val", "test")),
-    "dukemtmc": market_like(DUKE, DUKE, DUKE, ["bounding_box_test/7140_c4_f0046985.jpg"]),
+    "dukemtmc": with_attributes(
+        market_like(DUKE, DUKE, DUKE, ["bounding_box_test/7140_c4_f0046985.jpg"]), DUKE_ATTRIBUTES, [7140]
+    ),
     "icfg-pedes": text("ICFG-PEDES.json", "file_path", MSMT_NAME, 0, ("train", "test")),
     "lip": lip,
-    "market1501": market_like(MARKET, MARKET, MARKET, ["bounding_box_test/0000_c1s1_000001_01.jpg",
-                                                       "bounding_box_test/-1_c1s1_000001_01.jpg"]),
+    "market1501": with_attributes(
+        market_like(MARKET, MARKET, MARKET, ["bounding_box_test/0000_c1s1_000001_01.jpg",
+                                             "bounding_box_test/-1_c1s1_000001_01.jpg"]), MARKET_ATTRIBUTES
+    ),
     "mpii": mpii,
     "msmt17": msmt17,
     "occluded-duke": market_like(DUKE, DUKE, DUKE),

@@ -39,7 +39,7 @@ def most(benchmark: str, samples: Samples) -> dict[str, float]:
     """The upper bound of every metric whose bound is not 1; those of `people` and plain sets are 1.
 
     A ratio with nothing below it counts 0 in the field's evaluators: a person without any attribute, an attribute or a
-    class that a split never shows.
+    class that a split never shows. A question of several answers is answered wrongly where none of them is right.
     """
     if benchmark == "attributes":
         labels = samples.attributes
@@ -47,7 +47,11 @@ def most(benchmark: str, samples: Samples) -> dict[str, float]:
         both = ((labels == 1).any(axis=0) * 0.5 + (labels == 0).any(axis=0) * 0.5).mean()
         persons = float((labels == 1).any(axis=1).mean())
         own = ("f1", "accuracy", "precision", "recall", "f1_mean_of_instances")
-        return {"mA": float(both)} | dict.fromkeys(own, persons)
+        questions = np.array(samples.attribute_groups)
+        several = [labels[:, questions == one] for one in dict.fromkeys(samples.attribute_groups)]
+        answered = [1.0 if group.shape[1] == 1 else float((group == 1).any(axis=1).mean()) for group in several]
+        asked = {"question_accuracy": float(np.mean(answered))} if answered else {}
+        return {"mA": float(both)} | dict.fromkeys(own, persons) | asked
     if benchmark == "parsing":
         classes = Classes.of(samples)
         shown = np.setdiff1d(classes.masks(samples, slice(None)), [IGNORED]).size / len(classes.names)
@@ -59,13 +63,15 @@ def scored(name: str, card: TaskCard, root: Path, cache: Path) -> None:
     """Score the truth of the test split, and hold it against the bounds."""
     task = implementation(card)(EvaluateConfig(replicates=5))
     samples = benchmark_splits(
-        name, str(root), height=96, width=48, scale=1.0, cache=cache, splits=("test",), boxes="gt"
+        name, str(root), height=96, width=48, scale=1.0, cache=cache, splits=("test",), boxes="gt", benchmark=card.name
     )["test"]
     predictions = task.oracle(samples)
     assert predictions is not None
     scores = task.score(predictions, samples)
     bounds = most(card.name, samples)
-    found = {one.name: scores.summary[one.name] for one in card.metrics}
+    found = {one.name: scores.summary[one.name] for one in card.metrics if one.name in scores.summary}
+    assert {one.name for one in card.on(name).main_metrics} <= found.keys()
+    assert bool(samples.attribute_groups) == ("question_accuracy" in found)
     defined = {key: value for key, value in found.items() if not np.isnan(value)}
     assert defined == pytest.approx({key: bounds.get(key, 1.0) for key in defined}, abs=1e-9)
     assert card.on(name).main_metrics[0].name in defined
