@@ -1,0 +1,88 @@
+"""The tool that holds the embedded benchmark against real photographs."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hcbench.data.samples import Samples
+from hcbench.errors import DataError
+from hcbench.harness.scoring import calibration
+from hcbench.harness.scoring.calibration_figures import DIFFICULTIES, LOOKS
+from hcbench.harness.scoring.image_statistics import image_statistics
+
+
+def _crops(seed, n=12):
+    return np.random.default_rng(seed).integers(0, 256, (n, 3, 128, 64), dtype=np.uint8)
+
+
+def test_statistics_of_flat_images():
+    levels = np.array([40, 40, 200, 200], np.uint8)
+    images = np.broadcast_to(levels[:, None, None, None], (4, 3, 128, 64)).copy()
+    images[:, 0] += 10
+    found = image_statistics(images)
+    assert found["chroma"] == (10.0,) * 5
+    assert found["gradient"] == (0.0,) * 5
+    assert found["luminance mean"][2] == pytest.approx(120 + 2.99, abs=0.01)
+    assert found["share middle"][0] == found["share edges"][0] == pytest.approx(1.0)
+
+
+def test_statistics_tell_the_middle_from_the_edges():
+    images = np.full((6, 3, 128, 64), 90, np.uint8)
+    images[:, 0, 30:100, 24:40] = np.arange(0, 240, 40, dtype=np.uint8)[:, None, None]
+    found = image_statistics(images)
+    assert found["chroma middle"][0] > 40
+    assert found["chroma edges"] == (0.0,)
+    noisy = image_statistics(_crops(0))
+    assert noisy["share edges"][0] < 0.02
+    assert noisy["slope"][0] == pytest.approx(0.0, abs=0.3)
+    with pytest.raises(DataError, match="two"):
+        image_statistics(_crops(0, 1))
+
+
+def test_learned_metric_agrees_with_a_slow_version():
+    rng = np.random.default_rng(3)
+    identity = np.repeat(np.arange(30), 4)
+    train = rng.normal(size=(120, 6)) * [1, 5, 1, 1, 1, 1] + 3 * rng.normal(size=(30, 6))[identity] * [1, 0, 1, 0, 0, 0]
+    others = rng.normal(size=(9, 6))
+    means = np.stack([train[identity == i].mean(0) for i in range(30)])
+    within = np.cov((train - means[identity]).T, bias=True)
+    within += calibration.SHRINKAGE * within.trace() / 6 * np.eye(6)
+    root = np.linalg.inv(np.linalg.cholesky(within))
+    between = root @ np.cov(means.T, bias=True) @ root.T
+    spread, axes = np.linalg.eigh(between)
+    expected = (others - train.mean(0)) @ root.T @ axes * np.sqrt(spread.clip(0) / (1 + spread.clip(0)))
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    found = calibration.learned_metric(train, identity, others)
+    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-6)
+
+
+def _samples(identity, camera):
+    n = len(identity)
+    return Samples(name="crops", fingerprint="f", images=_crops(1, n), ids=np.array([str(i) for i in range(n)]),
+                   identity=np.array(identity), camera=np.array(camera))  # fmt: skip
+
+
+def test_persons_of_one_camera_and_distractors_are_not_searched_for():
+    found = calibration.chosen_persons(_samples([5, 5, 7, 7, 7, -1, 9, 9], [0, 0, 0, 1, 2, 0, 3, 4]), 1, 2)
+    assert found.identity.tolist() == [7, 7]
+    assert found.camera.tolist() == [0, 1]
+    with pytest.raises(DataError, match="Nobody"):
+        calibration.chosen_persons(_samples([1, 1], [0, 0]), 5, 5)
+
+
+def test_table_names_what_is_missed():
+    looks = {look.name: look.real for look in LOOKS}
+    difficulty = {(row.features, row.readout): (row.nearest[0], row.metric[0]) for row in DIFFICULTIES}
+    assert calibration.Found(difficulty, looks).misses() == []
+    difficulty["pixels", "cls"] = (2.4, 15.6)
+    found = calibration.Found(difficulty, looks | {"share edges": (0.39,)})
+    assert [one.split(":")[0] for one in found.misses()] == ["pixels cls, nearest neighbour", "share edges"]
+    text = calibration.table(found)
+    assert "| pixels | cls | 6.1 | 2.4 | **2.4** | 4-9 |" in text
+    assert "missed: share edges" in text
+
+
+def test_unknown_data_are_an_error(tmp_path, capsys):
+    assert calibration.main(["--cache", str(tmp_path), "--data", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err
