@@ -33,9 +33,12 @@ def show_outcome(
     console: Console, matrix: Matrix, outcome: RunOutcome, workspace: Path, tracking_uri: str | None
 ) -> None:
     """The comparison of a run that ended, what failed, and where everything is."""
-    results = _of_matrix(read_results(workspace, tracking_uri), matrix)
-    if not results.cells.empty and not results.scores.empty:
-        print_report(results, console)
+    results = read_results(workspace, tracking_uri)
+    cells = {cell.fingerprint for cell in matrix.cells}
+    evaluations = {one.fingerprint for several in matrix.evaluations.values() for one in several}
+    if results.cells["cell"].isin(cells).any() and results.scores["evaluation"].isin(evaluations).any():
+        # All that is stored is judged, and a part of it shown: a row is marked alike here and in `hcbench report`.
+        print_report(results, console, only=(cells, evaluations))
     for cell in matrix.cells:
         ended = outcome.cells.get(cell.fingerprint)
         if ended is not None and ended.status not in ("done", "skipped"):
@@ -106,15 +109,3 @@ def plugged_formats(registry: Registry, asked: Sequence[str] = ()) -> tuple[Form
             )
         found.append(card)
     return tuple(found)
-
-
-def _of_matrix(results: Results, matrix: Matrix) -> Results:
-    """The part of the results that a run asked for."""
-    cells = [cell.fingerprint for cell in matrix.cells]
-    evaluations = [one.fingerprint for several in matrix.evaluations.values() for one in several]
-    return Results(
-        cells=results.cells[results.cells["cell"].isin(cells)],
-        scores=results.scores[results.scores["evaluation"].isin(evaluations)],
-        replicates=results.replicates,
-        footer=results.footer,
-    )
