@@ -59,13 +59,14 @@ def _grid(table: Table, chosen: slice, *, beside: bool) -> RichTable:
     for column, heading in zip(columns, headings, strict=True):
         justify = "left" if column.format == "text" else "right"
         grid.add_column(heading, justify=justify, no_wrap=column.format != "text")  # type: ignore[arg-type]
-    roomy = [any_behind(row.cells[index] for row in table.rows) for index in range(len(table.columns))][chosen]
+    bodies = [_body(table, index) for index in range(len(table.columns))][chosen]
+    at = 0
     for group, rows in groupby(table.rows, key=lambda row: row.group):
         if group:
             grid.add_row(Text(group, "dim italic"))
         for row in rows:
-            cells = zip(row.cells[chosen], columns, roomy, strict=True)
-            grid.add_row(_title(row, beside=beside), *(_cell(*cell) for cell in cells))
+            grid.add_row(_title(row, beside=beside), *(body[at] for body in bodies))
+            at += 1
     return grid
 
 
@@ -76,8 +77,7 @@ def _blocks(table: Table, width: int | None, *, beside: bool) -> list[slice]:
     room = width - 1 - _stub_width(table, beside=beside)
     starts, used = [0], 0
     for index, (column, heading) in enumerate(zip(table.columns, _headings(table.columns), strict=True)):
-        roomy = any_behind(row.cells[index] for row in table.rows)
-        cells = [_cell(row.cells[index], column, roomy).cell_len for row in table.rows]
+        cells = [text.cell_len for text in _body(table, index)]
         natural = max([*(len(line) for line in heading.plain.splitlines()), *cells], default=0)
         needed = _GAP + (min(natural, _PROSE_WIDTH) if column.format == "text" else natural)
         if used + needed > room and index > starts[-1]:
@@ -113,13 +113,27 @@ def _title(row: TableRow, *, beside: bool) -> Text:
     return Text.assemble("  " if row.group else "", row.title, _notes(row.notes), (label, "dim"))
 
 
-def _cell(cell: Cell, column: Column, roomy: bool) -> Text:
-    """The value with its signs; `roomy`: a sign stands behind some value of the column, so all leave room for one."""
+def _body(table: Table, index: int) -> list[Text]:
+    """The cells of a column; where a sign stands behind some value, all others leave room for one."""
+    column, cells = table.columns[index], [row.cells[index] for row in table.rows]
+    if not any_behind(cells):
+        return [_cell(cell, column) for cell in cells]
+    texts = [_cell(cell, column, (f" {behind(cell) or ' '}", "yellow")) for cell in cells]
+    heading = max(len(line) for line in _headings((column,))[0].plain.splitlines())
+    width = max([heading, *(text.cell_len for text in texts)])
+    for text in texts:  # rich strips spaces at the end before it justifies
+        text.pad_left(width - text.cell_len)
+        text.justify = "left"
+    return texts
+
+
+def _cell(cell: Cell, column: Column, sign: tuple[str, str] = ("", "")) -> Text:
     plain = cell.value is None and column.format != "text"
     style = "dim" if plain else "bold" if bold(cell) else "underline" if underlined(cell) else ""
     tick = (f"{before(cell)} " if cell.tick else "", _TICK_STYLES.get(cell.tick, ""))
-    sign = (f" {behind(cell) or ' '}" if roomy else "", "yellow")
-    return Text.assemble(tick, (shown(cell, column), style), sign, _notes(cell.notes))
+    return Text.assemble(
+        tick, (shown(cell, column), style), ("", "") if cell.value is None else sign, _notes(cell.notes)
+    )
 
 
 def _notes(notes: tuple[str, ...]) -> tuple[str, str]:
