@@ -20,7 +20,7 @@ from hcbench.reports.results import Results
 from hcbench.reports.rows import Arranged, Entry, Failure, Metric, Pairs, ReportedCell, Row, Settings
 from hcbench.reports.scores import Score, metrics_of, newest_versions
 from hcbench.reports.settings import flat, pick, varying
-from hcbench.reports.statistics import Sample
+from hcbench.reports.statistics.intervals import Sample
 
 CONTROL = "control"
 NO_BUDGET = ("", "-")

@@ -9,8 +9,8 @@ import numpy as np
 
 from hcbench.reports.measured import MeasuredColumn
 from hcbench.reports.rows import Row
-from hcbench.reports.statistics import ALPHA, Estimate, holm
-from hcbench.reports.verdicts import bar_p
+from hcbench.reports.statistics.intervals import ALPHA, Estimate, holm
+from hcbench.reports.statistics.verdicts import bar_p
 
 BAR = ("random", "pixels", "histogram")
 """The controls that a method has to beat, all of them."""

@@ -13,7 +13,8 @@ only where it is what was measured: same profile, network, corpus, budget and qu
       - {benchmark: reid, version: "2", data: people, protocol: frozen, metric: mAP, budget: 1pct,
          variance: 0.0021, freedom: 10}
 
-`variance` is u0 of `reports/seed_spread.py`, `freedom` its D. `scripts/seed-spread` writes such a file.
+`variance` is u0 of `reports/statistics/seed_spread.py`, `freedom` its D. `scripts/seed-spread` writes such a file
+(`reports/measured_spread.py`).
 """
 
 from __future__ import annotations
@@ -28,10 +29,9 @@ from typing import Any
 import yaml
 
 from hcbench.errors import ConfigError
-from hcbench.reports.measured import MeasuredColumn
 from hcbench.reports.rows import Arranged, Metric, ReportedCell, Row
-from hcbench.reports.seed_spread import BORROWED_PRIOR_FREEDOM, Pool
 from hcbench.reports.settings import flat
+from hcbench.reports.statistics.seed_spread import BORROWED_PRIOR_FREEDOM, Pool
 
 FOLDER = "seed_spread"
 PROFILES = ("cpu",)
@@ -113,38 +113,6 @@ def read_spread(path: Traversable) -> BorrowedSpread:
             raise _wrong(path, f"{' '.join(key)} is there twice")
         columns[key] = pool
     return BorrowedSpread(**texts, columns=columns)
-
-
-def spread_text(spread: BorrowedSpread) -> str:
-    """The file of a measured spread."""
-    names = ("benchmark", "version", "data", "protocol", "metric", "budget")
-    entries = [
-        dict(zip(names, key, strict=True)) | {"variance": float(pool.variance), "freedom": float(pool.freedom)}
-        for key, pool in sorted(spread.columns.items())
-    ]
-    head = {
-        "profile": spread.profile,
-        "backbone": spread.backbone,
-        "corpus": spread.corpus,
-        "provenance": spread.provenance,
-    }
-    return yaml.safe_dump({**head, "columns": entries}, sort_keys=False, width=120)
-
-
-def measured_spread(
-    columns: Iterable[tuple[str, MeasuredColumn]], *, profile: str, backbone: str, corpus: str, provenance: str
-) -> BorrowedSpread:
-    """The spread of the main metrics of a store whose methods have several seeds, for others to borrow."""
-    pools = {
-        question(column.metric, budget): column.pool
-        for budget, column in columns
-        if column.metric.main and column.pool is not None and not column.pool.source
-    }
-    if not pools:
-        raise ConfigError(
-            "No column of this store has a trained method with two seeds.", "Run `hcbench run --seeds 0,1,2` first."
-        )
-    return BorrowedSpread(profile=profile, backbone=backbone, corpus=corpus, provenance=provenance, columns=pools)
 
 
 def _column(path: Traversable, entry: Any, provenance: str) -> tuple[Question, Pool]:

@@ -17,9 +17,9 @@ from hcbench.reports.comparisons import Analysis, analyse
 from hcbench.reports.curves import comparison_tables
 from hcbench.reports.formats import Document, Format, all_formats, find_formats
 from hcbench.reports.ledger import cost_table
-from hcbench.reports.render_terminal import print_tables
+from hcbench.reports.render.table import Table
+from hcbench.reports.render.terminal import print_tables
 from hcbench.reports.results import Results
-from hcbench.reports.table import Table
 from hcbench.reports.tables import (
     bar_table,
     by_benchmark,

@@ -16,8 +16,8 @@ from hcbench.reports.borrowed import BorrowedSpread
 from hcbench.reports.measured import MeasuredColumn, measure
 from hcbench.reports.results import Results
 from hcbench.reports.rows import Arranged, Metric, Row
-from hcbench.reports.seed_spread import Pool
-from hcbench.reports.statistics import Estimate, Sample
+from hcbench.reports.statistics.intervals import Estimate, Sample
+from hcbench.reports.statistics.seed_spread import Pool
 from hcbench.reports.views import View, view
 
 Place = tuple[str, Metric]

@@ -8,8 +8,8 @@ from hcbench.errors import ConfigError, did_you_mean
 from hcbench.reports.comparisons import Analysis
 from hcbench.reports.ledger import compute_limited
 from hcbench.reports.parts import metric_facts, metric_format, score_cell, several_backbones
+from hcbench.reports.render.table import Cell, Column, Footnotes, Table, TableRow
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.table import Cell, Column, Footnotes, Table, TableRow
 from hcbench.reports.wording import interval_lines
 
 

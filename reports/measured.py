@@ -9,10 +9,8 @@ from functools import cached_property
 
 import numpy as np
 
-from hcbench.reports.resampling import covariances, difference_variances
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.seed_spread import Pool, pair_freedom, pool, row_freedom, scale, seed_variance
-from hcbench.reports.statistics import (
+from hcbench.reports.statistics.intervals import (
     ALPHA,
     BORROWED,
     BOTH,
@@ -26,6 +24,8 @@ from hcbench.reports.statistics import (
     p_values,
     paired,
 )
+from hcbench.reports.statistics.resampling import covariances, difference_variances
+from hcbench.reports.statistics.seed_spread import Pool, pair_freedom, pool, row_freedom, scale, seed_variance
 
 SEEDLESS = ("pixels", "histogram")
 """Controls that hold nothing random: one seed of theirs stands for all."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hcbench.reports.comparisons import Analysis
+from hcbench.reports.render.table import Cell, Column, Footnotes, TableRow
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.statistics import NO_INTERVAL, Estimate
-from hcbench.reports.table import Cell, Column, Footnotes, TableRow
+from hcbench.reports.statistics.intervals import NO_INTERVAL, Estimate
 
 SHORT_REASON = 24
 """Longest reason that stands in a cell; longer ones become footnotes."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hcbench.records import CellRow
-from hcbench.reports.statistics import Sample
+from hcbench.reports.statistics.intervals import Sample
 
 Settings = Mapping[str, Any]
 Pairs = tuple[tuple[str, str], ...]

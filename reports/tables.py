@@ -20,8 +20,8 @@ from hcbench.reports.parts import (
     score_cell,
     score_line,
 )
+from hcbench.reports.render.table import Cell, Column, Footnotes, Table, TableRow
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.table import Cell, Column, Footnotes, Table, TableRow
 from hcbench.reports.views import Standing, View
 from hcbench.reports.wording import interval_lines, verdict_lines
 

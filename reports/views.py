@@ -13,8 +13,8 @@ import numpy as np
 
 from hcbench.reports.measured import MeasuredColumn
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.statistics import ALPHA, Array, holm
-from hcbench.reports.verdicts import leader, may_be_best, rank_intervals, winner_p
+from hcbench.reports.statistics.intervals import ALPHA, Array, holm
+from hcbench.reports.statistics.verdicts import leader, may_be_best, rank_intervals, winner_p
 
 STAR, MAY_BE_BEST, SECOND = "star", "may be best", "second"
 """Marks of a row: shown to be the best, not shown not to be, shown to be the best of the rest below a star."""

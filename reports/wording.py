@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hcbench.reports.advice import seed_advice
 from hcbench.reports.bar import BAR, missing_controls
 from hcbench.reports.comparisons import Analysis
 from hcbench.reports.measured import MeasuredColumn
+from hcbench.reports.render.signs import CIRCLE, HOLLOW_STAR, HOLLOW_TICKS, STAR, TICKS
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.seed_spread import PRIOR_FREEDOM
-from hcbench.reports.signs import CIRCLE, HOLLOW_STAR, HOLLOW_TICKS, STAR, TICKS
-from hcbench.reports.statistics import BORROWED, BOTH, NO_INTERVAL, SEEDS_ONLY, TEST_ONLY
+from hcbench.reports.statistics.advice import seed_advice
+from hcbench.reports.statistics.intervals import BORROWED, BOTH, NO_INTERVAL, SEEDS_ONLY, TEST_ONLY
+from hcbench.reports.statistics.seed_spread import PRIOR_FREEDOM
 from hcbench.reports.views import View
 
 SEED_SPREAD = (

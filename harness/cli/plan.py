@@ -19,7 +19,7 @@ from hcbench.harness.jobs.worker_process import default_workers
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.machine import usable_cores
 from hcbench.harness.store.workspace import Workspace
-from hcbench.reports.advice import seed_advice
+from hcbench.reports.statistics.advice import seed_advice
 
 Seeds = dict[tuple[str, str, str], set[int]]
 """Seeds of stored cells by method, budget and backbone."""

@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from hcbench.errors import ConfigError
+from hcbench.errors import ConfigError, HcbenchError
+from hcbench.harness.cli.console import OK, USAGE_ERROR
 from hcbench.harness.cli.options import open_registry
 from hcbench.harness.cli.plan import counted
 from hcbench.harness.cli.progress import STYLES
@@ -20,7 +21,9 @@ from hcbench.harness.running.run import RunOutcome
 from hcbench.harness.store.results import tables
 from hcbench.harness.store.store_access import open_store
 from hcbench.reports.build import build_report, print_report
+from hcbench.reports.comparisons import analyse
 from hcbench.reports.formats import Format, find_formats
+from hcbench.reports.measured_spread import spread_of, spread_text
 from hcbench.reports.results import Results
 
 
@@ -82,6 +85,17 @@ def show_report(
         print_report(results, console, compare=compare, full=True)
     for path in built.files:
         console.print(f"wrote {path}", soft_wrap=True)
+
+
+def print_seed_spread(console: Console, workspace: Path) -> int:
+    """Print the seed spread of a store as the file that others may borrow from; gives the exit code."""
+    try:
+        text = spread_text(spread_of(analyse(read_results(workspace, None))))
+    except HcbenchError as error:
+        console.print(str(error), style="red")
+        return USAGE_ERROR
+    console.print(text, end="", soft_wrap=True)
+    return OK
 
 
 def plugged_formats(registry: Registry, asked: Sequence[str] = ()) -> tuple[Format, ...]:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hcbench.reports.resampling import difference_variances
-from hcbench.reports.seed_spread import Pool, pair_freedom, pool, row_freedom, scale, seed_variance
-from hcbench.reports.statistics import ALPHA, half_width, holm, p_values
-from hcbench.reports.verdicts import may_be_best, winner_p
+from hcbench.reports.statistics.intervals import ALPHA, half_width, holm, p_values
+from hcbench.reports.statistics.resampling import difference_variances
+from hcbench.reports.statistics.seed_spread import Pool, pair_freedom, pool, row_freedom, scale, seed_variance
+from hcbench.reports.statistics.verdicts import may_be_best, winner_p
 
 UNIT = 0.01
 """Standard deviation of test sampling at the top of a column, as a fraction: one point."""

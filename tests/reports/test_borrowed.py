@@ -10,10 +10,11 @@ import pytest
 from simulated_columns import draw
 
 from hcbench.errors import ConfigError
-from hcbench.reports.borrowed import measured_spread, read_spread, shipped, spread_text
+from hcbench.reports.borrowed import read_spread, shipped
 from hcbench.reports.build import build_report
 from hcbench.reports.comparisons import analyse
-from hcbench.reports.statistics import BORROWED
+from hcbench.reports.measured_spread import spread_of, spread_text
+from hcbench.reports.statistics.intervals import BORROWED
 from hcbench.reports.tables import main_table
 
 FILE = """\
@@ -116,18 +117,38 @@ def test_what_comes_with_hcbench_can_be_read() -> None:
 
 
 def test_a_measured_spread_comes_back_from_its_file(full, tmp_path) -> None:
-    analysis = analyse(full(3).results())
-    columns = [(budget, column) for (budget, _), column in analysis.columns.items()]
-    found = measured_spread(columns, profile="cpu", backbone="vit-mini16", corpus="people", provenance="a test")
+    analysis = analyse(full(3).results(**{"results made by": "1.0 abc"}))
+    found = spread_of(analysis)
     (tmp_path / "cpu.yaml").write_text(spread_text(found))
     again = read_spread(tmp_path / "cpu.yaml")
     assert {key: (pool.variance, pool.freedom) for key, pool in again.columns.items()} == {
         key: (float(pool.variance), float(pool.freedom)) for key, pool in found.columns.items()
     }
     assert [key[0] for key in again.columns] == ["pose", "reid"]
-    assert {pool.source for pool in again.columns.values()} == {"a test"}
-    with pytest.raises(ConfigError, match="two seeds"):
-        measured_spread([], profile="cpu", backbone="b", corpus="people", provenance="p")
+    assert {pool.freedom for pool in again.columns.values()} == {9 * 2}
+    assert again.provenance.startswith("MAE, SIMCLR, SOLIDER, ")
+    assert again.provenance.endswith(", seeds 0, 1, 2, made by hcbench 1.0 abc")
+
+
+@pytest.mark.parametrize(
+    ("seeds", "changes", "why"),
+    [
+        (1, {}, "two seeds"),
+        (2, {"profile": "gpu"}, "borrowed for cpu alone"),
+        (2, {"overrides": json.dumps({"pretrain.lr": 1e-4})}, r"changed for some cells: pretrain\.lr"),
+    ],
+)
+def test_what_is_no_measurement_of_the_defaults_becomes_no_file(workspace, seeds, changes, why) -> None:
+    fill(workspace, seeds, **changes)
+    with pytest.raises(ConfigError, match=why):
+        spread_of(analyse(workspace.results()))
+
+
+def test_a_mixed_store_becomes_no_file(workspace) -> None:
+    fill(workspace, 2)
+    workspace.score(workspace.cell("plip", backbone="resnet50"), "reid", 0.3)
+    with pytest.raises(ConfigError, match="2 kinds of profile, network and corpus"):
+        spread_of(analyse(workspace.results()))
 
 
 @pytest.mark.parametrize(
@@ -156,9 +177,9 @@ def test_a_broken_file_is_explained(tmp_path: Path, old: str, new: str, why: str
 
 def test_coverage_is_kept_where_the_borrowed_spread_is_right() -> None:
     """One seed per row, and u0 as it truly is."""
-    from hcbench.reports.resampling import difference_variances
-    from hcbench.reports.seed_spread import Pool, pair_freedom, scale, seed_variance
-    from hcbench.reports.statistics import half_width
+    from hcbench.reports.statistics.intervals import half_width
+    from hcbench.reports.statistics.resampling import difference_variances
+    from hcbench.reports.statistics.seed_spread import Pool, pair_freedom, scale, seed_variance
 
     for ratio, least in ((1.0, 0.93), (3.0, 0.93)):
         found = draw(np.random.default_rng(0), np.arange(8.0), runs=1000, seeds=1, ratio=ratio, mixed=False, top=0.5)

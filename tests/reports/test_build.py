@@ -142,7 +142,7 @@ def test_print_report_is_short_unless_full(full) -> None:
 
 
 def test_reports_import_no_other_floor() -> None:
-    for path in Path(hcbench.reports.__path__[0]).glob("*.py"):
+    for path in Path(hcbench.reports.__path__[0]).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -10,7 +10,7 @@ from matplotlib.text import Text
 
 from hcbench.reports.comparisons import analyse
 from hcbench.reports.figures import draw_figures
-from hcbench.reports.statistics import BOTH, TEST_ONLY, holm
+from hcbench.reports.statistics.intervals import BOTH, TEST_ONLY, holm
 from hcbench.reports.tables import main_table, rank_table
 
 

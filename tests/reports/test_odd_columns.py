@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hcbench.reports.comparisons import analyse
-from hcbench.reports.resampling import covariances
-from hcbench.reports.statistics import BOTH, NO_INTERVAL, SEEDS_ONLY, Sample
+from hcbench.reports.statistics.intervals import BOTH, NO_INTERVAL, SEEDS_ONLY, Sample
+from hcbench.reports.statistics.resampling import covariances
 from hcbench.reports.tables import main_table
 
 VALUES = {"mae": 0.30, "dino": 0.40, "hap": 0.50}

@@ -11,12 +11,12 @@ import pytest
 from rich.console import Console
 
 from hcbench.reports.comparisons import analyse
-from hcbench.reports.render_csv import render_csv
-from hcbench.reports.render_html import render_html
-from hcbench.reports.render_latex import escape, render_latex
-from hcbench.reports.render_markdown import render_markdown
-from hcbench.reports.render_terminal import print_tables, render_terminal
-from hcbench.reports.table import Cell, Column, Table, TableRow
+from hcbench.reports.render.html_page import render_html
+from hcbench.reports.render.latex import escape, render_latex
+from hcbench.reports.render.markdown import render_markdown
+from hcbench.reports.render.table import Cell, Column, Table, TableRow
+from hcbench.reports.render.terminal import print_tables, render_terminal
+from hcbench.reports.render.tidy_csv import render_csv
 from hcbench.reports.tables import main_table
 
 TABLE = Table(

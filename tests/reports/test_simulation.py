@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from simulated_columns import Columns, draw
 
-from hcbench.reports.resampling import covariances
-from hcbench.reports.seed_spread import pool, scale, seed_variance
-from hcbench.reports.statistics import ALPHA, Sample, half_width
+from hcbench.reports.statistics.intervals import ALPHA, Sample, half_width
+from hcbench.reports.statistics.resampling import covariances
+from hcbench.reports.statistics.seed_spread import pool, scale, seed_variance
 
 RATIOS = (0.3, 1.0, 3.0)
 EIGHT_EQUAL = np.zeros(8)

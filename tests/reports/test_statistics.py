@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hcbench.reports.statistics import Sample, half_width, holm, p_values, paired
+from hcbench.reports.statistics.intervals import Sample, half_width, holm, p_values, paired
 
 
 def sample(values, replicates=None, seeds=None) -> Sample:

@@ -10,7 +10,7 @@ import pytest
 from hcbench.errors import ConfigError
 from hcbench.reports.comparisons import analyse
 from hcbench.reports.curves import comparison_tables
-from hcbench.reports.table import Footnotes, Table, shown
+from hcbench.reports.render.table import Footnotes, Table, shown
 from hcbench.reports.tables import (
     bar_table,
     by_benchmark,

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hcbench.reports.statistics import Array, Sample
+from hcbench.reports.statistics.intervals import Array, Sample
 
 
 def covariances(samples: Sequence[Sample]) -> Array:

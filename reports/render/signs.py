@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from hcbench.reports.table import Cell
+from hcbench.reports.render.table import Cell
 
 TICKS: Final = {"above": "▲", "below": "▼", "open": "·"}
 HOLLOW_TICKS: Final = {"above": "△", "below": "▽", "open": "·"}

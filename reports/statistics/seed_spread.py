@@ -23,7 +23,7 @@ from typing import Final
 
 import numpy as np
 
-from hcbench.reports.statistics import Array
+from hcbench.reports.statistics.intervals import Array
 
 PRIOR_FREEDOM: Final = 2.0
 """d0 of the pool of a column."""

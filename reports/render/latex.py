@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from itertools import groupby
 
-from hcbench.reports.signs import before, behind, bold, underlined
-from hcbench.reports.table import Cell, Column, Table, TableRow, shown
+from hcbench.reports.render.signs import before, behind, bold, underlined
+from hcbench.reports.render.table import Cell, Column, Table, TableRow, shown
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",

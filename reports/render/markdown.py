@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from hcbench.reports.signs import before, behind, bold, underlined
-from hcbench.reports.table import Cell, Column, Table, TableRow, shown
+from hcbench.reports.render.signs import before, behind, bold, underlined
+from hcbench.reports.render.table import Cell, Column, Table, TableRow, shown
 
 
 def render_markdown(table: Table) -> str:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.reports.statistics import ALPHA, Array, holm
+from hcbench.reports.statistics.intervals import ALPHA, Array, holm
 
 Mask = NDArray[np.bool_]
 Integers = NDArray[np.int64]

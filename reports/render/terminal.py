@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from hcbench.reports.signs import any_behind, before, behind, bold, underlined
-from hcbench.reports.table import Cell, Column, Table, TableRow, shown
+from hcbench.reports.render.signs import any_behind, before, behind, bold, underlined
+from hcbench.reports.render.table import Cell, Column, Table, TableRow, shown
 
 _STUB_WIDTH = 40
 _HEADING_WIDTH = 16

@@ -11,7 +11,7 @@ import csv
 import io
 from collections.abc import Sequence
 
-from hcbench.reports.table import Table, shown
+from hcbench.reports.render.table import Table, shown
 
 _FIXED = ("table", "group", "row", "column_group", "column")
 _MEASURED = ("value", "low", "high", "interval", "seeds", "mark", "tick", "borrowed", "shown", "notes")

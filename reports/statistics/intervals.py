@@ -4,8 +4,8 @@ A row of a column (one metric at one budget) has values y_s, one per seed s = 1.
 metric on the b-th resample of the test set. Column b is the same resample for everything that is compared. What is
 unsure about a mean, or about the difference of two, has two parts:
 
-    test      C: which people happen to be in the test set            (`reports/resampling.py`, from the replicates)
-    seeds     W: subset, initialisation, data order                   (`reports/seed_spread.py`, from all rows together)
+    test      C: which people happen to be in the test set            (resampling.py, from the replicates)
+    seeds     W: subset, initialisation, data order                   (seed_spread.py, from all rows together)
     interval  m -+ sqrt(z^2 C + t^2 W),   z = normal quantile, t = Student quantile with v degrees of freedom
     p-value   the level a at which the interval of confidence 1 - a touches 0
 

@@ -9,8 +9,8 @@ from itertools import groupby
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from hcbench.reports.signs import any_behind, before, behind, bold, underlined
-from hcbench.reports.table import Cell, Table, shown
+from hcbench.reports.render.signs import any_behind, before, behind, bold, underlined
+from hcbench.reports.render.table import Cell, Table, shown
 
 _TEMPLATE = """\
 <!doctype html>
