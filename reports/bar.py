@@ -35,8 +35,8 @@ class Tick:
 
 def ticks(column: MeasuredColumn) -> dict[Row, Tick]:
     """Where the trained rows of a column stand to their controls; none without controls."""
-    rows = [row for row in column.rows if not row.control]
-    controls = {row: rivals for row in rows if (rivals := controls_of(column, row))}
+    once = column.once(row for row in column.rows if not row.control)
+    controls = {row: rivals for row in once if (rivals := controls_of(column, row))}
     if not controls:
         return {}
     judged = {row: _against(column, row, rivals) for row, rivals in controls.items()}
@@ -47,7 +47,8 @@ def ticks(column: MeasuredColumn) -> dict[Row, Tick]:
         verdict = "" if np.isnan(raw) else OPEN
         if p < ALPHA:
             verdict = ABOVE if above else BELOW
-        found[row] = Tick(verdict=verdict, control=best, difference=column.difference(row, best))
+        tick = Tick(verdict=verdict, control=best, difference=column.difference(row, best))
+        found |= dict.fromkeys(once[row], tick)
     return found
 
 

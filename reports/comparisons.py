@@ -88,7 +88,8 @@ def analyse(results: Results, borrowed: Sequence[BorrowedSpread] = ()) -> Analys
         for metric in arranged.metrics:
             if samples := _samples(arranged, rows, metric):
                 elsewhere = _elsewhere(borrowed, arranged, samples, metric, budget)
-                columns[budget, metric] = measure(metric, samples, checkpoints, elsewhere)
+                scored = {row: arranged.entries[row, metric].evaluations for row in samples}
+                columns[budget, metric] = measure(metric, samples, checkpoints, scored, elsewhere)
         main = [columns[budget, metric] for metric in arranged.main_metrics if (budget, metric) in columns]
         for column in main:
             judged |= {(row, column.metric): tick for row, tick in ticks(column).items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -40,6 +40,8 @@ class MeasuredColumn:
         rows: Rows that have a value, k of them.
         means: (k,) means over seeds.
         seeds: Number of seeds of each row.
+        fixed: Whether no seed changes a row, by row.
+        scored: What was scored, by row: equal where two rows show the same evaluations.
         covariance: (k, k) test part, NaN for rows without replicates.
         spread: (k,) variance of each mean over other seeds; 0 where no seed changes anything.
         freedom: (k,) degrees of freedom of `spread`.
@@ -53,6 +55,8 @@ class MeasuredColumn:
     rows: tuple[Row, ...]
     means: Array
     seeds: tuple[int, ...]
+    fixed: tuple[bool, ...]
+    scored: tuple[Hashable, ...]
     covariance: Array
     spread: Array
     freedom: Array
@@ -84,12 +88,22 @@ class MeasuredColumn:
         """Whether the seed spread was measured elsewhere."""
         return self.pool is not None and bool(self.pool.source)
 
+    def once(self, rows: Iterable[Row]) -> dict[Row, list[Row]]:
+        """Those of some rows that stand for themselves, each with all that show the very same evaluations.
+
+        A benchmark that lacks the setting of a sweep has one score, in several rows; it must not be its own rival.
+        """
+        first: dict[Hashable, Row] = {}
+        found: dict[Row, list[Row]] = {}
+        for row in rows:
+            found.setdefault(first.setdefault(self.scored[self.index[row]], row), []).append(row)
+        return found
+
     def estimate(self, row: Row) -> Estimate:
         """The row's mean with its 95 % interval."""
         at = self.index[row]
-        alone = self.seeds[at] == 1 and self.spread[at] == 0
         return self._estimate(
-            self.means[at], self.covariance[at, at], self.spread[at], self.freedom[at], self.seeds[at], alone=alone
+            self.means[at], self.covariance[at, at], self.spread[at], self.freedom[at], self.seeds[at]
         )
 
     def difference(self, a: Row, b: Row) -> Estimate:
@@ -98,11 +112,9 @@ class MeasuredColumn:
         test, spread, freedom = self.pair_test[i, j], self.pair_spread[i, j], self.pair_freedom[i, j]
         return self._estimate(self.means[i] - self.means[j], test, spread, freedom, min(self.seeds[i], self.seeds[j]))
 
-    def _estimate(
-        self, mean: float, test: float, spread: float, freedom: float, seeds: int, *, alone: bool = False
-    ) -> Estimate:
-        """Numbers with the interval that they allow; `alone`: there is no seed part, and it is not known to be 0."""
-        tested, seeded = bool(np.isfinite(test)), self.pool is not None and bool(np.isfinite(spread)) and not alone
+    def _estimate(self, mean: float, test: float, spread: float, freedom: float, seeds: int) -> Estimate:
+        """Numbers with the interval that they allow."""
+        tested, seeded = bool(np.isfinite(test)), self.pool is not None and bool(np.isfinite(spread))
         if not tested and not seeded:
             kind = NO_INTERVAL
         elif not seeded:
@@ -119,7 +131,11 @@ class MeasuredColumn:
 
 
 def measure(
-    metric: Metric, samples: Mapping[Row, Sample], checkpoints: Mapping[Row, Hashable], elsewhere: Pool | None = None
+    metric: Metric,
+    samples: Mapping[Row, Sample],
+    checkpoints: Mapping[Row, Hashable],
+    scored: Mapping[Row, Hashable],
+    elsewhere: Pool | None = None,
 ) -> MeasuredColumn:
     """Everything that can be said of the rows of one column.
 
@@ -127,6 +143,7 @@ def measure(
         metric: What is measured.
         samples: What was measured of each row.
         checkpoints: What was scored, by row: equal where two rows are scores of the same checkpoints.
+        scored: Evaluations behind each row: equal where two rows show the same ones.
         elsewhere: Spread to borrow where no trained row has two seeds.
     """
     rows, several = tuple(samples), list(samples.values())
@@ -149,6 +166,7 @@ def measure(
             pair_test[at], pair_spread[at], pair_v[at] = test, seeds, v
     return MeasuredColumn(
         metric=metric, rows=rows, means=means, seeds=tuple(len(sample.seeds) for sample in several),
+        fixed=tuple(map(bool, fixed)), scored=tuple(scored[row] for row in rows),
         covariance=covariance, spread=spread, freedom=row_v, pair_test=pair_test, pair_spread=pair_spread,
         pair_freedom=pair_v, pool=shared,
     )  # fmt: skip

@@ -46,10 +46,10 @@ class View:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Contest:
-    """Rows of one column that compete; `p` of the first and of the second winner test."""
+    """Rows of one column that compete, each with those that show the same evaluations."""
 
     metric: Metric
-    rows: tuple[Row, ...]
+    rows: Mapping[Row, Sequence[Row]]
     higher: Array
     p: Array
 
@@ -80,7 +80,12 @@ def view(columns: Iterable[MeasuredColumn], groups: Iterable[Sequence[Row]]) -> 
         # The second test follows a star alone; columns without one count as members that show nothing.
         second = holm(np.array([c.runner_up if p < ALPHA else 1.0 for c, p in zip(family, first, strict=True)]))
         for contest, star, runner_up in zip(family, first, second, strict=True):
-            standings |= _standings(contest, starred=star < ALPHA, followed=runner_up < ALPHA)
+            found = _standings(contest, starred=star < ALPHA, followed=runner_up < ALPHA)
+            standings |= {
+                (row, contest.metric): standing
+                for first_of, standing in found.items()
+                for row in contest.rows[first_of]
+            }
         judged = max(judged, int(np.isfinite(first).sum()))
     rivals: dict[Metric, int] = {}
     for contest in contests:
@@ -89,14 +94,14 @@ def view(columns: Iterable[MeasuredColumn], groups: Iterable[Sequence[Row]]) -> 
 
 
 def _contest(column: MeasuredColumn, rows: Sequence[Row]) -> _Contest:
-    present = tuple(row for row in rows if row in column.index and row.competes)
+    present = column.once(row for row in rows if row in column.index and row.competes)
     places = [column.index[row] for row in present]
     return _Contest(
         metric=column.metric, rows=present, higher=column.higher[places], p=column.p[np.ix_(places, places)]
     )
 
 
-def _standings(contest: _Contest, *, starred: bool, followed: bool) -> dict[tuple[Row, Metric], Standing]:
+def _standings(contest: _Contest, *, starred: bool, followed: bool) -> dict[Row, Standing]:
     low, high = rank_intervals(contest.higher, contest.p)
     upper = contest.p[np.triu_indices(len(contest.rows), k=1)]
     marks = [""] * len(contest.rows)
@@ -108,6 +113,5 @@ def _standings(contest: _Contest, *, starred: bool, followed: bool) -> dict[tupl
     elif np.isfinite(upper).any():
         marks = [MAY_BE_BEST if possible else "" for possible in may_be_best(contest.higher, contest.p)]
     return {
-        (row, contest.metric): Standing(rank_low=int(low[i]), rank_high=int(high[i]), mark=marks[i])
-        for i, row in enumerate(contest.rows)
+        row: Standing(rank_low=int(low[i]), rank_high=int(high[i]), mark=marks[i]) for i, row in enumerate(contest.rows)
     }

@@ -28,19 +28,21 @@ def interval_lines(
     found = [(row, estimate) for row, estimate in estimates if estimate is not None]
     if not found:
         return ()
-    seeds = sorted({estimate.seeds for _, estimate in found})
+    # Controls that no seed changes are scored once, whatever the number of seeds of the methods.
+    counted = [estimate.seeds for row, estimate in found if not row.control] or [one.seeds for _, one in found]
+    seeds = sorted(set(counted))
     count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
     lines = [f"Mean over {count} seeds ± half-width of the 95 % interval." if seeds[-1] > 1 else "One seed."]
     meaning = {
         BOTH: f"Intervals: test sampling (bootstrap) and seeds. {SEED_SPREAD}",
         BORROWED: "Intervals: test sampling (bootstrap) and a seed spread that was measured elsewhere.",
-        TEST_ONLY: "Intervals with one seed: test sampling only (bootstrap).",
+        TEST_ONLY: f"Intervals{' with one seed' if seeds[-1] == 1 else ''}: test sampling only (bootstrap).",
         SEEDS_ONLY: "Intervals without stored replicates: seeds only; such a row is not excluded from being best.",
         NO_INTERVAL: "Values without ±: one seed, no stored replicates.",
     }
     kinds = {estimate.kind for _, estimate in found}
     lines += [text for kind, text in meaning.items() if kind in kinds]
-    if any(estimate.kind == BOTH and estimate.seeds == 1 for _, estimate in found):
+    if any(estimate.kind == BOTH and estimate.seeds == 1 and not row.control for row, estimate in found):
         lines.append("Rows with one seed have the seed spread of the others.")
     return tuple(lines)
 

@@ -50,7 +50,17 @@ def show_plan(
     cost = estimate(matrix, done, measured, workers=count)
     _print_cells(console, matrix, done, cost)
     _print_cost(console, matrix, done, cost)
-    for advice in _seed_advice(matrix, seeds):
+    _print_seed_advice(console, matrix, seeds)
+
+
+def advise_on_seeds(console: Console, matrix: Matrix, workspace: Path, tracking_uri: str | None) -> None:
+    """Say before a run how many seeds would make its columns speak; nothing where they will."""
+    if next(_seed_advice(matrix, {}), None) is not None:  # the store may have further seeds
+        _print_seed_advice(console, matrix, _known(workspace, tracking_uri)[2])
+
+
+def _print_seed_advice(console: Console, matrix: Matrix, stored: Seeds) -> None:
+    for advice in _seed_advice(matrix, stored):
         console.print(Text(advice, style="yellow"), soft_wrap=True)
 
 

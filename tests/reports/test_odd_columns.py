@@ -159,3 +159,33 @@ def test_equal_rows_may_all_be_best(workspace) -> None:
         for method in VALUES:
             workspace.score(workspace.cell(method, seed=seed), "reid", 0.3)
     assert {cell.mark for cell in table_of(workspace).values()} == {"may be best"}
+
+
+def test_a_score_that_a_sweep_repeats_is_not_its_own_rival(workspace) -> None:
+    """Pose lacks the knob that ReID sweeps: one score stands in two rows, competes once, and both carry its mark."""
+    for seed in range(3):
+        cell = workspace.cell("solider", seed=seed)
+        for value in (0.0, 0.5):
+            workspace.score(cell, "reid", 0.3 + value / 10 + 1e-3 * seed, config={"lambda": value})
+        workspace.score(cell, "pose", 0.6 + 1e-3 * seed)
+        workspace.score(workspace.cell("mae", seed=seed), "pose", 0.3 + 1e-3 * seed)
+        workspace.score(workspace.cell("pixels", "control", seed=seed), "pose", 0.2)
+    analysis = analyse(workspace.results())
+    found = {row.title: row.cells[0] for row in main_table(analysis, "1pct").rows}
+    assert {title: (cell.mark, cell.tick) for title, cell in found.items() if cell.mark} == {
+        "SOLIDER · lambda=0": ("star", "above"),
+        "SOLIDER · lambda=0.5": ("star", "above"),
+    }
+    assert analysis.views["1pct"].rivals[analysis.arranged.main_metrics[0]] == 2
+
+
+def test_controls_scored_once_leave_the_header_to_the_methods(workspace) -> None:
+    for seed in range(3):
+        workspace.score(workspace.cell("mae", seed=seed), "reid", 0.3 + 0.01 * seed)
+        workspace.score(workspace.cell("random", "control", seed=seed), "reid", 0.2 + 0.01 * seed)
+    for method in ("pixels", "histogram"):
+        workspace.score(workspace.cell(method, "control"), "reid", 0.1)
+    table = main_table(analyse(workspace.results()), "1pct")
+    assert table.header[0] == "Mean over 3 seeds ± half-width of the 95 % interval."
+    assert not any("test sampling only" in line or "one seed" in line.lower() for line in table.header)
+    assert {row.cells[0].kind for row in table.rows} == {BOTH}
