@@ -67,7 +67,7 @@ def verdict_lines(
     lines: list[str] = []
     if view.judged:
         lines.append(_best_line(judged, view, scope, unit))
-    elif judged and not any(count > 1 for count in view.rivals.values()):
+    elif judged and view.rivals and max(view.rivals.values()) == 1:
         lines.append("One method alone: there is nothing to be best of.")
     if ticks and judged and (present := _controls(judged)):
         lines.append(_bar_line(judged, present))

@@ -10,7 +10,7 @@ import pytest
 from hcbench.reports.comparisons import analyse
 from hcbench.reports.statistics.intervals import BOTH, NO_INTERVAL, SEEDS_ONLY, Sample
 from hcbench.reports.statistics.resampling import covariances
-from hcbench.reports.tables import main_table
+from hcbench.reports.tables import bar_table, main_table
 
 VALUES = {"mae": 0.30, "dino": 0.40, "hap": 0.50}
 
@@ -47,6 +47,7 @@ def test_a_column_of_one_row_has_ticks_and_no_best(workspace) -> None:
     assert (cell.mark, cell.tick) == ("", "above")
     assert "One method alone: there is nothing to be best of." in table.header
     assert any("the control pixels" in line for line in table.header)
+    assert not any("nothing to be best of" in line for line in bar_table(analyse(workspace.results()), "1pct").header)
 
 
 def test_metrics_that_are_no_fraction_have_no_scale(workspace) -> None:
