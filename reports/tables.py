@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from hcbench.reports.arrange import LEAKS
 from hcbench.reports.comparisons import Analysis
+from hcbench.reports.findings import finding_lines
 from hcbench.reports.ledger import EQUAL_FLOPS, compute_limited, equal_compute, inequalities
 from hcbench.reports.parts import (
     estimate_cell,
@@ -53,6 +54,7 @@ def main_table(analysis: Analysis, budget: str) -> Table:
     return Table(
         name=f"main-{budget}" if budget else "main",
         title=f"Scores at {budget}, all trained methods" if budget else "Scores",
+        findings=finding_lines(analysis, metrics, budget, view),
         header=(
             *interval_lines(analysis, rows, metrics, budget),
             *verdict_lines(analysis, metrics, budget, view, scope="of all trained methods", unit="columns", ticks=True),

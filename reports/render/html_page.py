@@ -51,6 +51,8 @@ _TEMPLATE = """\
 {% endfor %}
 {% for table in tables %}
 <h2 id="{{ table.name }}">{{ table.title }}</h2>
+{% if table.findings %}<ul>{% for line in table.findings %}<li>{{ line }}</li>
+{% endfor %}</ul>{% endif %}
 {% for line in table.header %}<p class="soft">{{ line }}</p>
 {% endfor %}
 <div class="wide"><table>

@@ -49,7 +49,8 @@ def escape(text: str) -> str:
 def render_latex(table: Table) -> str:
     """A `table` environment with caption, label, booktabs rules and footnotes; signs need amssymb."""
     alignment = "l" + "".join("l" if column.format == "text" else "r" for column in table.columns)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(' '.join((f'{table.title}.', *table.header)))}}}"]
+    lines = [*(f"% {' '.join(line.split())}" for line in table.findings)]
+    lines += [r"\begin{table}", r"\centering", rf"\caption{{{escape(' '.join((f'{table.title}.', *table.header)))}}}"]
     lines += [rf"\label{{tab:{re.sub(r'[^a-zA-Z0-9-]', '-', table.name)}}}", rf"\begin{{tabular}}{{{alignment}}}"]
     lines += [r"\toprule", *_head(table), r"\midrule"]
     for index, (group, rows) in enumerate(groupby(table.rows, key=lambda row: row.group)):

@@ -14,7 +14,9 @@ def render_markdown(table: Table) -> str:
     """One table with its title, header sentences and footnotes."""
     titles = [f"{_escape(c.group)}: {_escape(c.title)}" if c.group else _escape(c.title) for c in table.columns]
     rules = [":--" if column.format == "text" else "--:" for column in table.columns]
-    lines = [f"## {_escape(table.title)}", "", *(_escape(line) for line in table.header), ""]
+    lines = [f"## {_escape(table.title)}", ""]
+    lines += [*(f"- {_escape(line)}" for line in table.findings), ""] if table.findings else []
+    lines += [*(_escape(line) for line in table.header), ""]
     lines += [_line([_escape(table.stub), *titles]), _line([":--", *rules])]
     for group, rows in groupby(table.rows, key=lambda row: row.group):
         if group:

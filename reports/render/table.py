@@ -77,6 +77,7 @@ class Table:
         name: Short name for files and anchors.
         title: One line above it.
         header: Sentences under the title: kind of intervals, number of seeds, what is marked.
+        findings: What the table says, a sentence each; between title and header.
         columns: All but the first one, which holds the titles of the rows.
         rows: In order.
         footnotes: Mark to text, in order of appearance.
@@ -88,6 +89,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     header: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
     footnotes: Mapping[str, str] = field(default_factory=dict)
     stub: str = "method"
 

@@ -34,7 +34,7 @@ def render_terminal(table: Table, width: int | None = None) -> RenderableType:
             else below.
     """
     below = [Text(f"{mark}  {text}", "dim") for mark, text in table.footnotes.items()]
-    above = [Text(line, "dim") for line in table.header]
+    above = [*(Text(f"• {line}") for line in table.findings), *(Text(line, "dim") for line in table.header)]
     grids: list[RenderableType] = []
     beside = width is None or len(_blocks(table, width, beside=True)) == 1
     for columns in _blocks(table, width, beside=beside):

@@ -57,3 +57,9 @@ def test_plip_is_best_where_it_is_and_below_the_histogram_all_the_same(workspace
         for row in table.rows
     }
     assert found == EXPECTED
+    assert table.findings == (
+        "attributes mAP: PLIP, STABLEREP or GENPOCCL may be best, above all controls.",
+        "pose mAP: GENPOCCL or STABLEREP may be best, above all controls.",
+        "reid mAP: PLIP is best, above all controls.",
+        "text-reid mAP: PLIP is best, and still below HISTOGRAM.",
+    )

@@ -191,6 +191,7 @@ def test_html_is_balanced_escaped_and_self_contained() -> None:
 LABELLED = Table(
     name="x",
     title="Scores",
+    findings=("mAP: MAE is <best>.",),
     columns=(Column(title="mAP"), Column(title="R1")),
     rows=(
         TableRow(title="MAE", label="images only", cells=(Cell(value=0.5, mark="star"), Cell(value=0.5, tick="open"))),
@@ -198,6 +199,13 @@ LABELLED = Table(
         TableRow(title="Pixels", group="controls", cells=(Cell(value=0.25), Cell(value=0.5))),
     ),
 )
+
+
+def test_findings_stand_above_the_table_in_every_format() -> None:
+    assert render_markdown(LABELLED).splitlines()[2] == "- mAP: MAE is &lt;best>."
+    assert "<li>mAP: MAE is &lt;best&gt;.</li>" in render_html("t", [], [LABELLED], {}, {})
+    assert render_latex(LABELLED).startswith("% mAP: MAE is <best>.\n")
+    assert _printed(LABELLED, 80)[1] == "• mAP: MAE is <best>."
 
 
 def test_labels_stand_beside_names_in_every_format() -> None:

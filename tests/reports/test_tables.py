@@ -316,3 +316,16 @@ def test_both_efforts_of_a_method_are_two_rows(workspace) -> None:
     assert header[-1] == "Rows with effort=compute had equal FLOPs (within 5%), not equal images seen."
     assert noted["STABLEREP"] == noted["DINO · effort=images"] == []
     assert noted["DINO · effort=compute"][0] == "not equal: images seen 9,000 (equal compute instead)"
+
+
+def test_findings_say_what_is_shown_and_nothing_where_nothing_is(full, workspace) -> None:
+    assert main_table(analyse(full(3).results()), "1pct").findings == (
+        "Human pose AP50: SUPERVISED is best, above all controls.",
+        "Person ReID mAP: SUPERVISED is best, above all controls.",
+    )
+    assert main_table(analyse(full(1).results()), "1pct").findings == ()
+    for seed in range(3):
+        for method in ("mae", "dino", "hap", "plip"):
+            workspace.score(workspace.cell(method, seed=seed), "reid", 0.3 + 0.01 * seed)
+    (line,) = main_table(analyse(workspace.results()), "1pct").findings
+    assert line == "Person ReID mAP: no method is shown to be better than another."
