@@ -22,7 +22,7 @@ class CellRow:
         cell: Fingerprint.
         method: Name of the method.
         title: As tables write it.
-        supervision: Group of rows that are compared.
+        supervision: What the method was given: the group of its row.
         supervision_title: As tables write it.
         supervision_order: Place of the group among others; NaN = nobody says.
         least_passes: Passes over its images below which the cell is compute-limited; NaN = nobody says.

@@ -20,7 +20,7 @@ SUPERVISION = {
     "given": "given weights (other data, no equal budget)",
     "truth": "ground truth (not a method)",
 }
-"""Supervision groups in report order: best, second, ranks and tests are computed inside one group."""
+"""Supervision groups in report order: they stand beside names; groups of two or more are compared inside as well."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -20,7 +20,7 @@ from hcbench.reports.results import Results
 from hcbench.reports.rows import Arranged, Entry, Failure, Metric, Pairs, ReportedCell, Row, Settings
 from hcbench.reports.scores import Score, metrics_of, newest_versions
 from hcbench.reports.settings import flat, pick, varying
-from hcbench.reports.statistics import Sample
+from hcbench.reports.statistics.intervals import Sample
 
 CONTROL = "control"
 NO_BUDGET = ("", "-")
@@ -59,7 +59,7 @@ def arrange(results: Results) -> Arranged:
         for metric in metrics
         if (entry := _entry(metric, members, results)) is not None
     }
-    failures, unfinished = _failures(kept, scores)
+    failures, pending = _failures(kept, scores)
     return Arranged(
         rows=tuple(sorted(rows, key=_row_order(rows))),
         metrics=metrics,
@@ -67,7 +67,7 @@ def arrange(results: Results) -> Arranged:
         cells={row: [cell for cell, _ in members] for row, members in rows.items()},
         failures=failures,
         common=common,
-        unfinished=unfinished,
+        pending=pending,
         superseded=superseded,
         outdated=outdated,
         footer=results.footer,
@@ -230,6 +230,7 @@ def _entry(metric: Metric, members: Members, results: Results) -> Entry | None:
     readouts: dict[int, str] = {}
     config: Settings = {}
     leaks: list[tuple[str, str]] = []
+    evaluations: set[str] = set()
     for cell, scores in members:
         seed = cell.row.seed
         for score in scores:
@@ -237,6 +238,7 @@ def _entry(metric: Metric, members: Members, results: Results) -> Entry | None:
             if score.scored_on != metric.scored_on or found.metric not in (metric.name, ""):
                 continue
             config = score.settings
+            evaluations.add(found.evaluation)
             leaks.append((found.leak, found.leak_reason))
             if found.metric == metric.name and score.defined:
                 values[seed], readouts[seed] = found.value, found.readout
@@ -249,12 +251,12 @@ def _entry(metric: Metric, members: Members, results: Results) -> Entry | None:
         return None
     leak, reason = min(leaks, key=lambda found: LEAKS.index(found[0]) if found[0] in LEAKS else len(LEAKS))
     return Entry(
-        sample=_sample(values, replicates, members), problems=problems, readouts=readouts, config=config, leak=leak,
-        leak_reason=reason,
+        sample=_sample(values, replicates), problems=problems, readouts=readouts, config=config, leak=leak,
+        leak_reason=reason, evaluations=frozenset(evaluations),
     )  # fmt: skip
 
 
-def _sample(values: Mapping[int, float], replicates: Mapping[int, Any], members: Members) -> Sample | None:
+def _sample(values: Mapping[int, float], replicates: Mapping[int, Any]) -> Sample | None:
     if not values:
         return None
     seeds = tuple(sorted(values))
@@ -265,21 +267,20 @@ def _sample(values: Mapping[int, float], replicates: Mapping[int, Any], members:
         seeds=seeds,
         values=np.array([values[seed] for seed in seeds], dtype=np.float64),
         replicates=np.array(columns, dtype=np.float64) if usable else None,
-        fixed=not members[0][0].row.budget,
     )
 
 
-def _failures(cells: Sequence[ReportedCell], scores: Mapping[str, Sequence[Score]]) -> tuple[list[Failure], int]:
-    """What did not end as done, cells before evaluations, and how much is still to finish."""
+def _failures(
+    cells: Sequence[ReportedCell], scores: Mapping[str, Sequence[Score]]
+) -> tuple[list[Failure], list[Failure]]:
+    """What did not end as done, cells before evaluations, and what is still to finish."""
     failures: list[Failure] = []
-    unfinished = 0
+    pending: list[Failure] = []
     for cell in cells:
         missed = {score.row.evaluation: score.row for score in scores[cell.row.cell] if score.row.status != "done"}
-        ended = [("", cell.row.status, cell.row.reason)] if cell.row.status != "done" else []
-        ended += [(row.benchmark, row.status, row.reason) for row in missed.values()]
-        for benchmark, status, reason in ended:
-            if status not in FINAL:
-                unfinished += 1
-            else:
-                failures.append(Failure(cell=cell.row, benchmark=benchmark, status=status, reason=reason))
-    return failures, unfinished
+        ended = [("", "", cell.row.status, cell.row.reason)] if cell.row.status != "done" else []
+        ended += [(row.benchmark, name, row.status, row.reason) for name, row in missed.items()]
+        for benchmark, evaluation, status, reason in ended:
+            found = Failure(cell=cell.row, benchmark=benchmark, evaluation=evaluation, status=status, reason=reason)
+            (failures if status in FINAL else pending).append(found)
+    return failures, pending

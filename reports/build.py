@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,15 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hcbench.errors import ConfigError, HcbenchError
+from hcbench.reports.borrowed import BorrowedSpread, shipped
 from hcbench.reports.comparisons import Analysis, analyse
 from hcbench.reports.curves import comparison_tables
 from hcbench.reports.formats import Document, Format, all_formats, find_formats
 from hcbench.reports.ledger import cost_table
-from hcbench.reports.render_terminal import print_tables
+from hcbench.reports.render.table import Table
+from hcbench.reports.render.terminal import print_tables
 from hcbench.reports.results import Results
-from hcbench.reports.statistics import BOTH
-from hcbench.reports.table import Table
-from hcbench.reports.tables import bar_table, by_benchmark, detail_table, failure_table, main_table, rank_table
+from hcbench.reports.tables import (
+    bar_table,
+    by_benchmark,
+    detail_table,
+    failure_table,
+    group_table,
+    main_table,
+    rank_table,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -62,6 +70,7 @@ def build_report(
     out: Path | None = None,
     compare: Sequence[str] = (),
     further: Sequence[Format] = (),
+    borrowed: Sequence[BorrowedSpread] | None = None,
 ) -> Report:
     """Tables, figures and files of everything that was measured.
 
@@ -73,6 +82,7 @@ def build_report(
         compare: Dimensions to show side by side: `budget`, `backbone` or a setting that was swept (`lambda`).
             Budgets are compared unasked where there are several.
         further: Formats beside those of the package.
+        borrowed: Seed spread that may stand for seeds that were not run; by default what comes with hcbench.
 
     Raises:
         ConfigError: A format or dimension is unknown, or a format has no folder to write to.
@@ -82,7 +92,7 @@ def build_report(
     needy = [one.name for one in chosen if one.needs_folder]
     if needy and out is None:
         raise ConfigError(f"The format {needy[0]} needs a folder to write to.", "Name one with --out.")
-    analysis = _analysed(results)
+    analysis = _analysed(results, borrowed)
     tables, remarks = _tables(analysis, compare), _remarks(analysis)
     figures = _draw(analysis) if any(one.pictures or one.draws for one in chosen) else {}
     pictures = [one.suffix for one in chosen if one.pictures]
@@ -124,20 +134,33 @@ def build_report(
     )
 
 
-def print_report(results: Results, console: Console, *, compare: Sequence[str] = (), full: bool = False) -> None:
+def print_report(
+    results: Results,
+    console: Console,
+    *,
+    compare: Sequence[str] = (),
+    full: bool = False,
+    only: tuple[Collection[str], Collection[str]] | None = None,
+    borrowed: Sequence[BorrowedSpread] | None = None,
+) -> None:
     """Print the comparison to a terminal.
 
     Args:
         results: What the store holds.
         console: A rich console.
         compare: Dimensions to show side by side, as for `build_report`.
-        full: Every table of the report; else scores, the bar, comparisons and what was not done.
+        full: Every table of the report; else scores, comparisons and what was not done.
+        only: Cells and evaluations to show; all others are judged with them, since no choice of what is shown may
+            change a verdict.
+        borrowed: As for `build_report`.
 
     Raises:
         ConfigError: A dimension is unknown.
         ReportError: There is nothing to report.
     """
-    analysis = _analysed(results)
+    analysis = _analysed(results, borrowed)
+    if only is not None:
+        analysis = analysis.of_cells(*only)
     for remark in _remarks(analysis):
         console.print(remark, style="yellow", markup=False, highlight=False)
     print_tables(_tables(analysis, compare, full=full), console)
@@ -147,23 +170,20 @@ def print_report(results: Results, console: Console, *, compare: Sequence[str] =
         console.print(line, style="dim", markup=False, highlight=False)
 
 
-def _analysed(results: Results) -> Analysis:
+def _analysed(results: Results, borrowed: Sequence[BorrowedSpread] | None) -> Analysis:
     if results.cells.empty:
         raise ReportError(
             "There is nothing to report: the store holds no cells.", "Start with `hcbench run --methods ...`."
         )
-    return analyse(results)
+    return analyse(results, shipped() if borrowed is None else borrowed)
 
 
 def _tables(analysis: Analysis, compare: Sequence[str], *, full: bool = True) -> list[Table]:
-    """The tables in order of reading: scores, bar, curves, then (if `full`) ranks, details and cost; failures last."""
+    """The tables in order of reading: scores, curves, then (if `full`) groups, bar, ranks, details, cost; failures."""
     budgets = analysis.arranged.budgets
     tables: list[Table] = []
     if analysis.arranged.metrics:
-        for budget in budgets:
-            tables.append(main_table(analysis, budget))
-            kinds = {row.control for row in analysis.arranged.at(budget)}
-            tables += [bar_table(analysis, budget)] if kinds == {True, False} else []
+        tables += [main_table(analysis, budget) for budget in budgets]
         names = [*(["budget"] if len(budgets) > 1 else []), *(name for name in compare if name != "budget")]
         if "budget" in compare and len(budgets) == 1:
             names.insert(0, "budget")  # asked for and impossible: let the error say so
@@ -171,9 +191,10 @@ def _tables(analysis: Analysis, compare: Sequence[str], *, full: bool = True) ->
             tables += comparison_tables(analysis, name)
     if full and analysis.arranged.metrics:
         for budget in budgets:
-            tables.append(main_table(analysis, budget, every_group=True))
-            if any(estimate.kind == BOTH for estimate in analysis.estimates.values()):
-                tables.append(rank_table(analysis, budget))
+            tables += [groups] if (groups := group_table(analysis, budget)) is not None else []
+            kinds = {row.control for row in analysis.arranged.at(budget)}
+            tables += [bar_table(analysis, budget)] if kinds == {True, False} else []
+            tables += [rank_table(analysis, budget)] if analysis.views[budget].judged else []
             tables += [detail_table(analysis, metrics, budget) for metrics in by_benchmark(analysis)]
     if full:
         tables += [cost_table(analysis.arranged, budget) for budget in budgets]
@@ -195,6 +216,10 @@ def _remarks(analysis: Analysis) -> list[str]:
     if arranged.outdated:
         remarks.append(
             f"{arranged.outdated} evaluations by older versions of the benchmarks are not shown: newer ones are."
+        )
+    if analysis.hidden:
+        remarks.append(
+            f"{analysis.hidden} more rows of the store compete for best and are not shown; `hcbench report` shows all."
         )
     if arranged.common:
         listing = ", ".join(f"{key}={value}" for key, value in arranged.common)

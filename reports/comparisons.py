@@ -1,174 +1,121 @@
-"""Every estimate and every comparison of a workspace: who is separable from whom, ranks, marks, the bar.
+"""Every estimate and every verdict of a store: intervals, marks of each view, and ticks against the controls.
 
-The family of Holm's correction is all pairs of rows that share a budget (controls share all), over all main metrics
-of the stored results: one family, whatever table is printed. `a` and `b` are separable where the adjusted p-value of
-their paired difference is below .05 and the difference holds at least two seeds and the test-sampling part.
-
-A row is marked best where it is separable from every other row it is compared with, second where it is separable
-from every row below it and there is a best one and at least one row below. Rows with noise-free labels stand beside,
-unmarked; the truth as a row belongs to no pair either, so that asking for it changes no p-value.
+One column is one main metric at one budget, and is judged by all that is stored, whatever part of it is printed. Rows
+of one budget alone are compared; controls stand beside those of every budget and never compete. Rows with noise-free
+labels stand beside, unmarked; the truth as a row is compared with nothing, so that asking for it changes no p-value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import combinations
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from hcbench.reports.arrange import arrange
+from hcbench.reports.bar import Tick, ticks
+from hcbench.reports.borrowed import BorrowedSpread
+from hcbench.reports.measured import MeasuredColumn, measure
 from hcbench.reports.results import Results
 from hcbench.reports.rows import Arranged, Metric, Row
-from hcbench.reports.statistics import (
-    ALPHA,
-    BOTH,
-    Estimate,
-    estimate,
-    holm,
-    p_values,
-    paired,
-    rank_interval,
-)
+from hcbench.reports.statistics.intervals import Estimate, Sample
+from hcbench.reports.statistics.seed_spread import Pool
+from hcbench.reports.views import View, view
 
-BAR = ("random", "pixels", "histogram")
-"""Controls whose best one is the bar for "learned something"."""
-
-Key = tuple[Row, Row, Metric]
+Place = tuple[str, Metric]
+"""A budget and a metric: one column."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Comparison:
-    """A paired difference a - b.
-
-    Attributes:
-        difference: Mean difference with its own 95 % interval (not adjusted).
-        p: Two-sided p-value.
-        adjusted_p: The same after Holm's correction over the family.
-    """
-
-    difference: Estimate
-    p: float
-    adjusted_p: float
-
-    @property
-    def separable(self) -> bool:
-        """Whether the difference excludes 0 after Holm's correction; never with one seed."""
-        return self.difference.kind == BOTH and self.adjusted_p < ALPHA
-
-    def reversed(self) -> Comparison:
-        """The comparison of b with a."""
-        d = self.difference
-        flipped = Estimate(
-            mean=-d.mean,
-            low=-d.high,
-            high=-d.low,
-            kind=d.kind,
-            seeds=d.seeds,
-            test_variance=d.test_variance,
-            seed_variance=d.seed_variance,
-        )
-        return Comparison(difference=flipped, p=self.p, adjusted_p=self.adjusted_p)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Standing:
-    """Where a row stands among the rows it is compared with: ranks it may have, and best, second or no mark."""
-
-    rank_low: int
-    rank_high: int
-    mark: str = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Analysis:
     """Arranged results with their statistics; made by `analyse`.
 
     Attributes:
-        arranged: Rows, metrics, entries.
-        estimates: Mean and interval wherever there is a number.
-        comparisons: Paired differences of main metrics, keyed in row order.
+        arranged: Rows, metrics, entries; what is shown.
+        columns: Everything measured, by budget and metric.
+        ticks: Trained rows against the controls, in main metrics.
+        views: Marks of all trained methods side by side, by budget.
+        group_views: Marks inside supervision groups of two or more, by budget.
+        hidden: Trained rows by budget that compete and are not shown.
     """
 
     arranged: Arranged
-    estimates: Mapping[tuple[Row, Metric], Estimate]
-    comparisons: Mapping[Key, Comparison] = field(default_factory=dict)
+    columns: Mapping[Place, MeasuredColumn]
+    ticks: Mapping[tuple[Row, Metric], Tick]
+    views: Mapping[str, View]
+    group_views: Mapping[str, View]
+    hidden: int = 0
 
-    def compare(self, a: Row, b: Row, metric: Metric) -> Comparison | None:
-        """The paired difference a - b; None where the two cannot be compared."""
-        if (found := self.comparisons.get((a, b, metric))) is not None:
-            return found
-        found = self.comparisons.get((b, a, metric))
-        return None if found is None else found.reversed()
+    def column(self, metric: Metric, budget: str) -> MeasuredColumn | None:
+        """The measured column; None where nothing has a value."""
+        return self.columns.get((budget, metric))
 
-    def separable(self, a: Row, b: Row, metric: Metric) -> bool:
-        """Whether the two rows differ for sure: Holm-adjusted p below .05, at least two seeds."""
-        found = self.compare(a, b, metric)
-        return found is not None and found.separable
+    def estimate(self, row: Row, metric: Metric, budget: str = "") -> Estimate | None:
+        """Mean and interval of a row; None where there is no value.
 
-    def standings(self, rows: Sequence[Row], metric: Metric) -> dict[Row, Standing]:
-        """Ranks with ties and marks of these rows, compared with each other alone."""
-        present = [row for row in rows if (row, metric) in self.estimates and not (row.oracle or row.truth)]
-        sign = 1 if metric.higher_is_better else -1
-        present.sort(key=lambda row: -sign * self.estimates[row, metric].mean)
-        standings = {}
-        best_is_marked = False
-        for place, row in enumerate(present):
-            above, below = present[:place], present[place + 1 :]
-            # A pair may be paired over fewer seeds than its means: count it only where both orders agree.
-            better = sum(self._beats(other, row, metric) for other in above)
-            worse = sum(self._beats(row, other, metric) for other in below)
-            low, high = rank_interval(better, worse, len(present))
-            clear = bool(below) and worse == len(below)
-            mark = ""
-            if clear and place == 0:
-                mark, best_is_marked = "best", True
-            elif clear and place == 1 and best_is_marked:
-                mark = "second"
-            standings[row] = Standing(rank_low=low, rank_high=high, mark=mark)
-        return standings
+        Args:
+            row: Of `arranged.rows`.
+            metric: Of `arranged.metrics`.
+            budget: Beside whose rows a control stands, since it shares their seed spread; by default the largest.
+        """
+        where = row.budget or budget or self.arranged.budgets[-1]
+        column = self.columns.get((where, metric))
+        return column.estimate(row) if column is not None and row in column.index else None
 
-    def _beats(self, a: Row, b: Row, metric: Metric) -> bool:
-        found = self.compare(a, b, metric)
-        return found is not None and found.separable and (found.difference.mean > 0) == metric.higher_is_better
-
-    def bar(self, row: Row, metric: Metric) -> Row | None:
-        """The best of `random`, `pixels` and `histogram` in a metric, of the row's backbone where there is one."""
-        controls = [
-            other
-            for other in self.arranged.rows
-            if other.control and other.method in BAR and (other, metric) in self.estimates
-        ]
-        own = {other.method for other in controls if other.backbone == row.backbone}
-        controls = [other for other in controls if other.backbone == row.backbone or other.method not in own]
-        sign = 1 if metric.higher_is_better else -1
-        return max(controls, key=lambda other: sign * self.estimates[other, metric].mean, default=None)
+    def of_cells(self, cells: Collection[str], evaluations: Collection[str]) -> Analysis:
+        """The same verdicts, with the rows and metrics of some cells and evaluations alone to be shown."""
+        arranged = self.arranged.of_cells(cells, evaluations)
+        here = set(arranged.budgets)
+        others = [row for row in self.arranged.rows if row.competes and row.budget in here]
+        return replace(self, arranged=arranged, hidden=len(set(others) - set(arranged.rows)))
 
 
-def analyse(results: Results) -> Analysis:
-    """All estimates, paired differences and adjusted p-values of the stored results."""
+def analyse(results: Results, borrowed: Sequence[BorrowedSpread] = ()) -> Analysis:
+    """All estimates and verdicts of the stored results.
+
+    Args:
+        results: What the store holds.
+        borrowed: Seed spread that may stand for seeds that were not run.
+    """
     arranged = arrange(results)
-    estimates = {key: estimate(entry.sample) for key, entry in arranged.entries.items() if entry.sample is not None}
-    keys: list[Key] = []
-    differences: list[Estimate] = []
-    for a, b in combinations([row for row in arranged.rows if not row.truth], 2):
-        if not (a.control or b.control or a.budget == b.budget):
-            continue
-        for metric in arranged.main_metrics:
-            difference = _difference(arranged, a, b, metric)
-            if difference is not None:
-                keys.append((a, b, metric))
-                differences.append(difference)
-    p = p_values(differences)
-    adjusted = holm(p)
-    comparisons = {
-        key: Comparison(difference=difference, p=float(p[i]), adjusted_p=float(adjusted[i]))
-        for i, (key, difference) in enumerate(zip(keys, differences, strict=True))
+    columns: dict[Place, MeasuredColumn] = {}
+    judged: dict[tuple[Row, Metric], Tick] = {}
+    views: dict[str, View] = {}
+    group_views: dict[str, View] = {}
+    checkpoints: dict[Row, Hashable] = {
+        row: frozenset(cell.row.cell for cell in cells) for row, cells in arranged.cells.items()
     }
-    return Analysis(arranged=arranged, estimates=estimates, comparisons=comparisons)
+    for budget in arranged.budgets:
+        rows = arranged.at(budget)
+        for metric in arranged.metrics:
+            if samples := _samples(arranged, rows, metric):
+                elsewhere = _elsewhere(borrowed, arranged, samples, metric, budget)
+                scored = {row: arranged.entries[row, metric].evaluations for row in samples}
+                columns[budget, metric] = measure(metric, samples, checkpoints, scored, elsewhere)
+        main = [columns[budget, metric] for metric in arranged.main_metrics if (budget, metric) in columns]
+        for column in main:
+            judged |= {(row, column.metric): tick for row, tick in ticks(column).items()}
+        trained = [row for row in rows if row.competes]
+        views[budget] = view(main, [trained])
+        group_views[budget] = view(main, _groups(trained))
+    return Analysis(arranged=arranged, columns=columns, ticks=judged, views=views, group_views=group_views)
 
 
-def _difference(arranged: Arranged, a: Row, b: Row, metric: Metric) -> Estimate | None:
-    first, second = arranged.entries.get((a, metric)), arranged.entries.get((b, metric))
-    if first is None or second is None or first.sample is None or second.sample is None:
-        return None
-    sample = paired(first.sample, second.sample)
-    return None if sample is None else estimate(sample)
+def _samples(arranged: Arranged, rows: Sequence[Row], metric: Metric) -> dict[Row, Sample]:
+    """What was measured of each row, for rows with a value."""
+    entries = {row: arranged.entries.get((row, metric)) for row in rows}
+    return {row: entry.sample for row, entry in entries.items() if entry is not None and entry.sample is not None}
+
+
+def _elsewhere(
+    borrowed: Sequence[BorrowedSpread], arranged: Arranged, rows: Iterable[Row], metric: Metric, budget: str
+) -> Pool | None:
+    """Seed spread of elsewhere that fits the column."""
+    found = (one.pool_for(arranged, rows, metric, budget) for one in borrowed)
+    return next((pool for pool in found if pool is not None), None)
+
+
+def _groups(rows: Sequence[Row]) -> list[list[Row]]:
+    """Supervision groups of two rows or more."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.supervision, []).append(row)
+    return [members for members in groups.values() if len(members) > 1]

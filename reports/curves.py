@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from hcbench.errors import ConfigError, did_you_mean
 from hcbench.reports.comparisons import Analysis
 from hcbench.reports.ledger import compute_limited
-from hcbench.reports.parts import interval_lines, metric_facts, metric_format, score_cell, several_backbones
+from hcbench.reports.parts import metric_facts, metric_format, score_cell, several_backbones
+from hcbench.reports.render.table import Cell, Column, Footnotes, Table, TableRow
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.table import Cell, Column, Footnotes, Table, TableRow
+from hcbench.reports.wording import interval_lines
 
 
 def comparison_tables(analysis: Analysis, dimension: str) -> list[Table]:
@@ -80,7 +81,7 @@ def _comparison(analysis: Analysis, metric: Metric, key: str, values: Sequence[s
     rows = []
     for line, by_value in lines.items():
         cells = tuple(
-            _curve_point(analysis, by_value[value], metric, key, notes) if value in by_value else Cell()
+            _curve_point(analysis, by_value[value], metric, key, value, notes) if value in by_value else Cell()
             for value in values
         )
         rows.append(TableRow(title=titles[line].title, group=titles[line].group, cells=cells, facts=titles[line].facts))
@@ -98,8 +99,8 @@ def _comparison(analysis: Analysis, metric: Metric, key: str, values: Sequence[s
     )
 
 
-def _curve_point(analysis: Analysis, row: Row, metric: Metric, key: str, notes: Footnotes) -> Cell:
+def _curve_point(analysis: Analysis, row: Row, metric: Metric, key: str, value: str, notes: Footnotes) -> Cell:
     limited = compute_limited(analysis.arranged, row) if key == "budget" else ""
     if limited:
         return Cell(text="compute-limited", notes=(notes.mark(f"{limited}; kept out of the curve"),))
-    return score_cell(analysis, row, metric, notes, {})
+    return score_cell(analysis, row, metric, notes, value if key == "budget" else "")

@@ -87,8 +87,8 @@ def score_figure(analysis: Analysis, metrics: Sequence[Metric], budget: str) -> 
             for row, place in places.items():
                 _dot(axis, analysis, row, metric, place)
             for index, control in enumerate(controls):
-                if (control, metric) in analysis.estimates:
-                    x = _factor(metric) * analysis.estimates[control, metric].mean
+                if level := analysis.estimate(control, metric):
+                    x = _factor(metric) * level.mean
                     label = row_title(analysis, control) if axis is axes[0] else None
                     axis.axvline(x, color=GREY, linewidth=1, linestyle=DASHES[index % len(DASHES)], label=label)
             axis.set_xlabel(f"{metric.title}{', %' if metric.percent else ''}")
@@ -129,8 +129,8 @@ def budget_figure(analysis: Analysis, metrics: Sequence[Metric]) -> Figure:
                 if line in found:
                     _curve(axis, analysis, found[line], metric, line, index - (len(lines) - 1) / 2)
             for index, row in enumerate(_drawable(analysis, analysis.arranged.rows, [metric])):
-                if row.control:
-                    y = _factor(metric) * analysis.estimates[row, metric].mean
+                if row.control and (level := analysis.estimate(row, metric)):
+                    y = _factor(metric) * level.mean
                     dash = DASHES[index % len(DASHES)]
                     axis.axhline(y, color=GREY, linewidth=1, linestyle=dash, label=row_title(analysis, row), zorder=1)
             axis.set_xscale("log")
@@ -175,7 +175,7 @@ def _factor(metric: Metric) -> float:
 
 def _drawable(analysis: Analysis, rows: Sequence[Row], metrics: Sequence[Metric]) -> list[Row]:
     """Rows with a value; the truth is left out, since its 100 % would squeeze all others into a corner."""
-    return [row for row in rows if not row.truth and any((row, metric) in analysis.estimates for metric in metrics)]
+    return [row for row in rows if not row.truth and any(analysis.estimate(row, metric) for metric in metrics)]
 
 
 def _by_group(analysis: Analysis, rows: Sequence[Row], metric: Metric) -> dict[str, list[Row]]:
@@ -183,7 +183,7 @@ def _by_group(analysis: Analysis, rows: Sequence[Row], metric: Metric) -> dict[s
     sign = -1 if metric.higher_is_better else 1
 
     def score(row: Row) -> float:
-        found = analysis.estimates.get((row, metric))
+        found = analysis.estimate(row, metric)
         return sign * found.mean if found is not None else float("inf")
 
     groups = groupby(rows, key=lambda row: row.supervision_title)
@@ -205,7 +205,7 @@ def _places(groups: dict[str, list[Row]]) -> tuple[dict[Row, float], dict[str, f
 
 
 def _dot(axis: Axes, analysis: Analysis, row: Row, metric: Metric, place: float) -> None:
-    found = analysis.estimates.get((row, metric))
+    found = analysis.estimate(row, metric)
     if found is None:
         return
     factor = _factor(metric)
@@ -220,7 +220,7 @@ def _lines(analysis: Analysis, metric: Metric) -> dict[str, list[Row]]:
     """Curves by label: rows that differ in the budget alone, small budgets first; two points at least."""
     lines: dict[str, list[Row]] = {}
     for row in analysis.arranged.rows:
-        drawn = not row.control and (row, metric) in analysis.estimates and not compute_limited(analysis.arranged, row)
+        drawn = not row.control and analysis.estimate(row, metric) and not compute_limited(analysis.arranged, row)
         if drawn:
             lines.setdefault(row_title(analysis, row), []).append(row)
     return {label: sorted(rows, key=lambda r: r.budget_images) for label, rows in lines.items() if len(rows) > 1}
@@ -230,7 +230,7 @@ def _curve(axis: Axes, analysis: Analysis, rows: Sequence[Row], metric: Metric, 
     """One curve; intervals of several methods are drawn a little apart, so that none hides another."""
     factor = _factor(metric)
     colour, marker = _style(analysis, rows[0])
-    found = [analysis.estimates[row, metric] for row in rows]
+    found = [estimate for row in rows if (estimate := analysis.estimate(row, metric))]
     x = [row.budget_images * 1.02**offset for row in rows]
     style = "--" if rows[0].oracle else "-"
     y = [factor * e.mean for e in found]

@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from hcbench.errors import ConfigError, did_you_mean
-from hcbench.reports.render_csv import render_csv
-from hcbench.reports.render_html import render_html
-from hcbench.reports.render_latex import render_latex
-from hcbench.reports.render_markdown import render_markdown_report
-from hcbench.reports.table import Table
+from hcbench.reports.render.html_page import render_html
+from hcbench.reports.render.latex import render_latex
+from hcbench.reports.render.markdown import render_markdown_report
+from hcbench.reports.render.table import Table
+from hcbench.reports.render.tidy_csv import render_csv
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import Any
 
+from hcbench.reports.render.table import Cell, Column, Footnotes, Table, TableRow
 from hcbench.reports.rows import Arranged, Row
-from hcbench.reports.table import Cell, Column, Footnotes, Table, TableRow
 
 LEDGER: dict[str, tuple[str, str]] = {
     "images_stored": ("images stored", "count"),

@@ -1,13 +1,13 @@
-"""Pieces that the tables of scores share: headings, lines, cells, and sentences about intervals."""
+"""Pieces that the tables of scores share: headings, lines and cells."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 
-from hcbench.reports.comparisons import Analysis, Standing
+from hcbench.reports.comparisons import Analysis
+from hcbench.reports.render.table import Cell, Column, Footnotes, TableRow
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.statistics import BOTH, NO_INTERVAL, SEEDS_ONLY, TEST_ONLY, Estimate
-from hcbench.reports.table import Cell, Column, Footnotes, TableRow
+from hcbench.reports.statistics.intervals import NO_INTERVAL, Estimate
 
 SHORT_REASON = 24
 """Longest reason that stands in a cell; longer ones become footnotes."""
@@ -51,25 +51,41 @@ def metric_facts(metric: Metric) -> dict[str, str]:
     }
 
 
-def score_line(analysis: Analysis, row: Row, cells: tuple[Cell, ...], notes: Iterable[str]) -> TableRow:
-    """A line of a table of scores, with the row's coordinates in tidy files."""
+def score_line(
+    analysis: Analysis, row: Row, cells: tuple[Cell, ...], notes: Iterable[str], *, beside: bool = False
+) -> TableRow:
+    """A line of a table of scores, with the row's coordinates in tidy files.
+
+    Args:
+        analysis: The statistics.
+        row: What the line shows.
+        cells: Its cells.
+        notes: Marks of its footnotes.
+        beside: Whether its supervision stands beside its name instead of above its group.
+    """
     facts = {
         "method": row.method,
+        "supervision": row.supervision,
         "budget": row.budget,
         "backbone": row.backbone,
         "variant": ", ".join(f"{key}={value}" for key, value in row.variant),
         "oracle": "yes" if row.oracle else "",
     }
     return TableRow(
-        title=row_title(analysis, row), group=row.supervision_title, cells=cells, notes=tuple(notes), facts=facts
+        title=row_title(analysis, row),
+        group="" if beside else row.supervision_title,
+        label=row.supervision_title if beside else "",
+        cells=cells,
+        notes=tuple(notes),
+        facts=facts,
     )
 
 
 def score_cell(
-    analysis: Analysis, row: Row, metric: Metric, notes: Footnotes, standings: Mapping[Row, Standing]
+    analysis: Analysis, row: Row, metric: Metric, notes: Footnotes, budget: str = "", *, mark: str = "", tick: str = ""
 ) -> Cell:
     """The cell of a row in a metric: a value with its interval, or why there is none."""
-    found = analysis.estimates.get((row, metric))
+    found = analysis.estimate(row, metric, budget)
     problems = _problems(analysis, row, metric)
     if found is None:
         return _missing(problems, notes)
@@ -77,11 +93,19 @@ def score_cell(
     if problems:
         causes = [f"seed {seed} {status}{f' ({why})' if why else ''}" for seed, (status, why) in problems.items()]
         marks.append(notes.mark(f"{found.seeds} of {found.seeds + len(problems)} seeds: {'; '.join(causes)}"))
-    mark = standings[row].mark if row in standings else ""
-    return estimate_cell(found, mark=mark, notes=tuple(marks))
+    hollow = rests_on_others(analysis, row, metric, budget)
+    return estimate_cell(found, mark=mark, tick=tick, hollow=hollow and bool(mark or tick), notes=tuple(marks))
 
 
-def estimate_cell(found: Estimate, *, mark: str = "", notes: tuple[str, ...] = ()) -> Cell:
+def rests_on_others(analysis: Analysis, row: Row, metric: Metric, budget: str = "") -> bool:
+    """Whether what is said of the row rests on a seed spread that was measured elsewhere."""
+    column = analysis.column(metric, row.budget or budget)
+    return column is not None and column.borrowed
+
+
+def estimate_cell(
+    found: Estimate, *, mark: str = "", tick: str = "", hollow: bool = False, notes: tuple[str, ...] = ()
+) -> Cell:
     """A cell with the value and interval of an estimate."""
     known = found.kind != NO_INTERVAL
     return Cell(
@@ -91,6 +115,8 @@ def estimate_cell(found: Estimate, *, mark: str = "", notes: tuple[str, ...] = (
         kind=found.kind,
         seeds=found.seeds,
         mark=mark,
+        tick=tick,
+        hollow=hollow,
         notes=notes,
     )
 
@@ -115,23 +141,3 @@ def _missing(problems: dict[int, tuple[str, str]], notes: Footnotes) -> Cell:
     if not why:
         return Cell(text=status)
     return Cell(text=f"{status} ({why})") if len(why) <= SHORT_REASON else Cell(text=status, notes=(notes.mark(why),))
-
-
-def interval_lines(analysis: Analysis, rows: Sequence[Row], metrics: Sequence[Metric]) -> tuple[str, ...]:
-    """Number of seeds and kind of the intervals of these rows."""
-    keys = [(row, metric) for row in rows for metric in metrics if (row, metric) in analysis.estimates]
-    found = [analysis.estimates[key] for key in keys]
-    if not found:
-        return ()
-    seeds = sorted({estimate.seeds for estimate in found})
-    count = str(seeds[0]) if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
-    lines = [f"Mean over {count} seeds ± half-width of the 95 % interval." if seeds[-1] > 1 else "One seed."]
-    meaning = {
-        BOTH: "Intervals: test sampling (bootstrap) and pre-training seeds (Student t).",
-        TEST_ONLY: "Intervals with one seed: test sampling only (bootstrap).",
-        SEEDS_ONLY: "Intervals without stored replicates: seeds only.",
-        NO_INTERVAL: "Values without ±: one seed, no stored replicates.",
-    }
-    kinds = {estimate.kind for estimate in found}
-    lines += [text for kind, text in meaning.items() if kind in kinds]
-    return tuple(lines)

@@ -8,12 +8,12 @@ protocol at one scale of the test set; numbers of two of these never share a col
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hcbench.records import CellRow
-from hcbench.reports.statistics import Sample
+from hcbench.reports.statistics.intervals import Sample
 
 Settings = Mapping[str, Any]
 Pairs = tuple[tuple[str, str], ...]
@@ -49,6 +49,16 @@ class Row:
         return self.supervision == "truth"
 
     @property
+    def given(self) -> bool:
+        """Whether its weights come from elsewhere: shown at every budget, equal in none."""
+        return self.supervision == "given"
+
+    @property
+    def competes(self) -> bool:
+        """Whether the row may be best: it was pre-trained on the budget, with labels as noisy as those of others."""
+        return not self.control and not self.oracle
+
+    @property
     def label(self) -> str:
         """Title with variant and oracle mark, without budget and backbone."""
         named = [f"{key.rpartition('.')[2]}={value}" for key, value in self.variant]
@@ -60,7 +70,8 @@ class Row:
 class Metric:
     """One metric of one benchmark on one data set; a column of the tables.
 
-    `several_versions`: other versions of the benchmark have columns as well, because some rows have no newer scores.
+    `several_versions`: other versions of the benchmark have columns as well, because some rows have no newer scores;
+    `outdated`: one of them is newer.
     """
 
     benchmark: str
@@ -75,6 +86,7 @@ class Metric:
     higher_is_better: bool
     percent: bool
     several_versions: bool = False
+    outdated: bool = False
 
     @property
     def scored_on(self) -> tuple[str, str, str, str, float]:
@@ -102,6 +114,7 @@ class Entry:
         config: `evaluate.*` settings.
         leak: clean, overlap or unknown, the worst of its seeds; empty where nobody has looked.
         leak_reason: Why it is not clean.
+        evaluations: Fingerprints of what was scored.
     """
 
     sample: Sample | None
@@ -110,6 +123,7 @@ class Entry:
     config: Settings
     leak: str = ""
     leak_reason: str = ""
+    evaluations: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,12 +150,13 @@ class ReportedCell:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Failure:
-    """What did not end as done: a cell, or with the name of a `benchmark` its evaluation."""
+    """What did not end as done: a cell, or with the name of a `benchmark` its `evaluation`."""
 
     cell: CellRow
     status: str
     reason: str
     benchmark: str = ""
+    evaluation: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +170,7 @@ class Arranged:
         cells: A row's cells, one per seed.
         failures: Everything that did not end as done.
         common: Settings that the user changed for every trained row.
-        unfinished: Cells and evaluations still to finish.
+        pending: Cells and evaluations still to finish.
         superseded: Older cells of the same settings (other code or versions), not shown.
         outdated: Evaluations of shown cells that a newer version of the benchmark has repeated, not shown.
     """
@@ -166,7 +181,7 @@ class Arranged:
     cells: Mapping[Row, Sequence[ReportedCell]]
     failures: Sequence[Failure]
     common: Pairs = ()
-    unfinished: int = 0
+    pending: Sequence[Failure] = ()
     superseded: int = 0
     outdated: int = 0
     footer: Mapping[str, str] = field(default_factory=dict)
@@ -180,6 +195,30 @@ class Arranged:
     def at(self, budget: str) -> tuple[Row, ...]:
         """The rows of a budget, controls included."""
         return tuple(row for row in self.rows if row.control or row.budget == budget)
+
+    def of_cells(self, cells: Collection[str], evaluations: Collection[str]) -> Arranged:
+        """The rows, metrics and failures of some cells and evaluations alone."""
+        rows = tuple(row for row in self.rows if any(cell.row.cell in cells for cell in self.cells[row]))
+        metrics = tuple(
+            metric
+            for metric in self.metrics
+            if any(
+                not entry.evaluations.isdisjoint(evaluations)
+                for row in rows
+                if (entry := self.entries.get((row, metric))) is not None
+            )
+        )
+        asked = {"", *evaluations}
+        failures, pending = (
+            [one for one in several if one.cell.cell in cells and one.evaluation in asked]
+            for several in (self.failures, self.pending)
+        )
+        return replace(self, rows=rows, metrics=metrics, failures=failures, pending=pending, superseded=0, outdated=0)
+
+    @property
+    def unfinished(self) -> int:
+        """How many cells and evaluations are still to finish."""
+        return len(self.pending)
 
     @property
     def main_metrics(self) -> tuple[Metric, ...]:

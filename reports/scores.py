@@ -70,6 +70,7 @@ def metrics_of(scores: Mapping[str, Sequence[Score]]) -> tuple[Metric, ...]:
     several = [score for members in scores.values() for score in members]
     named = {score.scored_on for score in several if score.row.metric}
     versions = Counter(_base(scored_on) for scored_on in {score.scored_on for score in several})
+    newest = _newest(several)
     for score in several:
         row = score.row
         if not row.metric and score.scored_on in named:
@@ -83,6 +84,7 @@ def metrics_of(scores: Mapping[str, Sequence[Score]]) -> tuple[Metric, ...]:
                 data=row.data,
                 protocol=row.protocol,
                 several_versions=versions[_base(score.scored_on)] > 1,
+                outdated=_numbers(row.version) != newest[_base(score.scored_on)],
                 scale=score.scale,
                 name=row.metric,
                 title=row.metric_title or "no result",
@@ -96,6 +98,15 @@ def metrics_of(scores: Mapping[str, Sequence[Score]]) -> tuple[Metric, ...]:
     # What a data set does not define (PCKh without heads) is no column beside what it does.
     kept = (m for key, m in found.items() if m.main or key in defined or m.scored_on not in scored)
     return tuple(sorted(kept, key=lambda metric: (metric.scored_on, not metric.main)))
+
+
+def _newest(several: Sequence[Score]) -> dict[Hashable, list[int]]:
+    """The newest version that anything has of each benchmark, as what orders it."""
+    newest: dict[Hashable, list[int]] = {}
+    for score in several:
+        base = _base(score.scored_on)
+        newest[base] = max(newest.get(base, []), _numbers(score.row.version))
+    return newest
 
 
 def _base(scored_on: ScoredOn) -> tuple[str, str, str, float]:

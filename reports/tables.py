@@ -1,4 +1,4 @@
-"""The tables of scores: main, bar, ranks, details, failures.
+"""The tables of scores: main, groups, bar, ranks, details, failures.
 
 Each builder takes an `Analysis` and gives a `Table`; it formats nothing and decides nothing about looks.
 """
@@ -8,55 +8,56 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hcbench.reports.arrange import LEAKS
-from hcbench.reports.comparisons import Analysis, Standing
+from hcbench.reports.comparisons import Analysis
+from hcbench.reports.findings import finding_lines
 from hcbench.reports.ledger import EQUAL_FLOPS, compute_limited, equal_compute, inequalities
 from hcbench.reports.parts import (
     estimate_cell,
-    interval_lines,
     metric_column,
     metric_facts,
     metric_format,
+    rests_on_others,
     row_title,
     score_cell,
     score_line,
 )
+from hcbench.reports.render.table import Cell, Column, Footnotes, Table, TableRow
 from hcbench.reports.rows import Metric, Row
-from hcbench.reports.statistics import BOTH
-from hcbench.reports.table import Cell, Column, Footnotes, Table, TableRow
+from hcbench.reports.views import Standing, View
+from hcbench.reports.wording import interval_lines, verdict_lines
 
 EMBEDDED = "people"
 """The corpus whose settings are told above a table."""
 
 
-def main_table(analysis: Analysis, budget: str, *, every_group: bool = False) -> Table:
-    """Methods by main metrics at one budget, controls included.
+def main_table(analysis: Analysis, budget: str) -> Table:
+    """All trained methods by main metrics at one budget, with what each was given beside its name; controls below.
 
     Args:
         analysis: The statistics.
         budget: One of `analysis.arranged.budgets`.
-        every_group: Compare all rows with each other instead of inside their supervision group.
     """
-    rows = analysis.arranged.at(budget)
+    everything = analysis.arranged.at(budget)
+    rows = [row for row in everything if not row.control] + [row for row in everything if row.control]
     metrics = analysis.arranged.main_metrics
-    standings = {metric: _standings(analysis, rows, metric, every_group) for metric in metrics}
+    view = analysis.views.get(budget, View())
     notes = Footnotes()
-    unequal = inequalities(analysis.arranged, rows)
+    unequal = inequalities(analysis.arranged, everything)
     leaking = _leaking(analysis, rows, metrics)
     lines = []
     for row in rows:
-        cells = tuple(score_cell(analysis, row, metric, notes, standings[metric]) for metric in metrics)
+        cells = tuple(_marked_cell(analysis, row, metric, budget, view, notes, ticks=True) for metric in metrics)
         cells += (_leak(analysis, row, metrics, notes),) if leaking else ()
         marks = [notes.mark(f"not equal: {'; '.join(unequal[row])}")] if row in unequal else []
         marks += [notes.mark(limited)] if (limited := compute_limited(analysis.arranged, row)) else []
-        lines.append(score_line(analysis, row, cells, marks))
-    scope = "all supervision groups compared" if every_group else "compared inside supervision groups"
-    at = f" at {budget}" if budget else ""
+        lines.append(score_line(analysis, row, cells, marks, beside=not row.control))
     return Table(
-        name=f"{'all-groups' if every_group else 'main'}{f'-{budget}' if budget else ''}",
-        title=f"Scores{at}, {scope}",
+        name=f"main-{budget}" if budget else "main",
+        title=f"Scores at {budget}, all trained methods" if budget else "Scores",
+        findings=finding_lines(analysis, metrics, budget, view),
         header=(
-            *interval_lines(analysis, rows, metrics),
-            *_marking_lines(analysis, rows, metrics, every_group),
+            *interval_lines(analysis, rows, metrics, budget),
+            *verdict_lines(analysis, metrics, budget, view, scope="of all trained methods", unit="columns", ticks=True),
             *_corpus_line(analysis, rows),
             *_effort_line(analysis, rows),
         ),
@@ -69,26 +70,52 @@ def main_table(analysis: Analysis, budget: str, *, every_group: bool = False) ->
     )
 
 
+def group_table(analysis: Analysis, budget: str) -> Table | None:
+    """The same scores, compared inside supervision groups of two or more; None where there is no such group."""
+    metrics = analysis.arranged.main_metrics
+    view = analysis.group_views.get(budget, View())
+    rows = [row for row in analysis.arranged.at(budget) if any((row, metric) in view.standings for metric in metrics)]
+    if not rows:
+        return None
+    notes = Footnotes()
+    lines = [
+        score_line(
+            analysis, row,
+            tuple(_marked_cell(analysis, row, metric, budget, view, notes, ticks=False) for metric in metrics), (),
+        )
+        for row in rows
+    ]  # fmt: skip
+    return Table(
+        name=f"groups-{budget}" if budget else "groups",
+        title=f"Scores{f' at {budget}' if budget else ''}, compared inside supervision groups of two or more",
+        header=verdict_lines(analysis, metrics, budget, view, scope="of its group", unit="contests", ticks=False),
+        columns=tuple(metric_column(metric) for metric in metrics),
+        rows=tuple(lines),
+        footnotes=notes.texts,
+    )
+
+
 def bar_table(analysis: Analysis, budget: str) -> Table:
-    """Paired difference of each row to the best control: has the method learned something?"""
+    """Difference of each row to the best control: has the method learned something?"""
     rows = [row for row in analysis.arranged.at(budget) if not row.control]
     metrics = analysis.arranged.main_metrics
     notes = Footnotes()
-    bars = {metric: {analysis.bar(row, metric) for row in rows} for metric in metrics}
+    bars = {metric: {tick.control for row in rows if (tick := analysis.ticks.get((row, metric)))} for metric in metrics}
     usual = {metric: next(iter(found)) for metric, found in bars.items() if len(found) == 1}
-    named = [f"{bar.label} ({m.heading} {m.title})" for m, bar in usual.items() if bar is not None]
+    named = [f"{bar.label} ({m.heading} {m.title})" for m, bar in usual.items()]
     lines = []
     for row in rows:
         cells = tuple(_above_bar(analysis, row, metric, None if metric in usual else notes) for metric in metrics)
-        lines.append(score_line(analysis, row, cells, ()))
+        lines.append(score_line(analysis, row, cells, (), beside=True))
+    lines_above = verdict_lines(analysis, metrics, budget, View(), scope="", unit="", ticks=True)
     return Table(
         name=f"bar-{budget}" if budget else "bar",
-        title=f"Above the best control{f' at {budget}' if budget else ''}",
+        title=f"Above the controls{f' at {budget}' if budget else ''}",
         header=(
-            "Paired difference to the best of random, pixels and histogram in each metric, percentage points, with "
-            "its own 95 % interval.",
+            "Difference to the best of random, pixels and histogram in each metric, percentage points, with its own "
+            "95 % interval; ticks are about all of the controls.",
             *([f"The best are {', '.join(named)}."] if named else []),
-            "✓ above and ✗ below the bar: the difference excludes 0 after Holm's correction, from two seeds on.",
+            *lines_above,
         ),
         columns=tuple(metric_column(metric, "signed" if metric.percent else "number") for metric in metrics),
         rows=tuple(lines),
@@ -97,20 +124,23 @@ def bar_table(analysis: Analysis, budget: str) -> Table:
 
 
 def rank_table(analysis: Analysis, budget: str) -> Table:
-    """Ranks with ties inside supervision groups: 1–3 where rows cannot be told apart."""
-    rows = [row for row in analysis.arranged.at(budget) if not row.truth]
+    """Ranks of all trained methods with ties: 1–3 where rows cannot be told apart."""
+    rows = [row for row in analysis.arranged.at(budget) if row.competes]
     metrics = analysis.arranged.main_metrics
-    standings = {metric: _standings(analysis, rows, metric, False) for metric in metrics}
+    standings = analysis.views.get(budget, View()).standings
     lines = []
     for row in rows:
-        found = [standings[metric].get(row) for metric in metrics]
+        found = [standings.get((row, metric)) for metric in metrics]
         middles = [(s.rank_low + s.rank_high) / 2 for s in found if s is not None]
         mean = Cell(value=sum(middles) / len(middles)) if len(middles) == len(metrics) else Cell()
-        lines.append(score_line(analysis, row, (*(_rank(s) for s in found), mean), ()))
+        lines.append(score_line(analysis, row, (*(_rank(s) for s in found), mean), (), beside=True))
     return Table(
         name=f"ranks-{budget}" if budget else "ranks",
-        title=f"Ranks{f' at {budget}' if budget else ''} inside supervision groups",
-        header=("A row ranks behind those that are separably better and before those that are separably worse.",),
+        title=f"Ranks{f' at {budget}' if budget else ''} among all trained methods",
+        header=(
+            "A row ranks behind those that are shown to be better and before those that are shown to be worse "
+            "(Holm over all pairs of a column).",
+        ),
         columns=(
             *(metric_column(metric, "text") for metric in metrics),
             Column(title="mean of middles", format="number"),
@@ -131,7 +161,7 @@ def detail_table(analysis: Analysis, metrics: Sequence[Metric], budget: str) -> 
     notes = Footnotes()
     lines = []
     for row in rows:
-        cells = tuple(score_cell(analysis, row, metric, notes, {}) for metric in metrics)
+        cells = tuple(score_cell(analysis, row, metric, notes, budget) for metric in metrics)
         lines.append(score_line(analysis, row, (Cell(text=_readouts(analysis, row, metrics)), *cells), ()))
     first = metrics[0]
     names = [first.benchmark, "" if first.data == "people" else first.data, budget]
@@ -139,7 +169,7 @@ def detail_table(analysis: Analysis, metrics: Sequence[Metric], budget: str) -> 
     return Table(
         name="-".join(name for name in names if name),
         title=f"{where}{f', at {budget}' if budget else ''}: all metrics",
-        header=interval_lines(analysis, rows, metrics),
+        header=interval_lines(analysis, rows, metrics, budget),
         columns=(
             Column(title="readout", format="text"),
             *(Column(title=m.title, format=metric_format(m), facts=metric_facts(m)) for m in metrics),
@@ -201,13 +231,14 @@ def _leak(analysis: Analysis, row: Row, metrics: Sequence[Metric], notes: Footno
     return Cell()
 
 
-def _standings(analysis: Analysis, rows: Sequence[Row], metric: Metric, every_group: bool) -> dict[Row, Standing]:
-    if every_group:
-        return analysis.standings(rows, metric)
-    standings: dict[Row, Standing] = {}
-    for group in dict.fromkeys(row.supervision for row in rows):
-        standings |= analysis.standings([row for row in rows if row.supervision == group], metric)
-    return standings
+def _marked_cell(
+    analysis: Analysis, row: Row, metric: Metric, budget: str, view: View, notes: Footnotes, *, ticks: bool
+) -> Cell:
+    standing, tick = view.standings.get((row, metric)), analysis.ticks.get((row, metric))
+    return score_cell(
+        analysis, row, metric, notes, budget, mark=standing.mark if standing else "",
+        tick=tick.verdict if ticks and tick else "",
+    )  # fmt: skip
 
 
 def _rank(standing: Standing | None) -> Cell:
@@ -218,15 +249,12 @@ def _rank(standing: Standing | None) -> Cell:
 
 
 def _above_bar(analysis: Analysis, row: Row, metric: Metric, notes: Footnotes | None) -> Cell:
-    control = analysis.bar(row, metric)
-    found = analysis.compare(row, control, metric) if control is not None else None
-    if control is None or found is None:
+    tick = analysis.ticks.get((row, metric))
+    if tick is None:
         return Cell()
-    mark = ""
-    if found.separable:
-        mark = "above" if (found.difference.mean > 0) == metric.higher_is_better else "below"
-    bar = () if notes is None else (notes.mark(f"bar: {row_title(analysis, control)}"),)
-    return estimate_cell(found.difference, mark=mark, notes=bar)
+    bar = () if notes is None else (notes.mark(f"best control: {row_title(analysis, tick.control)}"),)
+    hollow = bool(tick.verdict) and rests_on_others(analysis, row, metric)
+    return estimate_cell(tick.difference, tick=tick.verdict, hollow=hollow, notes=bar)
 
 
 def _readouts(analysis: Analysis, row: Row, metrics: Sequence[Metric]) -> str:
@@ -264,17 +292,3 @@ def _effort_line(analysis: Analysis, rows: Sequence[Row]) -> tuple[str, ...]:
     named = any(("effort", "compute") in row.variant for row in rows)
     which = "Rows with effort=compute" if named else "Methods"
     return (f"{which} had equal FLOPs (within {EQUAL_FLOPS:.0%}), not equal images seen.",)
-
-
-def _marking_lines(
-    analysis: Analysis, rows: Sequence[Row], metrics: Sequence[Metric], every_group: bool
-) -> tuple[str, ...]:
-    family = len(analysis.comparisons)
-    trained = [analysis.estimates.get((row, metric)) for row in rows if not row.control for metric in metrics]
-    if not any(found is not None and found.kind == BOTH for found in trained):
-        return ("Nothing is marked best: that takes two seeds or more with stored replicates.",)
-    scope = "of all rows" if every_group else "of its supervision group"
-    return (
-        f"Best {scope} and second best are marked only where separable (paired differences, Holm over "
-        f"{family:,} comparisons).",
-    )

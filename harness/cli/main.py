@@ -510,9 +510,11 @@ def generate(options: GenerateOptions) -> None:
 def _run(screen: Console, matrix: Matrix, workspace: Path, tracking_uri: str | None, **how: Any) -> int:
     """Run a matrix before the user's eyes; gives the exit code."""
     from hcbench.harness.cli import report as present
+    from hcbench.harness.cli.plan import advise_on_seeds
     from hcbench.harness.cli.progress import watching
     from hcbench.harness.running.run import run_matrix
 
+    advise_on_seeds(screen, matrix, workspace, tracking_uri)
     with watching(matrix, screen) as listener:
         outcome = run_matrix(matrix, workspace=workspace, tracking_uri=tracking_uri, listener=listener, **how)
     present.show_outcome(screen, matrix, outcome, workspace, tracking_uri)

@@ -19,6 +19,10 @@ from hcbench.harness.jobs.worker_process import default_workers
 from hcbench.harness.planning.cell import Cell, Matrix
 from hcbench.harness.planning.machine import usable_cores
 from hcbench.harness.store.workspace import Workspace
+from hcbench.reports.statistics.advice import seed_advice
+
+Seeds = dict[tuple[str, str, str], set[int]]
+"""Seeds of stored cells by method, budget and backbone."""
 
 _MOST_ROWS = 60
 _TODO = {"missing": "", "cached": "cyan", "to score": "", "skipped": "yellow"}
@@ -36,7 +40,7 @@ def show_plan(
     executor: str = DEFAULT_EXECUTOR,
 ) -> None:
     """The cells of a matrix, what is known of them, and what the rest will take; `measure` trains probes first."""
-    known, measured = _known(workspace, tracking_uri)
+    known, measured, seeds = _known(workspace, tracking_uri)
     done = set() if fresh else known
     missing = [cell for cell in matrix.cells if _state(cell, matrix, done) in ("missing", "to score")]
     count = workers or default_workers(max(1, len(missing)), usable_cores(), psutil.virtual_memory().available)
@@ -46,19 +50,56 @@ def show_plan(
     cost = estimate(matrix, done, measured, workers=count)
     _print_cells(console, matrix, done, cost)
     _print_cost(console, matrix, done, cost)
+    _print_seed_advice(console, matrix, seeds)
 
 
-def _known(workspace: Path, tracking_uri: str | None) -> tuple[set[str], Measured]:
-    """Fingerprints of what is done, and what it cost; nothing where there is no store yet."""
+def advise_on_seeds(console: Console, matrix: Matrix, workspace: Path, tracking_uri: str | None) -> None:
+    """Say before a run how many seeds would make its columns speak; nothing where they will."""
+    if next(_seed_advice(matrix, {}), None) is not None:  # the store may have further seeds
+        _print_seed_advice(console, matrix, _known(workspace, tracking_uri)[2])
+
+
+def _print_seed_advice(console: Console, matrix: Matrix, stored: Seeds) -> None:
+    for advice in _seed_advice(matrix, stored):
+        console.print(Text(advice, style="yellow"), soft_wrap=True)
+
+
+def _known(workspace: Path, tracking_uri: str | None) -> tuple[set[str], Measured, Seeds]:
+    """Fingerprints of what is done, what it cost, and which seeds there are; nothing where there is no store yet."""
     place = Workspace(workspace)
     if tracking_uri is None and not place.database.is_file():
-        return set(), Measured()
+        return set(), Measured(), {}
     from hcbench.harness.store.mlflow_store import Tracker
     from hcbench.harness.store.results import finished
 
     known = finished(Tracker(place, tracking_uri))
     settled = {*known.cells, *known.evaluations, *known.skipped}
-    return settled, read_measured(known.cells.values(), known.evaluations.values())
+    seeds: Seeds = {}
+    for record in known.cells.values():
+        if "tuning" not in record.tags:
+            row = (record.params["method"], record.params["budget"], record.params["backbone"])
+            seeds.setdefault(row, set()).add(int(record.params["seed"]))
+    return settled, read_measured(known.cells.values(), known.evaluations.values()), seeds
+
+
+def _seed_advice(matrix: Matrix, stored: Seeds) -> Iterator[str]:
+    """For each budget at which no trained method would have two seeds, how many would make its columns speak."""
+    rows: dict[str, dict[tuple[str, ...], set[int]]] = {}
+    for cell in matrix.cells:
+        if cell.budget_images and not cell.skip and not cell.tuning:
+            seeds = rows.setdefault(cell.budget, {}).setdefault(_row(cell), set())
+            seeds |= {cell.seed} | stored.get((cell.method, cell.budget, cell.backbone), set())
+    advice = {budget: seed_advice([len(seeds) for seeds in found.values()]) for budget, found in rows.items()}
+    silent = [budget for budget, text in advice.items() if text]
+    if silent and len(silent) == len(rows):
+        yield advice[silent[0]]
+    else:
+        yield from (f"At {budget}: {advice[budget]}" for budget in silent)
+
+
+def _row(cell: Cell) -> tuple[str, ...]:
+    """What cells of one row of a table share: everything but the seed."""
+    return cell.method, cell.backbone, str(cell.corpus), str(cell.pretrain), str(cell.method_config)
 
 
 def _probed(console: Console, cells: list[Cell], workers: int, executor: str) -> Measured:

@@ -10,7 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from hcbench.errors import ConfigError
+from hcbench.errors import ConfigError, HcbenchError
+from hcbench.harness.cli.console import OK, USAGE_ERROR
 from hcbench.harness.cli.options import open_registry
 from hcbench.harness.cli.plan import counted
 from hcbench.harness.cli.progress import STYLES
@@ -20,7 +21,9 @@ from hcbench.harness.running.run import RunOutcome
 from hcbench.harness.store.results import tables
 from hcbench.harness.store.store_access import open_store
 from hcbench.reports.build import build_report, print_report
+from hcbench.reports.comparisons import analyse
 from hcbench.reports.formats import Format, find_formats
+from hcbench.reports.measured_spread import spread_of, spread_text
 from hcbench.reports.results import Results
 
 
@@ -33,9 +36,12 @@ def show_outcome(
     console: Console, matrix: Matrix, outcome: RunOutcome, workspace: Path, tracking_uri: str | None
 ) -> None:
     """The comparison of a run that ended, what failed, and where everything is."""
-    results = _of_matrix(read_results(workspace, tracking_uri), matrix)
-    if not results.cells.empty and not results.scores.empty:
-        print_report(results, console)
+    results = read_results(workspace, tracking_uri)
+    cells = {cell.fingerprint for cell in matrix.cells}
+    evaluations = {one.fingerprint for several in matrix.evaluations.values() for one in several}
+    if results.cells["cell"].isin(cells).any() and results.scores["evaluation"].isin(evaluations).any():
+        # All that is stored is judged, and a part of it shown: a row is marked alike here and in `hcbench report`.
+        print_report(results, console, only=(cells, evaluations))
     for cell in matrix.cells:
         ended = outcome.cells.get(cell.fingerprint)
         if ended is not None and ended.status not in ("done", "skipped"):
@@ -81,6 +87,17 @@ def show_report(
         console.print(f"wrote {path}", soft_wrap=True)
 
 
+def print_seed_spread(console: Console, workspace: Path) -> int:
+    """Print the seed spread of a store as the file that others may borrow from; gives the exit code."""
+    try:
+        text = spread_text(spread_of(analyse(read_results(workspace, None))))
+    except HcbenchError as error:
+        console.print(str(error), style="red")
+        return USAGE_ERROR
+    console.print(text, end="", soft_wrap=True)
+    return OK
+
+
 def plugged_formats(registry: Registry, asked: Sequence[str] = ()) -> tuple[Format, ...]:
     """Report formats of plugins and of installed packages.
 
@@ -106,15 +123,3 @@ def plugged_formats(registry: Registry, asked: Sequence[str] = ()) -> tuple[Form
             )
         found.append(card)
     return tuple(found)
-
-
-def _of_matrix(results: Results, matrix: Matrix) -> Results:
-    """The part of the results that a run asked for."""
-    cells = [cell.fingerprint for cell in matrix.cells]
-    evaluations = [one.fingerprint for several in matrix.evaluations.values() for one in several]
-    return Results(
-        cells=results.cells[results.cells["cell"].isin(cells)],
-        scores=results.scores[results.scores["evaluation"].isin(evaluations)],
-        replicates=results.replicates,
-        footer=results.footer,
-    )

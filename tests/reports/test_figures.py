@@ -37,9 +37,9 @@ def test_dots_intervals_and_control_lines_are_where_the_numbers_are(full) -> Non
     metric = analysis.arranged.main_metrics[0]
     dots = sorted(float(line.get_xdata()[0]) for line in axis.lines if line.get_marker() not in ("None", None, ""))
     trained = [row for row in analysis.arranged.rows if not row.control]
-    np.testing.assert_allclose(dots, sorted(100 * analysis.estimates[row, metric].mean for row in trained))
+    np.testing.assert_allclose(dots, sorted(100 * analysis.estimate(row, metric).mean for row in trained))
     ends = sorted(tuple(c.get_segments()[0][:, 0]) for c in axis.collections)
-    expected = sorted((100 * e.low, 100 * e.high) for e in (analysis.estimates[row, metric] for row in trained))
+    expected = sorted((100 * e.low, 100 * e.high) for e in (analysis.estimate(row, metric) for row in trained))
     np.testing.assert_allclose(ends, expected)
     lines = {
         line.get_label(): float(line.get_xdata()[0])
@@ -48,7 +48,7 @@ def test_dots_intervals_and_control_lines_are_where_the_numbers_are(full) -> Non
     }
     for row in analysis.arranged.rows:
         if row.control:
-            np.testing.assert_allclose(lines[row.title], 100 * analysis.estimates[row, metric].mean)
+            np.testing.assert_allclose(lines[row.title], 100 * analysis.estimate(row, metric).mean)
 
 
 def test_a_method_keeps_its_colour(full) -> None:

@@ -10,7 +10,7 @@ import pytest
 import hcbench.harness
 from hcbench.reports.arrange import arrange
 from hcbench.reports.ledger import LEDGER, compute_limited, cost_table, passes
-from hcbench.reports.table import Cell, Column, shown
+from hcbench.reports.render.table import Cell, Column, shown
 
 
 def test_every_ledger_entry_of_the_harness_has_a_title() -> None:

@@ -10,8 +10,16 @@ import pytest
 from hcbench.errors import ConfigError
 from hcbench.reports.comparisons import analyse
 from hcbench.reports.curves import comparison_tables
-from hcbench.reports.table import Footnotes, Table, shown
-from hcbench.reports.tables import bar_table, by_benchmark, detail_table, failure_table, main_table, rank_table
+from hcbench.reports.render.table import Footnotes, Table, shown
+from hcbench.reports.tables import (
+    bar_table,
+    by_benchmark,
+    detail_table,
+    failure_table,
+    group_table,
+    main_table,
+    rank_table,
+)
 
 
 def cells(table: Table) -> dict[str, list[str]]:
@@ -27,47 +35,74 @@ def marks(table: Table) -> dict[str, str]:
     return {row.title: row.cells[0].mark for row in table.rows if row.cells[0].mark}
 
 
-def test_main_table_has_groups_controls_and_marks(full) -> None:
+def ticks(table: Table) -> set[str]:
+    """Ticks of the first cells."""
+    return {row.cells[0].tick for row in table.rows}
+
+
+def test_main_table_holds_all_methods_with_supervision_beside_and_controls_below(full) -> None:
     table = main_table(analyse(full(3).results()), "1pct")
     assert [(column.group, column.title) for column in table.columns] == [
         ("Human pose", "AP50"),
         ("Person ReID", "mAP"),
     ]
+    assert [row.group for row in table.rows] == [""] * 9 + ["controls (no pre-training)"] * 3
+    assert {row.title: row.label for row in table.rows}["HAP"] == "images with poses or structure"
+    assert {row.label for row in table.rows if row.group} == {""}
+    assert marks(table) == {"SUPERVISED": "star", "GENPOCCL": "second"}
+    assert {row.cells[0].tick for row in table.rows if not row.group} == {"above"}
+    assert {row.cells[0].tick for row in table.rows if row.group} == {""}
+    assert cells(table)["GENPOCCL"][0].startswith("52.0 ± ")
+
+
+def test_the_header_says_in_two_sentences_what_signs_mean_and_where_seed_spread_comes_from(full) -> None:
+    header = main_table(analyse(full(3).results()), "1pct").header
+    assert header == (
+        "Mean over 3 seeds ± half-width of the 95 % interval.",
+        "Intervals: test sampling (bootstrap) and seeds. Seed spread is estimated from all methods of a column "
+        "together (it counts as 2 more degrees of freedom), because three runs of one method cannot tell it.",
+        "★ is shown to be the best of all trained methods (error below 5 % over 2 columns together), bold may be the "
+        "best: nothing is shown to be better (95 %); below a star, underlined is shown to be the best of the rest.",
+        "▲ is shown to be above all of the controls random, pixels and histogram, ▼ below at least one of them, · "
+        "neither (error below 5 % over the methods of a column).",
+        "Pre-training data: noise=1.0.",
+    )
+
+
+def test_groups_of_two_or_more_have_a_view_of_their_own(full, workspace) -> None:
+    table = group_table(analyse(full(3).results()), "1pct")
+    assert table is not None
     assert list(dict.fromkeys(row.group for row in table.rows)) == [
-        "controls (no pre-training)",
         "images only",
         "images with poses or structure",
         "generated groups",
-        "captions and identities",
-        "labels (reference)",
     ]
-    assert marks(table) == {
-        "HISTOGRAM": "best",
-        "PIXELS": "second",
-        "SIMCLR": "best",
-        "MAE": "second",
-        "HAP": "best",
-        "GENPOCCL": "best",
-    }
-    assert cells(table)["GENPOCCL"][0].startswith("52.0 ± ")
-    assert table.header[0] == "Mean over 3 seeds ± half-width of the 95 % interval."
-    assert table.header[1] == "Intervals: test sampling (bootstrap) and pre-training seeds (Student t)."
-    assert "Holm over 132 comparisons" in table.header[2]
-    assert table.header[3] == "Pre-training data: noise=1.0."
-    assert not table.footnotes
+    assert marks(table) == {"SIMCLR": "star", "MAE": "second", "HAP": "star", "GENPOCCL": "star"}
+    assert ticks(table) == {""}
+    assert "of its group (error below 5 % over 6 contests together)" in table.header[0]
+    workspace.score(workspace.cell("mae"), "reid", 0.3)
+    workspace.score(workspace.cell("hap", "structure"), "reid", 0.3)
+    assert group_table(analyse(workspace.results()), "1pct") is None
 
 
-def test_all_groups_are_compared_in_a_view_of_their_own(full) -> None:
-    table = main_table(analyse(full(3).results()), "1pct", every_group=True)
-    assert marks(table) == {"SUPERVISED": "best", "GENPOCCL": "second"}
-    assert "all supervision groups" in table.title
-
-
-def test_one_seed_says_so_and_marks_nothing(full) -> None:
+def test_one_seed_says_so_marks_nothing_and_says_what_would(full) -> None:
     table = main_table(analyse(full(1).results()), "1pct")
     assert marks(table) == {}
+    assert ticks(table) == {""}
     assert table.header[:2] == ("One seed.", "Intervals with one seed: test sampling only (bootstrap).")
-    assert table.header[2].startswith("Nothing is marked best")
+    assert table.header[2].startswith(
+        "No verdict on methods. One seed says nothing about methods: --seeds 0,1,2 for two or three methods would make "
+        "every column speak; the others may stay at one."
+    )
+
+
+def test_columns_without_a_verdict_are_named_where_others_have_one(full) -> None:
+    space = full(3)
+    cells_of_more_seeds = {cell["cell"] for cell in space.cells if cell["seed"] > 0}
+    space.scores = [s for s in space.scores if s["benchmark"] == "pose" or s["cell"] not in cells_of_more_seeds]
+    header = main_table(analyse(space.results()), "1pct").header
+    assert any(line.startswith("No verdict on methods in Person ReID mAP. One seed") for line in header)
+    assert any("best of all trained methods (error below 5 %)" in line for line in header)
 
 
 def test_missing_values_say_why(workspace) -> None:
@@ -144,7 +179,8 @@ def test_bar_table(full) -> None:
     assert "PIXELS" not in cells(table)
     assert cells(table)["GENPOCCL"][0].startswith("+22.0 ± ")
     assert table.header[1] == "The best are HISTOGRAM (Human pose AP50), HISTOGRAM (Person ReID mAP)."
-    assert {row.cells[0].mark for row in table.rows} == {"above"}
+    assert ticks(table) == {"above"}
+    assert "ticks are about all of the controls" in table.header[0]
 
 
 def test_below_the_bar(workspace) -> None:
@@ -152,15 +188,16 @@ def test_below_the_bar(workspace) -> None:
         workspace.score(workspace.cell("histogram", "control", seed=seed), "reid", 0.5 + seed * 1e-4)
         workspace.score(workspace.cell("mae", seed=seed), "reid", 0.3 - seed * 1e-4)
     table = bar_table(analyse(workspace.results()), "1pct")
-    assert marks(table) == {"MAE": "below"}
+    assert ticks(table) == {"below"}
 
 
 def test_ranks_hold_ties(full) -> None:
     table = rank_table(analyse(full(3).results()), "1pct")
-    assert cells(table)["SIMCLR"] == ["1", "1", "1"]
-    assert cells(table)["SOLIDER"] == ["3", "3", "3"]
+    assert "HISTOGRAM" not in cells(table)
+    assert cells(table)["SUPERVISED"] == ["1", "1", "1"]
+    assert cells(table)["SOLIDER"] == ["9", "9", "9"]
     tied = rank_table(analyse(full(3, jitter=0.05).results()), "1pct")
-    assert cells(tied)["SIMCLR"] == ["1–3", "1–3", "2"]
+    assert all("–" in cell for cell in cells(tied)["SIMCLR"][:2])
 
 
 def test_budget_curves_keep_compute_limited_rows_out(full) -> None:
@@ -279,3 +316,16 @@ def test_both_efforts_of_a_method_are_two_rows(workspace) -> None:
     assert header[-1] == "Rows with effort=compute had equal FLOPs (within 5%), not equal images seen."
     assert noted["STABLEREP"] == noted["DINO · effort=images"] == []
     assert noted["DINO · effort=compute"][0] == "not equal: images seen 9,000 (equal compute instead)"
+
+
+def test_findings_say_what_is_shown_and_nothing_where_nothing_is(full, workspace) -> None:
+    assert main_table(analyse(full(3).results()), "1pct").findings == (
+        "Human pose AP50: SUPERVISED is best, above all controls.",
+        "Person ReID mAP: SUPERVISED is best, above all controls.",
+    )
+    assert main_table(analyse(full(1).results()), "1pct").findings == ()
+    for seed in range(3):
+        for method in ("mae", "dino", "hap", "plip"):
+            workspace.score(workspace.cell(method, seed=seed), "reid", 0.3 + 0.01 * seed)
+    (line,) = main_table(analyse(workspace.results()), "1pct").findings
+    assert line == "Person ReID mAP: no method is shown to be better than another."

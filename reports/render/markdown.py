@@ -1,4 +1,4 @@
-"""Tables as Markdown: best **bold**, second <u>underlined</u>, footnotes as <sup>letters</sup>."""
+"""Tables as Markdown: what may be best **bold**, second <u>underlined</u>, footnotes as <sup>letters</sup>."""
 
 from __future__ import annotations
 
@@ -6,23 +6,24 @@ import re
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 
-from hcbench.reports.table import Cell, Column, Table, shown
-
-_SIGNS = {"above": " ✓", "below": " ✗"}
+from hcbench.reports.render.signs import before, behind, bold, underlined
+from hcbench.reports.render.table import Cell, Column, Table, TableRow, shown
 
 
 def render_markdown(table: Table) -> str:
     """One table with its title, header sentences and footnotes."""
     titles = [f"{_escape(c.group)}: {_escape(c.title)}" if c.group else _escape(c.title) for c in table.columns]
     rules = [":--" if column.format == "text" else "--:" for column in table.columns]
-    lines = [f"## {_escape(table.title)}", "", *(_escape(line) for line in table.header), ""]
+    lines = [f"## {_escape(table.title)}", ""]
+    lines += [*(f"- {_escape(line)}" for line in table.findings), ""] if table.findings else []
+    lines += [*(_escape(line) for line in table.header), ""]
     lines += [_line([_escape(table.stub), *titles]), _line([":--", *rules])]
     for group, rows in groupby(table.rows, key=lambda row: row.group):
         if group:
             lines.append(_line([f"*{_escape(group)}*", *("" for _ in titles)]))
         for row in rows:
             cells = [_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
-            lines.append(_line([_escape(row.title) + _notes(row.notes), *cells]))
+            lines.append(_line([_title(row) + _notes(row.notes), *cells]))
     if table.footnotes:
         lines += ["", *(f"- <sup>{mark}</sup> {_escape(text)}" for mark, text in table.footnotes.items())]
     return "\n".join(lines) + "\n"
@@ -45,13 +46,17 @@ def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
+def _title(row: TableRow) -> str:
+    return f"{_escape(row.title)} *({_escape(row.label)})*" if row.label else _escape(row.title)
+
+
 def _cell(cell: Cell, column: Column) -> str:
     text = _escape(shown(cell, column))
-    if cell.mark == "best":
+    if bold(cell):
         text = f"**{text}**"
-    elif cell.mark == "second":
+    elif underlined(cell):
         text = f"<u>{text}</u>"
-    return text + _SIGNS.get(cell.mark, "") + _notes(cell.notes)
+    return " ".join(filter(None, (before(cell), text, behind(cell)))) + _notes(cell.notes)
 
 
 def _notes(notes: tuple[str, ...]) -> str:

@@ -1,11 +1,12 @@
-r"""Tables as LaTeX for `\usepackage{booktabs}`: best `\textbf`, second `\underline`, footnotes below."""
+r"""Tables as LaTeX (`\usepackage{booktabs,amssymb}`): what may be best `\textbf`, second `\underline`, notes below."""
 
 from __future__ import annotations
 
 import re
 from itertools import groupby
 
-from hcbench.reports.table import Cell, Column, Table, shown
+from hcbench.reports.render.signs import before, behind, bold, underlined
+from hcbench.reports.render.table import Cell, Column, Table, TableRow, shown
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -25,11 +26,15 @@ _SPECIAL = {
     "–": "--",
     "↓": r"$\downarrow$",
     "λ": r"$\lambda$",
-    "✓": r"$\checkmark$",
-    "✗": r"$\times$",
+    "▲": r"$\blacktriangle$",
+    "▼": r"$\blacktriangledown$",
+    "△": r"$\vartriangle$",
+    "▽": r"$\triangledown$",
+    "★": r"$\bigstar$",
+    "☆": r"$\star$",
+    "○": r"$\circ$",
 }
 _PATTERN = re.compile("|".join(re.escape(character) for character in _SPECIAL))
-_SIGNS = {"above": r"\,$\checkmark$", "below": r"\,$\times$"}
 
 
 def escape(text: str) -> str:
@@ -42,9 +47,10 @@ def escape(text: str) -> str:
 
 
 def render_latex(table: Table) -> str:
-    """A `table` environment with caption, label, booktabs rules and footnotes; ticks need amssymb."""
+    """A `table` environment with caption, label, booktabs rules and footnotes; signs need amssymb."""
     alignment = "l" + "".join("l" if column.format == "text" else "r" for column in table.columns)
-    lines = [r"\begin{table}", r"\centering", rf"\caption{{{escape(' '.join((f'{table.title}.', *table.header)))}}}"]
+    lines = [*(f"% {' '.join(line.split())}" for line in table.findings)]
+    lines += [r"\begin{table}", r"\centering", rf"\caption{{{escape(' '.join((f'{table.title}.', *table.header)))}}}"]
     lines += [rf"\label{{tab:{re.sub(r'[^a-zA-Z0-9-]', '-', table.name)}}}", rf"\begin{{tabular}}{{{alignment}}}"]
     lines += [r"\toprule", *_head(table), r"\midrule"]
     for index, (group, rows) in enumerate(groupby(table.rows, key=lambda row: row.group)):
@@ -53,7 +59,7 @@ def render_latex(table: Table) -> str:
             lines.append(rf"\multicolumn{{{len(alignment)}}}{{l}}{{\emph{{{escape(group)}}}}} \\")
         for row in rows:
             cells = [_cell(cell, column) for cell, column in zip(row.cells, table.columns, strict=True)]
-            lines.append(" & ".join([escape(row.title) + _notes(row.notes), *cells]) + r" \\")
+            lines.append(" & ".join([_title(row) + _notes(row.notes), *cells]) + r" \\")
     lines += [r"\bottomrule", r"\end{tabular}"]
     notes = [rf"\textsuperscript{{{mark}}} {escape(text)}" for mark, text in table.footnotes.items()]
     lines += [r"\par\smallskip{\footnotesize", *(rf"{note}\par" for note in notes), "}"] if notes else []
@@ -73,13 +79,18 @@ def _head(table: Table) -> list[str]:
     return [" & ".join(["", *spans]) + r" \\", "".join(rules), titles]
 
 
+def _title(row: TableRow) -> str:
+    return rf"{escape(row.title)} {{\footnotesize {escape(row.label)}}}" if row.label else escape(row.title)
+
+
 def _cell(cell: Cell, column: Column) -> str:
     text = escape(shown(cell, column))
-    if cell.mark == "best":
+    if bold(cell):
         text = rf"\textbf{{{text}}}"
-    elif cell.mark == "second":
+    elif underlined(cell):
         text = rf"\underline{{{text}}}"
-    return text + _SIGNS.get(cell.mark, "") + _notes(cell.notes)
+    signs = (escape(before(cell)), text, escape(behind(cell)))
+    return r"\,".join(filter(None, signs)) + _notes(cell.notes)
 
 
 def _notes(notes: tuple[str, ...]) -> str:

@@ -39,7 +39,9 @@ class Cell:
         kind: What the interval covers.
         seeds: Seeds behind the value; 0 where that means nothing.
         text: Shown instead of a value.
-        mark: "best", "second" or "".
+        mark: "star" (shown to be the best), "may be best", "second" or "".
+        tick: "above", "below" or "open" (neither is shown): the value against all controls; or "".
+        hollow: Whether mark and tick rest on a seed spread that was measured elsewhere.
         notes: Marks of footnotes.
     """
 
@@ -50,16 +52,19 @@ class Cell:
     seeds: int = 0
     text: str = ""
     mark: str = ""
+    tick: str = ""
+    hollow: bool = False
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TableRow:
-    """A line; neighbours of equal `group` stand under one heading."""
+    """A line; neighbours of equal `group` stand under one heading, a `label` stands beside the title of its row."""
 
     title: str
     cells: tuple[Cell, ...]
     group: str = ""
+    label: str = ""
     notes: tuple[str, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,6 +77,7 @@ class Table:
         name: Short name for files and anchors.
         title: One line above it.
         header: Sentences under the title: kind of intervals, number of seeds, what is marked.
+        findings: What the table says, a sentence each; between title and header.
         columns: All but the first one, which holds the titles of the rows.
         rows: In order.
         footnotes: Mark to text, in order of appearance.
@@ -83,6 +89,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[TableRow, ...]
     header: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
     footnotes: Mapping[str, str] = field(default_factory=dict)
     stub: str = "method"
 

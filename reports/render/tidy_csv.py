@@ -1,7 +1,8 @@
 """Tables as one tidy csv: a line per cell, values at full precision in their own units (fractions, seconds, bytes).
 
 Coordinates of row and column (method, budget, benchmark, metric ...) have columns of their own; a coordinate that
-both carry is the column's. `shown` is what the other formats print.
+both carry is the column's. `shown` is what the other formats print, without signs: `mark` is star, may be best or
+second, `tick` above, below or open, and `borrowed` says yes where they rest on a seed spread measured elsewhere.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import csv
 import io
 from collections.abc import Sequence
 
-from hcbench.reports.table import Table, shown
+from hcbench.reports.render.table import Table, shown
 
 _FIXED = ("table", "group", "row", "column_group", "column")
-_MEASURED = ("value", "low", "high", "interval", "seeds", "mark", "shown", "notes")
+_MEASURED = ("value", "low", "high", "interval", "seeds", "mark", "tick", "borrowed", "shown", "notes")
 
 
 def render_csv(tables: Sequence[Table]) -> str:
@@ -48,6 +49,8 @@ def _records(table: Table) -> list[dict[str, str]]:
                     "interval": cell.kind,
                     "seeds": str(cell.seeds) if cell.seeds else "",
                     "mark": cell.mark,
+                    "tick": cell.tick,
+                    "borrowed": "yes" if cell.hollow else "",
                     "shown": shown(cell, column),
                     "notes": "; ".join(table.footnotes[mark] for mark in notes),
                 }

@@ -9,9 +9,8 @@ from itertools import groupby
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from hcbench.reports.table import Table, shown
-
-_SIGNS = {"above": "✓", "below": "✗"}
+from hcbench.reports.render.signs import any_behind, before, behind, bold, underlined
+from hcbench.reports.render.table import Cell, Table, shown
 
 _TEMPLATE = """\
 <!doctype html>
@@ -32,9 +31,12 @@ _TEMPLATE = """\
   th { font-weight: 500; } thead tr:last-child th { border-bottom: 1px solid var(--line); }
   tbody th, th.text, td.text { text-align: left; } td.text { white-space: normal; }
   tr.group th { color: var(--soft); font-style: italic; padding-top: .6rem; }
-  tbody tr:not(.group) th { padding-left: 1.2rem; }
+  tr.inside th { padding-left: 1.2rem; }
   .span { text-align: center; color: var(--soft); }
-  .best { font-weight: 700; } .second { text-decoration: underline; } .none { color: var(--soft); }
+  .bold { font-weight: 700; } .second { text-decoration: underline; } .none { color: var(--soft); }
+  .above { color: #0a7d4f; } .below { color: #c0392b; } .open { color: var(--soft); }
+  .star { display: inline-block; width: 1.2em; color: #b8860b; }
+  tbody th small { display: block; color: var(--soft); font-size: .8rem; }
   sup { font-size: .7em; color: var(--soft); } ol { list-style: none; padding: 0; }
   img { max-width: 100%; background: #fff; margin: .5rem 0; } nav a { margin-right: 1rem; }
   footer { border-top: 1px solid var(--line); margin-top: 3rem; padding-top: .5rem; }
@@ -49,6 +51,8 @@ _TEMPLATE = """\
 {% endfor %}
 {% for table in tables %}
 <h2 id="{{ table.name }}">{{ table.title }}</h2>
+{% if table.findings %}<ul>{% for line in table.findings %}<li>{{ line }}</li>
+{% endfor %}</ul>{% endif %}
 {% for line in table.header %}<p class="soft">{{ line }}</p>
 {% endfor %}
 <div class="wide"><table>
@@ -62,10 +66,12 @@ _TEMPLATE = """\
 {% for group, rows in groups(table) %}
 {% if group %}<tr class="group"><th colspan="{{ table.columns | length + 1 }}">{{ group }}</th></tr>
 {% endif %}
-{% for row in rows %}<tr><th>{{ row.title }}{{ notes(row.notes) }}</th>
+{% for row in rows %}<tr{{ ' class=inside' if group else '' }}><th>{{ row.title }}{{ notes(row.notes) }}
+{%- if row.label %}<small>{{ row.label }}</small>{% endif %}</th>
 {%- for cell in row.cells %}{% set column = table.columns[loop.index0] -%}
-<td class="{{ column.format }} {{ cell.mark or ('none' if cell.value is none else '') }}">{{ shown(cell, column) }}
-{{- ' ' ~ signs[cell.mark] if cell.mark in signs else '' }}{{ notes(cell.notes) }}</td>{% endfor %}</tr>
+<td class="{{ column.format }} {{ looks(cell) }}">
+{%- if before(cell) %}<span class="{{ cell.tick }}">{{ before(cell) }}</span> {% endif %}{{ shown(cell, column) }}
+{{- star(table, loop.index0, cell) }}{{ notes(cell.notes) }}</td>{% endfor %}</tr>
 {% endfor %}
 {% endfor %}
 </tbody>
@@ -100,6 +106,14 @@ def render_html(
     def notes(marks: Sequence[str]) -> Markup:
         return Markup("<sup> {}</sup>").format(", ".join(marks)) if marks else Markup("")
 
+    def looks(cell: Cell) -> str:
+        return "bold" if bold(cell) else "second" if underlined(cell) else "none" if cell.value is None else ""
+
+    def star(table: Table, index: int, cell: Cell) -> Markup:
+        """The sign behind a value; where a column has one, its other cells leave room for it."""
+        roomy = any_behind(row.cells[index] for row in table.rows)
+        return Markup('<span class="star"> {}</span>').format(behind(cell)) if roomy else Markup("")
+
     return environment.from_string(_TEMPLATE).render(
         title=title,
         remarks=remarks,
@@ -110,5 +124,7 @@ def render_html(
         groups=lambda table: [(group, list(rows)) for group, rows in groupby(table.rows, key=lambda row: row.group)],
         shown=shown,
         notes=notes,
-        signs=_SIGNS,
+        before=before,
+        looks=looks,
+        star=star,
     )

@@ -1,0 +1,1 @@
+"""Tables without looks, and what every format makes of them."""

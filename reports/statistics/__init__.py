@@ -1,0 +1,1 @@
+"""What numbers allow to say: intervals, seed spread, test sampling, verdicts; arrays in, numbers out."""
