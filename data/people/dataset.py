@@ -160,7 +160,7 @@ def benchmark_shards(
         street_share=REGIMES[regime],
     )  # fmt: skip
     work = shards(spec, np.arange(count), variants=variants)
-    extra = max(_MIN_IDENTITIES, round(DISTRACTORS * scale)) if split == "test" else 0
+    extra = max(_MIN_IDENTITIES, round(DISTRACTORS * scale)) if split == "test" and regime == STREET else 0
     return work + shards(spec, FIRST_DISTRACTOR + np.arange(extra), variants=1)
 
 
@@ -174,8 +174,8 @@ def benchmark_split(
     the renderer knows, at all scales. The persons are the same.
 
     Every image has two captions that name everything. Distractors are persons of their own with one image each and
-    identity -1. `scale` < 1 shrinks the number of identities for tests (at least 8). A size that the renderer does not
-    know is that of resized people, see `fit`.
+    identity -1, on the street alone: everyday nobody is searched for. `scale` < 1 shrinks the number of identities for
+    tests (at least 8). A size that the renderer does not know is that of resized people, see `fit`.
 
     Raises:
         ConfigError: `split` is no benchmark split, `regime` is no regime, `scale` is not in (0, 1],

@@ -156,7 +156,7 @@ def test_words_are_shared_and_sentences_are_not():
 
 
 def test_captions_of_benchmarks_are_those_of_their_version():
-    """Every letter of them: they change with the benchmarks' version alone (here: wardrobe of version 2 of the data)."""
+    """Every letter of them: they change with the version of the data alone (here the wardrobe of v2)."""
     found = {}
     for split in ("train", "val", "test"):
         truth, keys = _truth(60, split=split)
