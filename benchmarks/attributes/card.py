@@ -8,7 +8,7 @@ CARD = TaskCard(
     name="attributes",
     title="Person attributes",
     summary="One linear classifier per attribute on frozen features, weighted binary cross-entropy, threshold .5.",
-    version="1",
+    version="2",
     metrics=(
         MetricInfo(name="mA", title="mA", main=True),
         MetricInfo(name="f1", title="F1"),

@@ -8,7 +8,7 @@ CARD = TaskCard(
     name="parsing",
     title="Human parsing",
     summary="A class for every pixel by a 1x1 convolution on the token grid, enlarged to the mask.",
-    version="1",
+    version="2",
     metrics=(
         MetricInfo(name="miou", title="mIoU", main=True),
         MetricInfo(name="miou_present", title="mIoU (present)"),

@@ -12,7 +12,7 @@ CARD = TaskCard(
     name="pose",
     title="Human pose",
     summary="The joints of a person (seventeen on people) by a small heat-map head on the token grid.",
-    version="2",
+    version="3",
     metrics=(
         MetricInfo(name="AP50", title="AP50", main=True),
         MetricInfo(name="AP", title="AP"),

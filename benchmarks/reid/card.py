@@ -8,7 +8,7 @@ CARD = TaskCard(
     name="reid",
     title="Person ReID",
     summary="Rank all other images by cosine distance to find the same person under another camera; no training.",
-    version="1",
+    version="2",
     metrics=(
         MetricInfo(name="mAP", title="mAP", main=True),
         MetricInfo(name="R1", title="Rank-1"),

@@ -9,7 +9,7 @@ CARD = TaskCard(
     title="Text-to-image ReID",
     summary="Find a person by a caption, with a linear image projection and a small text tower; "
     "zero-shot: with the text tower that the method has trained itself, without a head.",
-    version="2",
+    version="3",
     metrics=(
         MetricInfo(name="R1", title="Rank-1", main=True),
         MetricInfo(name="R5", title="Rank-5"),

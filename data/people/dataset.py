@@ -25,6 +25,8 @@ from hcbench.data.people.spec import (
     Keys,
     PeopleSpec,
     constant,
+    draw_levels,
+    draw_street,
     factor_keys,
     mix,
 )
@@ -41,6 +43,9 @@ KEYPOINT_NOISE: Final = 0.02
 BENCHMARK: Final = {"train": (800, 5), "val": (150, 6), "test": (400, 6)}
 """Identities and images per identity."""
 DISTRACTORS: Final = 600
+STREET, EVERYDAY = "street", "everyday"
+REGIMES: Final = {STREET: 1.0, EVERYDAY: 0.0}
+"""Share of street images of a benchmark split, by the name of its regime."""
 FIRST_DISTRACTOR: Final = 1_000_000
 """Group numbers of the persons who match nobody start here."""
 _MIN_IDENTITIES: Final = 8
@@ -134,13 +139,15 @@ def pretraining_view(spec: PeopleSpec, groups: NDArray[np.int64], *, cache: Path
 
 
 def benchmark_shards(
-    split: str, *, style: str = "B", height: int = 128, width: int = 64, scale: float = 1.0
+    split: str, *, style: str = "B", regime: str = STREET, height: int = 128, width: int = 64, scale: float = 1.0
 ) -> list[Shard]:
     """Units of rendering work of a benchmark split; see `benchmark_split` for the arguments.
 
     Raises:
-        ConfigError: `split` is no benchmark split, or `scale` is not in (0, 1].
+        ConfigError: `split` is no benchmark split, `regime` is no regime, or `scale` is not in (0, 1].
     """
+    if regime not in REGIMES:
+        raise ConfigError(f"{regime!r} is no regime of the people.", f"Choose one of {', '.join(REGIMES)}.")
     if split not in BENCHMARK:
         raise ConfigError(f"{split!r} is no benchmark split.", f"Choose one of {', '.join(BENCHMARK)}.")
     if not 0.0 < scale <= 1.0:
@@ -149,30 +156,34 @@ def benchmark_shards(
     count = max(_MIN_IDENTITIES, round(identities * scale))
     height, width = render_size(height, width)
     spec = PeopleSpec(
-        split=split, style=style, height=height, width=width, noise=0.0, caption_detail="everything"
+        split=split, style=style, height=height, width=width, noise=0.0, caption_detail="everything",
+        street_share=REGIMES[regime],
     )  # fmt: skip
     work = shards(spec, np.arange(count), variants=variants)
-    extra = max(_MIN_IDENTITIES, round(DISTRACTORS * scale)) if split == "test" else 0
+    extra = max(_MIN_IDENTITIES, round(DISTRACTORS * scale)) if split == "test" and regime == STREET else 0
     return work + shards(spec, FIRST_DISTRACTOR + np.arange(extra), variants=1)
 
 
 def benchmark_split(
-    split: str, *, style: str = "B", height: int = 128, width: int = 64, scale: float = 1.0, cache: Path | None,
-    workers: int = 1,
+    split: str, *, style: str = "B", regime: str = STREET, height: int = 128, width: int = 64, scale: float = 1.0,
+    cache: Path | None, workers: int = 1,
 ) -> Samples:  # fmt: skip
     """A benchmark split: train 800 x 5, val 150 x 6, test 400 x 6 images and 600 distractors, without label noise.
 
+    In the regime street people stand, walk, ride or carry in the tight boxes of a detector; everyday they do all that
+    the renderer knows, at all scales. The persons are the same.
+
     Every image has two captions that name everything. Distractors are persons of their own with one image each and
-    identity -1. `scale` < 1 shrinks the number of identities for tests (at least 8). A size that the renderer does not
-    know is that of resized people, see `fit`.
+    identity -1, on the street alone: everyday nobody is searched for. `scale` < 1 shrinks the number of identities for
+    tests (at least 8). A size that the renderer does not know is that of resized people, see `fit`.
 
     Raises:
-        ConfigError: `split` is no benchmark split, `scale` is not in (0, 1], or people of this size cannot be
-            rendered.
+        ConfigError: `split` is no benchmark split, `regime` is no regime, `scale` is not in (0, 1],
+            or people of this size cannot be rendered.
     """
-    work = benchmark_shards(split, style=style, height=height, width=width, scale=scale)
+    work = benchmark_shards(split, style=style, regime=regime, height=height, width=width, scale=scale)
     spec = work[0].spec
-    samples = _samples(spec, work, cache, workers, f"people/{split} style {style}", sentences=2)
+    samples = _samples(spec, work, cache, workers, f"people/{split} style {style} {regime}", sentences=2)
     if samples.captions is not None and samples.identity is not None:
         _log_twins(samples.name, samples.captions, samples.identity)
     return fitted(samples, height, width)
@@ -186,7 +197,8 @@ def _samples(
     variants = np.concatenate([np.tile(np.arange(s.variants), len(s.groups)) for s in work]).astype(np.int64)
     keys = factor_keys(spec, groups, variants)
     person = wardrobe.draw_person(keys, spec.split, spec.style)
-    pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
+    street = draw_street(spec, keys)
+    pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]), street)
     bones = body.draw_bones(Draws(keys["skeleton"]), person.woman, person.elder, spec.style)
     yaw = view.draw_yaw(Draws(keys["view"]))
     noisy = spec.noise if spec.split == "pretrain" else 0.0
@@ -197,7 +209,7 @@ def _samples(
     identity = np.where(groups >= FIRST_DISTRACTOR, -1, identity)
     visible = labels["area"] / np.maximum(labels["full_area"], 1.0)
     ids = np.array([f"{spec.split}/{spec.layout}/{g:06d}-{v}" for g, v in zip(groups, variants, strict=True)])
-    points, joints = labels["keypoints"], _joints(spec, keys, pose, bones)
+    points, joints = labels["keypoints"], _joints(spec, keys, pose, bones, street)
     if spec.split == "pretrain" and spec.noise > 0:
         noise = Draws(mix(np.array([constant("noise", name) for name in ids], np.uint64)))
         points = jittered(points, labels["stature"], noise, spec.noise)
@@ -211,7 +223,7 @@ def _samples(
         _log_same_looks(name, truth, groups)
     else:
         worded = captions.with_wrong_words(truth, keys["template"], noisy)
-        said = captions.write(worded, keys["template"], spec.split, spec.caption_detail, sentences)
+        said = captions.write(worded, keys["template"], spec.split, draw_levels(spec, keys), sentences)
     traits = attributes.attributes(person, pose, yaw)
     return Samples(
         name=name,
@@ -255,13 +267,15 @@ def _sector(yaw: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.digitize(away, [np.pi / 4, 3 * np.pi / 4]).astype(np.int64)
 
 
-def _joints(spec: PeopleSpec, keys: Mapping[str, Keys], pose: motion.Pose, bones: body.Bones) -> NDArray[np.float32]:
+def _joints(
+    spec: PeopleSpec, keys: Mapping[str, Keys], pose: motion.Pose, bones: body.Bones, street: NDArray[np.bool_]
+) -> NDArray[np.float32]:
     """The joints in space as the camera sees them, float32 (N, 17, 3); every one is known, also outside the image.
 
     They are drawn from the same keys as the pictures, so that cached pictures need no new labels.
     """
     skeleton = body.forward_kinematics(pose, bones)
-    camera = view.draw_view(Draws(keys["view"]), Draws(keys["framing"]), skeleton, spec.height, spec.width)
+    camera = view.draw_view(Draws(keys["view"]), Draws(keys["framing"]), skeleton, spec.height, spec.width, street)
     return camera.project(body.keypoints(skeleton)).astype(np.float32)
 
 

@@ -7,6 +7,7 @@ Every primitive is a tapered capsule (two spheres and the cone that wraps them),
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -99,7 +100,7 @@ class _Build:
 
 def build_figure(skeleton: Skeleton, person: Person, pose: Pose, scene: Draws) -> dict[str, Array]:
     """The table of primitives of N persons, see `Figure`; `scene` draws the chair and the carried thing."""
-    thickness = np.array([0.006, 0.006, 0.004, 0.020, 0.020, 0.022, 0.006])
+    thickness = np.array([0.012, 0.014, 0.008, 0.030, 0.030, 0.034, 0.010])
     build = _Build(
         Figure(), skeleton, person, skeleton.bones.stature / 1.72, person.girth, thickness[person.upper]
     )  # fmt: skip
@@ -113,6 +114,7 @@ def build_figure(skeleton: Skeleton, person: Person, pose: Pose, scene: Draws) -
     _bag(build)
     _held(build, pose, scene)
     _chair(build, pose, scene)
+    _bicycle(build, pose, scene)
     return build.figure.table()
 
 
@@ -265,7 +267,7 @@ def _arm(b: _Build, side: int) -> None:
     cloth["pattern"] = np.where(np.isin(cloth["pattern"], (LOGO, OPEN, TWO_TONE)), PLAIN, cloth["pattern"])
     two_tone = (p.pattern == PATTERNS.index("two-tone"))[:, None]
     cloth["rgb"] = np.where(two_tone, p.pattern_rgb, cloth["rgb"])
-    loose = np.where(long_sleeve, b.bulk * 0.8 + 0.006, 0.0)
+    loose = np.where(long_sleeve, b.bulk * 0.7 + 0.008, 0.0)
     arm = {
         "kind": np.where(long_sleeve, CLOTH, SKIN), "pattern": np.where(long_sleeve, cloth["pattern"], PLAIN),
         "rgb": np.where(_col(long_sleeve), cloth["rgb"], p.skin_rgb), "rgb2": cloth["rgb2"],
@@ -290,7 +292,7 @@ def _leg(b: _Build, side: int) -> None:
     cloth = _lower_cloth(b)
     covered = p.leg > 0.9
     tight = p.lower == LOWERS.index("leggings")
-    loose = np.where(covered & ~tight, 0.010, 0.0)
+    loose = np.where(covered & ~tight, 0.018, 0.0)
     flare = np.where(covered & ~tight, 0.016, 0.0)
     boots = p.shoes == SHOES.index("boots")
     leg = {
@@ -410,3 +412,39 @@ def _chair(b: _Build, pose: Pose, scene: Draws) -> None:
     rest = seat + np.array([0.0, 0.36, -0.19]) * _col(k)
     b.figure.add(rest - half * 1.1, rest + half * 1.1, 0.13 * k, 0.13 * k, level, flatten=0.16,
                  active=sitting & backed, **wood)  # fmt: skip
+
+
+_SPOKES: Final = 10
+"""Straight pieces of a wheel's rim."""
+
+
+def _bicycle(b: _Build, pose: Pose, scene: Draws) -> None:
+    """Two rims and a frame below who rides; the hands hold its bar."""
+    s, k = b.skeleton, b.k
+    riding = pose.family == FAMILIES.index("ride")
+    paint = np.array([[0.02, 0.02, 0.025], [0.30, 0.31, 0.33], [0.16, 0.03, 0.03], [0.03, 0.06, 0.16]])
+    common = {"kind": THING, "part": PART["object"], "active": riding, "shine": 0.15}
+    frame = {**common, "rgb": paint[scene.choice("bicycle", (5, 3, 1, 1))]}
+    upright = np.broadcast_to(np.eye(3), (len(k), 3, 3))
+
+    def at(y: Array, z: float) -> Array:
+        """A point of the middle plane: y above the ground, z before the seat."""
+        return np.stack([s.pelvis[:, 0], y, s.pelvis[:, 2] + z], axis=1)
+
+    radius = np.full(len(k), 0.32)
+    rear, front = at(radius, -0.34), at(radius, 0.72)
+    pedals, seat = at(np.full(len(k), 0.27), 0.16), at(s.pelvis[:, 1] - 0.13 * k * b.girth, 0.0)
+    bar = s.hand.mean(axis=1) - np.array([0.0, 0.03, 0.0])
+    head = bar + np.array([0.0, -0.06, 0.03])
+    for start, end, thick in (
+        (rear, pedals, 0.016), (pedals, seat, 0.018), (seat, head, 0.018), (pedals, head, 0.020), (head, front, 0.018),
+        (s.hand[:, 0], s.hand[:, 1], 0.016), (rear, seat, 0.012),
+    ):  # fmt: skip
+        b.figure.add(start, end, thick, thick, upright, **frame)
+    saddle = np.array([0.0, 0.0, 0.09])
+    b.figure.add(seat - saddle, seat + saddle, 0.07, 0.035, upright[..., [0, 2, 1]], flatten=0.5, **common, rgb=0.01)
+    turns = np.linspace(0.0, 2.0 * np.pi, _SPOKES + 1)
+    for hub in (rear, front):
+        rim = [hub + 0.32 * np.array([0.0, np.sin(turn), np.cos(turn)]) for turn in turns]
+        for start, end in pairwise(rim):
+            b.figure.add(start, end, 0.022, 0.022, upright, **common, rgb=0.012)

@@ -20,12 +20,17 @@ Array = NDArray[np.float64]
 
 FAMILIES: Final = (
     "stand", "walk", "run", "sit", "crouch", "bend", "reach", "wave", "phone", "text",
-    "crossed", "hips", "arms_up", "point", "carry", "lunge", "jump", "kick",
+    "crossed", "hips", "arms_up", "point", "carry", "lunge", "jump", "kick", "ride",
 )  # fmt: skip
 FAMILY_WEIGHTS: Final = (
-    0.12, 0.19, 0.08, 0.06, 0.04, 0.05, 0.05, 0.05, 0.05, 0.05,
-    0.03, 0.03, 0.03, 0.04, 0.06, 0.03, 0.02, 0.02,
+    0.12, 0.18, 0.08, 0.06, 0.04, 0.05, 0.05, 0.05, 0.05, 0.05,
+    0.03, 0.03, 0.03, 0.03, 0.06, 0.03, 0.02, 0.02, 0.02,
 )  # fmt: skip
+STREET_WEIGHTS: Final = (
+    0.22, 0.52, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.05, 0.07,
+    0.0, 0.0, 0.0, 0.0, 0.09, 0.0, 0.0, 0.0, 0.05,
+)  # fmt: skip
+"""What people on a street do: they stand, walk, carry, ride, and hold a phone meanwhile."""
 MANNERS: Final = 3
 """Manners per family (0 = slight, 1 = plain, 2 = strong); captions name them by an adverb."""
 SHARES_ARMS: Final = ("stand", "walk", "run", "sit", "lunge", "jump", "kick")
@@ -74,14 +79,16 @@ _PAIRS: Final = (
 _SINGLES: Final = ("lean", "side", "bend", "twist", "neck_yaw", "neck_nod", "lift")
 
 
-def draw_action(action: Draws) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Family and manner, int64 (N,) each."""
-    return action.choice("family", FAMILY_WEIGHTS), action.choice("manner", (0.3, 0.4, 0.3))
+def draw_action(action: Draws, street: NDArray[np.bool_] | None = None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Family and manner, int64 (N,) each; of the families of a street where `street` (N,), None = nowhere."""
+    outside = np.zeros(len(action), bool) if street is None else street
+    weights = np.where(outside[:, None], np.array(STREET_WEIGHTS), np.array(FAMILY_WEIGHTS))
+    return action.choice("family", weights), action.choice("manner", (0.3, 0.4, 0.3))
 
 
-def draw_pose(action: Draws, pose: Draws) -> Pose:
-    """Joint angles for the action; each family varies continuously."""
-    family, manner = draw_action(action)
+def draw_pose(action: Draws, pose: Draws, street: NDArray[np.bool_] | None = None) -> Pose:
+    """Joint angles for the action; each family varies continuously. See `draw_action` for `street`."""
+    family, manner = draw_action(action, street)
     angles = _relaxed(pose)
     strength = 0.55 + 0.4 * manner + pose.uniform("strength", 0.0, 0.25)
     for index, name in enumerate(FAMILIES):
@@ -319,10 +326,32 @@ def _kick(a: dict[str, Array], d: Draws, s: Array) -> None:
     a["elbow"] = 0.4 + 0.3 * d.uniforms("elb", 2)
 
 
+def _ride(a: dict[str, Array], d: Draws, s: Array) -> None:
+    """On a bicycle: one pedal up, one down, both hands on the bar."""
+    phase = d.uniform("pedal", 0.0, 2 * np.pi)
+    both = np.stack([phase, phase + np.pi], axis=1)
+    a["leg_flex"] = 0.80 + 0.36 * np.sin(both)
+    a["knee"] = 1.00 + 0.42 * np.sin(both)
+    a["leg_abduct"] = 0.03 + 0.1 * a["leg_abduct"]
+    a["leg_twist"] *= 0.2
+    a["ankle"] = 0.1 * np.cos(both)
+    a["lean"] = 0.14 + 0.10 * s
+    a["bend"] = 0.06 + 0.06 * s
+    a["side"] *= 0.4
+    a["twist"] *= 0.3
+    a["arm_flex"] = (1.14 - 0.05 * s)[:, None] + 0.05 * (d.uniforms("reach", 2) - 0.5)
+    a["arm_abduct"] = 0.08 + 0.06 * d.uniforms("wide", 1) + 0 * a["arm_abduct"]
+    a["arm_twist"] = 0.05 + 0 * a["arm_twist"]
+    a["elbow"] = d.uniform("elb", 0.15, 0.5)[:, None] + 0 * a["elbow"]
+    a["neck_nod"] += -0.12
+    a["lift"] = 0.07 + 0 * a["lift"]
+
+
 _RULES: Final[dict[str, Callable[[dict[str, Array], Draws, Array], None]]] = {
     "stand": _stand, "walk": _walk, "run": _run, "sit": _sit, "crouch": _crouch, "bend": _bend, "reach": _reach,
     "wave": _wave, "phone": _phone, "text": _text, "crossed": _crossed, "hips": _hips, "arms_up": _arms_up,
     "point": _point, "carry": _carry, "lunge": _lunge, "jump": _jump, "kick": _kick,
+    "ride": _ride,
 }  # fmt: skip
 
 

@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from hcbench.data.people import body, figure, motion, raycast, scene, shade, view, wardrobe
-from hcbench.data.people.spec import Draws, PeopleSpec, factor_keys
+from hcbench.data.people.spec import Draws, PeopleSpec, draw_street, factor_keys
 
 Array = NDArray[np.float64]
 BATCH: Final = 64
 """Images per internal batch: enough to make the cost of a call small."""
 _CAMERA_BATCH: Final = 4
+_MIDDLE: Final = 112.0
+"""Display level that a camera's contrast leaves alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +69,15 @@ def build_world(spec: PeopleSpec, groups: NDArray[np.int64], variants: NDArray[n
     """Draw N images; `groups` and `variants` are int64 (N,)."""
     keys = factor_keys(spec, groups, variants)
     person = wardrobe.draw_person(keys, spec.split, spec.style)
-    pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
+    street = draw_street(spec, keys)
+    pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]), street)
     bones = body.draw_bones(Draws(keys["skeleton"]), person.woman, person.elder, spec.style)
     skeleton = body.forward_kinematics(pose, bones)
-    camera = view.draw_view(Draws(keys["view"]), Draws(keys["framing"]), skeleton, spec.height, spec.width)
+    camera = view.draw_view(Draws(keys["view"]), Draws(keys["framing"]), skeleton, spec.height, spec.width, street)
     setting = scene.draw_setting(keys, variants, spec.split, spec.style)
-    primitives = figure.build_figure(skeleton, person, pose, Draws(keys["scene"]))
+    primitives = figure.build_figure(
+        skeleton, wardrobe.in_local_light(person, Draws(keys["light"])), pose, Draws(keys["scene"])
+    )
     return World(spec, person, pose, skeleton, camera, setting, primitives)
 
 
@@ -190,8 +195,8 @@ def _contact_shadow(canvas: Tensor, world: World, index: NDArray[np.int64]) -> N
     scale = world.view.scale[index, None]
     wide = np.array([0.10, 0.10, 0.09, 0.09, 0.34]) * scale * (1 + 1.5 * np.clip(raised, 0, 0.5))
     tall = wide * np.array([0.35, 0.35, 0.35, 0.35, 0.22])
-    weight = np.array([0.40, 0.40, 0.30, 0.30, 0.38]) * np.clip(1.2 - 1.6 * raised, 0.25, 1.0)
-    weight[:, 4] = 0.38
+    weight = np.array([0.36, 0.36, 0.27, 0.27, 0.30]) * np.clip(1.2 - 1.6 * raised, 0.25, 1.0)
+    weight[:, 4] = 0.30
     dx = (np.arange(w) - points[..., :1]) / wide[..., None]
     dy = (np.arange(h) - points[..., 1:2]) / tall[..., None]
     fx = torch.from_numpy((np.exp(-0.5 * dx**2) * weight[..., None]).astype(np.float32))
@@ -354,9 +359,10 @@ def _camera(canvas: Tensor, s: scene.Setting, index: NDArray[np.int64]) -> NDArr
         gain = s.exposure[rows] * 65025.0
         veil = s.haze[rows][:, None]
         part.mul_(row(gain * (1.0 - veil))).add_(row(gain * veil * 0.55)).clamp_(1e-3, 65025.0).sqrt_()
-        # A curve through black and white that bends by `contrast`.
-        bend = row(s.contrast[rows])
-        part.mul_((part * (bend / 255.0)).add_(1.0 - bend))
+        # Steeper about the middle, clipped at black and white, with part of the colours: as surveillance cameras do.
+        part.sub_(_MIDDLE).mul_(row(1.0 + s.contrast[rows])).add_(_MIDDLE).clamp_(0.0, 255.0)
+        grey = part[:, :1] * 0.299 + part[:, 1:2] * 0.587 + part[:, 2:] * 0.114
+        part.sub_(grey).mul_(row(s.saturation[rows])).add_(grey)
         for position, i in enumerate(rows):
             start = int(s.noise_offset[i])
             part[position].view(-1).add_(bank[start : start + size] * float(255.0 * s.noise[i]))

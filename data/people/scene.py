@@ -20,7 +20,19 @@ Picture = NDArray[np.float32]
 
 PLACE_WIDTH: Final = 5
 """A place is this many image widths wide and 2 image heights high; its ground line lies in the middle."""
-OCCLUDER_SHARE: Final = 0.26
+OCCLUDER_SHARE: Final = 0.16
+AUTO_EXPOSURE: Final = 0.9
+"""How far a camera makes up for the light of the hour: 1 = wholly."""
+SPOTS: Final = 4
+"""Windows of its place that a camera looks through: the same few come again and again, a little moved."""
+PALE: Final = 0.52
+"""Display level about which surroundings lie."""
+FLATNESS: Final = 0.06
+"""What is left of the contrast of a painted place, and of its colours (`PLACE_CHROMA`): real surroundings are paler and
+flatter than clothes."""
+PLACE_CHROMA: Final = 0.15
+STEP: Final = 0.20
+"""How much paler the ground is than what stands on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +49,8 @@ class Setting:
         sky: float64 (N, 3), light from above; `ground` from below.
         ground: float64 (N, 3).
         exposure: float64 (N, 3), gain per channel (camera and hour).
-        contrast: float64 (N,).
+        contrast: float64 (N,), how much steeper than linear the camera's curve is about its middle.
+        saturation: float64 (N,), what the camera keeps of colours.
         haze: float64 (N,), share of veil.
         blur: float64 (N,), weight of the neighbours in a 3 x 3 blur; `blurs` rounds of it.
         blurs: int64 (N,).
@@ -58,6 +71,7 @@ class Setting:
     ground: Array
     exposure: Array
     contrast: Array
+    saturation: Array
     haze: Array
     blur: Array
     blurs: NDArray[np.int64]
@@ -86,37 +100,38 @@ def draw_setting(keys: dict[str, Keys], variants: NDArray[np.int64], split: str,
     scene, light = Draws(keys["scene"]), Draws(keys["light"])
     ids = draw_cameras(keys, variants, split)
     place = Draws(np.array([constant("camera", style, split, int(i)) for i in ids], np.uint64))
-    elevation = light.uniform("elevation", 0.35, 1.25)
-    azimuth = light.uniform("azimuth", -2.1, 2.1)
+    elevation = light.uniform("elevation", 0.5, 1.2)
+    azimuth = light.uniform("azimuth", -0.5, 0.5)
     direction = np.stack(
         [np.sin(azimuth) * np.cos(elevation), -np.sin(elevation), np.abs(np.cos(azimuth)) * np.cos(elevation) + 0.15], 1
     )
     direction /= np.linalg.norm(direction, axis=1, keepdims=True)
-    warm = light.uniform("warm", -1.0, 1.0)[:, None] * np.array([0.10, 0.01, -0.12])
-    strength = light.uniform("strength", 0.35, 1.15) * (1.15 if style == "A" else 0.95)
-    level = light.uniform("level", 0.46, 0.76)
+    warm = light.uniform("warm", -1.0, 1.0)[:, None] * np.array([0.05, 0.005, -0.06])
+    strength = light.uniform("strength", 0.9, 1.15) * (1.15 if style == "A" else 0.95)
+    level = light.uniform("level", 0.43, 0.51)
     cast = _cast(place)
-    night = light.flag("night", 0.10)
-    exposure = np.exp(light.normal("exposure", 0.13, 0.16) + place.normal("exposure", 0.0, 0.14)) * np.where(
-        night, 0.5, 1
-    )
+    night = light.flag("night", 0.02)
+    exposure = np.exp(light.normal("exposure", 0.0, 0.085) + place.normal("exposure", 0.0, 0.09))
+    # A camera sets its own exposure, so that the light of the hour changes the picture less than the light itself.
+    exposure = exposure * np.where(night, 0.65, 1.0) * (0.8 / (0.75 * level + 0.42 * strength)) ** AUTO_EXPOSURE
     draws = Draws(keys["occluder"])
-    rough = 1.35 if style == "B" else 1.0
+    rough = 0.95 if style == "B" else 0.75
     return Setting(
         camera=ids,
-        left=scene.uniform("left"),
-        horizon=scene.uniform("horizon", 0.52, 0.86),
-        mirrored=scene.flag("mirrored", 0.5),
+        left=(scene.choice("spot", np.ones(SPOTS)) + scene.uniform("left", 0.25, 0.75)) / SPOTS,
+        horizon=np.clip(place.uniform("horizon", 0.67, 0.74) + scene.normal("horizon", 0.0, 0.02), 0.5, 0.88),
+        mirrored=np.zeros(len(ids), bool),
         light=direction,
         key=strength[:, None] * (1.0 + warm),
         sky=level[:, None] * (1.0 - 0.6 * warm),
         ground=level[:, None] * 0.55 * (1.0 + 0.2 * warm),
         exposure=exposure[:, None] * cast,
-        contrast=place.uniform("contrast", -0.08, 0.24),
-        haze=np.maximum(0.0, light.uniform("haze", -0.25, 0.16)) + 0.03 * (style == "B"),
+        contrast=place.uniform("contrast", 0.40, 0.55),
+        saturation=place.uniform("saturation", 0.75, 0.9),
+        haze=np.maximum(0.0, light.uniform("haze", -0.25, 0.08)) + 0.03 * (style == "B"),
         blur=light.uniform("blur", 0.02, 0.17),
-        blurs=light.choice("blurs", (0.3, 0.46, 0.16, 0.08)),
-        noise=rough * (0.004 + 0.022 * light.uniform("noise") ** 2 + 0.012 * place.uniform("noise") ** 2),
+        blurs=light.choice("blurs", (0.52, 0.40, 0.06, 0.02)),
+        noise=rough * (0.007 + 0.012 * light.uniform("noise") ** 2 + 0.006 * place.uniform("noise") ** 2),
         noise_offset=(scene.bits("noise")[:, 0] % np.uint64(1 << 18)).astype(np.int64),
         occluder=np.where(draws.flag("occluded", OCCLUDER_SHARE), draws.choice("sprite", SPRITE_WEIGHTS), -1),
         occluder_x=draws.uniform("x", -0.02, 1.02),
@@ -126,8 +141,8 @@ def draw_setting(keys: dict[str, Keys], variants: NDArray[np.int64], split: str,
 
 def _cast(place: Draws) -> Array:
     """White balance of a camera: along the daylight axis (blue to amber), hardly along green-magenta."""
-    amber = place.normal("amber", 0.0, 0.075)[:, None] * np.array([1.0, 0.15, -1.0])
-    green = place.normal("green", 0.008, 0.012)[:, None] * np.array([-0.5, 1.0, -0.5])
+    amber = place.normal("amber", 0.0, 0.03)[:, None] * np.array([1.0, 0.15, -1.0])
+    green = place.normal("green", 0.004, 0.008)[:, None] * np.array([-0.5, 1.0, -0.5])
     return np.asarray(np.exp(amber + green))
 
 
@@ -193,7 +208,20 @@ def place(camera: int, style: str, height: int, width: int) -> Picture:
         for _ in range(1 + int(soften * 3 * unit)):
             picture[1:-1] = (picture[:-2] + 2 * picture[1:-1] + picture[2:]) / 4
             picture[:, 1:-1] = (picture[:, :-2] + 2 * picture[:, 1:-1] + picture[:, 2:]) / 4
+    picture = _quiet(picture)
     return np.ascontiguousarray((np.clip(picture, 0, 1) ** 2).transpose(2, 0, 1), np.float32)
+
+
+def _quiet(picture: Array) -> Array:
+    """The painted place, paler and flatter: display values (H, W, 3)."""
+    grey = picture @ np.array([0.299, 0.587, 0.114])
+    # About the mean of what one image would show, so that one view is as bright as the next.
+    window = grey.shape[1] // PLACE_WIDTH
+    around = np.pad(grey.mean(axis=0), (window // 2, window - window // 2 - 1), mode="edge")
+    level = PALE + FLATNESS * (grey - np.convolve(around, np.full(window, 1.0 / window), mode="valid"))
+    # Ground lies in the light, walls stand half in the shade, everywhere.
+    level += np.where(np.arange(len(grey)) < len(grey) // 2, -0.5 * STEP, 0.5 * STEP)[:, None]
+    return np.asarray(level[..., None] + PLACE_CHROMA * (picture - grey[..., None]))
 
 
 def _wall(rng: np.random.Generator, height: int, width: int, unit: float, style: str) -> Array:

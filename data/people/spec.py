@@ -27,20 +27,31 @@ GROUP_SIZE: Final = 5
 SPLITS: Final = ("pretrain", "train", "val", "test")
 LAYOUTS: Final = ("captions", "poses", "identities")
 STYLES: Final = ("A", "B")
-DETAILS: Final = ("action", "garments", "everything")
+DETAILS: Final = ("action", "garments", "everything", "mixture")
+LEVELS: Final = DETAILS[:3]
+"""What one caption names; a mixture draws a level for each group."""
+DETAIL_WEIGHTS: Final = (68, 7, 1)
+"""Of 76 COCO captions that speak of a person, those at each of the LEVELS; `captions` says how they were counted."""
+STREET_SHARE: Final = 0.5
+"""Default share of pre-training images in the regime *street*; the others are *everyday*.
+
+Half and half, so that no benchmark's regime is favoured: three of five benchmarks are street, two are everyday.
+"""
 CAMERAS: Final = {"pretrain": 32, "train": 8, "val": 6, "test": 8}
 """Cameras (places with a colour response of their own) of each split; camera ids never repeat between splits."""
 FIRST_CAMERA: Final = {"pretrain": 0, "train": 100, "val": 200, "test": 300}
 
 _PERSON: Final = ("subject", "garments", "extras", "skeleton", "flesh", "skin", "jitter")
-_SKELETON: Final = ("subject", "action", "pose", "skeleton", "view", "framing", "template")
-FACTORS: Final = (*_PERSON, "action", "pose", "view", "framing", "template", "camera", "scene", "light", "occluder")
+_SKELETON: Final = ("subject", "regime", "action", "pose", "skeleton", "view", "framing", "template")
+FACTORS: Final = (
+    *_PERSON, "regime", "action", "pose", "view", "framing", "template", "camera", "scene", "light", "occluder",
+)  # fmt: skip
 """Everything that is drawn for an image.
 
 subject: man or woman, age; garments: kinds and colours of upper and lower body; extras: hair, hat, glasses, shoes, bag,
-pattern; skeleton: stature and limb lengths; flesh: girth; skin; jitter: the exact shades of the wardrobe; action: pose
-family and manner; pose: joint angles; view: yaw, pitch and roll; framing: scale, offset, truncation; template: the
-sentence; camera, scene (place in front of it), light, occluder.
+pattern; skeleton: stature and limb lengths; flesh: girth; skin; jitter: the exact shades of the wardrobe; regime:
+street or everyday (see `draw_street`); action: pose family and manner; pose: joint angles; view: yaw, pitch and roll;
+framing: scale, offset, truncation; template: the sentence; camera, scene (place in front of it), light, occluder.
 """
 
 
@@ -54,8 +65,12 @@ class PeopleSpec:
         layout: What a group holds fixed: captions, poses or identities; benchmark splits use identities.
         style: A or B: textures, noise, light and body statistics. Pre-training uses A, benchmarks B.
         caption_detail: What the captions of the layouts captions and poses hold fixed, and so name: action, garments
-            (and their colours), everything; see `captions`. Benchmark splits name everything. The layout identities
-            holds no caption fixed: its captions describe each picture, whatever this says (see `descriptions`).
+            (and their colours), everything, or a mixture of groups of each level in the shares of real captions; see
+            `captions`. Benchmark splits name everything. The layout identities holds no caption fixed: its captions
+            describe each picture, whatever this says (see `descriptions`).
+        street_share: Share of the images in the regime street (people who stand, walk, ride or carry, in tight boxes);
+            the others are everyday (all pose families and scales). The same for all layouts. Benchmark splits have 1
+            or 0. Only pose and framing differ: cameras, places and light are those of both.
         noise: Scale of the label noise of the pretrain split: 10 % wrong identity labels, 5-10 % wrong caption words,
             keypoint jitter of 2 % of stature. 0 is the oracle.
         height: Image height in pixels.
@@ -65,7 +80,8 @@ class PeopleSpec:
     split: str = "pretrain"
     layout: str = "identities"
     style: str = "A"
-    caption_detail: str = "action"
+    caption_detail: str = "mixture"
+    street_share: float = STREET_SHARE
     noise: float = 1.0
     height: int = 128
     width: int = 64
@@ -89,17 +105,21 @@ class PeopleSpec:
                 f"People of {self.height} x {self.width} pixels cannot be rendered.",
                 "Choose a height of 32-1024 and a width of 16-1024, both multiples of 8 (the renderer's tile).",
             )
+        if not 0.0 <= self.street_share <= 1.0:
+            raise ConfigError(
+                f"street_share is {self.street_share}; it must lie in 0 .. 1.", "It is a share of the images."
+            )
         if not 0.0 <= self.noise <= 5.0:
             raise ConfigError(
                 f"corpus.noise is {self.noise}; it must lie in 0 .. 5.", "1 is the default, 0 the oracle."
             )
 
-    def fixed_factors(self) -> frozenset[str]:
-        """Factors that all images of one group share."""
+    def fixed_factors(self, level: str) -> frozenset[str]:
+        """Factors that all images of one group share, where its caption names as much as `level` (of LEVELS)."""
         if self.layout == "identities":
             return frozenset(_PERSON)
-        named = {"action": (), "garments": ("garments",), "everything": ("garments", "extras")}[self.caption_detail]
-        shared = _SKELETON if self.layout == "poses" else ("subject", "action", "template")
+        named = {"action": (), "garments": ("garments",), "everything": ("garments", "extras")}[level]
+        shared = _SKELETON if self.layout == "poses" else ("subject", "regime", "action", "template")
         return frozenset((*shared, *named))
 
 
@@ -125,9 +145,25 @@ def factor_keys(spec: PeopleSpec, groups: NDArray[np.int64], variants: NDArray[n
     """
     group_key = mix(np.asarray(groups).astype(np.uint64) ^ constant("people", spec.split, spec.layout))
     image_key = mix(group_key + mix(np.asarray(variants).astype(np.uint64) + np.uint64(1)))
-    fixed = spec.fixed_factors()
     keys = {"group": mix(group_key ^ constant("group"))}
-    return keys | {name: mix((group_key if name in fixed else image_key) ^ constant(name)) for name in FACTORS}
+    level = draw_levels(spec, keys)
+    fixed = [spec.fixed_factors(name) for name in LEVELS]
+    for name in FACTORS:
+        shared = np.array([name in among for among in fixed])[level]
+        keys[name] = mix(np.where(shared, group_key, image_key) ^ constant(name))
+    return keys
+
+
+def draw_levels(spec: PeopleSpec, keys: dict[str, Keys]) -> NDArray[np.int64]:
+    """How much the caption of each image names, int64 (N,) into LEVELS; of a mixture, each group has a level."""
+    if spec.caption_detail == "mixture":
+        return Draws(keys["group"]).choice("detail", DETAIL_WEIGHTS)
+    return np.full(len(keys["group"]), LEVELS.index(spec.caption_detail))
+
+
+def draw_street(spec: PeopleSpec, keys: dict[str, Keys]) -> NDArray[np.bool_]:
+    """Whether each image is in the regime street, bool (N,)."""
+    return Draws(keys["regime"]).flag("street", spec.street_share)
 
 
 class Draws:

@@ -5,7 +5,8 @@ Image frame: x = right, y = down, z = towards the camera, all in pixels; pixel c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,9 @@ from hcbench.data.people import body
 from hcbench.data.people.spec import Draws
 
 Array = NDArray[np.float64]
+
+STREET_CUTS: Final = 0.08
+"""Share of the boxes on a street that cut the feet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +50,57 @@ def draw_yaw(view: Draws) -> Array:
     return view.uniform("yaw", -np.pi, np.pi)
 
 
-def draw_view(view: Draws, framing: Draws, skeleton: body.Skeleton, height: int, width: int) -> View:
-    """Camera angles and an imperfect box around the skeleton (never around the flesh: a pose group shares its view)."""
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """How a crop lies around N persons, float64 (N,)."""
+
+    fill_height: Array  # at the most, of the person's extent, in image heights
+    fill_width: Array
+    zoom: Array
+    shift_x: Array  # image widths
+    shift_y: Array  # image heights
+
+
+def _everyday_box(framing: Draws) -> _Box:
+    """All scales; a box that is a little off, sometimes cutting the person anywhere."""
+    cut = framing.flag("cut", 0.14)
+    return _Box(
+        fill_height=framing.uniform("fill_height", 0.80, 0.96),
+        fill_width=framing.uniform("fill_width", 0.86, 1.0),
+        zoom=np.where(cut, framing.uniform("zoom", 1.12, 1.45), 1.0),
+        shift_x=framing.uniform("shift_x", -1, 1) * np.where(cut, 0.12, 0.03),
+        shift_y=np.where(cut, framing.uniform("cut_y", -0.08, 0.2), framing.uniform("shift_y", -0.025, 0.025)),
+    )
+
+
+def _detector_box(framing: Draws) -> _Box:
+    """The box of a detector on a street: tight, centred, off by some percent, now and then cutting the feet."""
+    cut = framing.flag("cut", STREET_CUTS)
+    zoom = np.where(cut, framing.uniform("zoom", 1.06, 1.22), 1.0)
+    return _Box(
+        fill_height=framing.uniform("fill_height", 0.87, 0.96),
+        fill_width=framing.uniform("fill_width", 1.0, 1.16),
+        zoom=zoom,
+        shift_x=framing.normal("shift_x", 0.0, 0.025),
+        # What the zoom adds is lost below, so that the head stays.
+        shift_y=0.45 * (zoom - 1.0) + framing.normal("shift_y", 0.0, 0.012),
+    )
+
+
+def draw_view(
+    view: Draws, framing: Draws, skeleton: body.Skeleton, height: int, width: int,
+    street: NDArray[np.bool_] | None = None,
+) -> View:  # fmt: skip
+    """Camera angles and an imperfect box around the skeleton (never around the flesh: a pose group shares its view).
+
+    Args:
+        view: Of the factor "view".
+        framing: Of the factor "framing".
+        skeleton: N of them.
+        height: Of the image, pixels.
+        width: Of the image, pixels.
+        street: Bool (N,), who is seen in a detector's box on a street; None = nobody.
+    """
     yaw = draw_yaw(view)
     pitch = view.uniform("pitch", 0.0, 0.30) ** 1.0
     roll = view.normal("roll", 0.0, 0.02)
@@ -56,17 +109,11 @@ def draw_view(view: Draws, framing: Draws, skeleton: body.Skeleton, height: int,
     points = np.einsum("nij,nmj->nmi", turn, body.outline_points(skeleton))[..., :2]
     low, high = points.min(axis=1) - 0.05, points.max(axis=1) + 0.05
     extent, centre = high - low, (high + low) / 2
-    scale = np.minimum(
-        framing.uniform("fill_height", 0.80, 0.96) * height / extent[:, 1],
-        framing.uniform("fill_width", 0.86, 1.0) * width / extent[:, 0],
-    )
-    # Real boxes come from detectors: a little off, sometimes cutting the person.
-    cut = framing.flag("cut", 0.14)
-    scale *= np.where(cut, framing.uniform("zoom", 1.12, 1.45), 1.0)
-    slack = np.where(cut, 0.12, 0.03)
-    shift_x = framing.uniform("shift_x", -1, 1) * slack * width
-    shift_y = np.where(cut, framing.uniform("cut_y", -0.08, 0.2), framing.uniform("shift_y", -0.025, 0.025)) * height
+    outside = np.zeros(len(extent), bool) if street is None else street
+    tight, loose = _detector_box(framing), _everyday_box(framing)
+    box = _Box(*(np.where(outside, getattr(tight, f.name), getattr(loose, f.name)) for f in fields(_Box)))
+    scale = box.zoom * np.minimum(box.fill_height * height / extent[:, 1], box.fill_width * width / extent[:, 0])
     offset = np.zeros((len(scale), 3))
-    offset[:, 0] = (width - 1) / 2 + shift_x - scale * centre[:, 0]
-    offset[:, 1] = (height - 1) / 2 + shift_y - scale * centre[:, 1]
+    offset[:, 0] = (width - 1) / 2 + box.shift_x * width - scale * centre[:, 0]
+    offset[:, 1] = (height - 1) / 2 + box.shift_y * height - scale * centre[:, 1]
     return View(linear=turn * scale[:, None, None], offset=offset, scale=scale, yaw=yaw)

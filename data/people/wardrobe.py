@@ -5,7 +5,7 @@ Colours are linear-light RGB (display values squared, close to gamma 2), so that
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -28,9 +28,23 @@ _DISPLAY: Final = np.array(
         (0.43, 0.24, 0.56), (0.93, 0.55, 0.68), (0.44, 0.28, 0.17), (0.82, 0.74, 0.59),
     ]
 )  # fmt: skip
-UPPER_COLOUR_WEIGHTS: Final = (14, 12, 9, 8, 4, 5, 5, 6, 3, 4, 9, 6, 4, 5, 4, 4)
-LOWER_COLOUR_WEIGHTS: Final = (16, 5, 11, 4, 3, 2, 2, 4, 5, 3, 13, 13, 3, 3, 7, 8)
-ACCENT_WEIGHTS: Final = (8, 8, 6, 7, 4, 5, 5, 5, 4, 5, 7, 5, 5, 5, 6, 4)
+UPPER_COLOUR_WEIGHTS: Final = (34, 20, 13, 4, 2, 1, 2, 2, 2, 2, 5, 8, 1, 2, 2, 3)
+LOWER_COLOUR_WEIGHTS: Final = (38, 4, 13, 1, 1, 1, 1, 1, 3, 1, 12, 20, 1, 1, 4, 5)
+SEEN_LIGHT: Final = 0.36
+"""Deviation of a garment's display level from picture to picture, as a share."""
+SEEN_TINT: Final = 0.17
+"""Largest change of one channel of it, as a share."""
+SEEN_VEIL: Final = 0.03
+"""Largest reflection that is added to it, linear light."""
+SKIN_LIGHT: Final = 0.4
+"""How much of this skin and hair take part in."""
+SHADE: Final = 0.02
+"""Spread of the exact shades of a colour, display units."""
+VIVID_SHARE: Final = 0.15
+"""Share of the clothes that have the full colour of their name; others are muted and darker."""
+MUTED: Final = (0.25, 0.6)
+"""What is left of the colour of a muted cloth."""
+ACCENT_WEIGHTS: Final = (28, 10, 12, 4, 3, 2, 2, 3, 3, 2, 4, 8, 2, 3, 7, 4)
 
 UPPERS: Final = ("t-shirt", "shirt", "vest", "hoodie", "jacket", "coat", "dress")
 LOWERS: Final = ("trousers", "jeans", "shorts", "skirt", "leggings")
@@ -94,6 +108,13 @@ class Person:
     pattern_scale: Array  # (N,) about 1
 
 
+_SHADES: Final = {
+    "skin_rgb": "skin", "hair_rgb": "hair", "upper_rgb": "upper", "pattern_rgb": "upper", "lower_rgb": "lower",
+    "lower_pattern_rgb": "lower", "shoe_rgb": "shoes", "hat_rgb": "hat", "bag_rgb": "bag",
+}  # fmt: skip
+"""Shades of a person, and the thing that each belongs to."""
+
+
 def combination_class(upper: Index, upper_colour: Index, lower: Index, lower_colour: Index) -> Index:
     """Class 0..4 of a combination of garments and colours: 0 and 1 belong to pretrain, 2 train, 3 val, 4 test."""
     outfit = (upper * 64 + lower) * 64 + upper_colour
@@ -111,7 +132,7 @@ def draw_person(keys: dict[str, Keys], split: str, style: str) -> Person:
     upper, upper_colour, lower, lower_colour = _garments(garments, woman, split)
     worn = _extras(Draws(keys["extras"]), woman, elder, upper, upper_colour, lower_colour)
     flesh = Draws(keys["flesh"])
-    heavy = 1.06 if style == "B" else 1.0
+    heavy = 1.36 if style == "B" else 1.28
     tone = Draws(keys["skin"]).choice("tone", np.ones(SKIN_TONES))
     sleeve = np.select(
         [upper == UPPERS.index("vest"), np.isin(upper, (UPPERS.index("t-shirt"), UPPERS.index("dress")))],
@@ -132,10 +153,10 @@ def draw_person(keys: dict[str, Keys], split: str, style: str) -> Person:
 
 def _garments(d: Draws, woman: NDArray[np.bool_], split: str) -> tuple[Index, Index, Index, Index]:
     upper_weights = np.where(
-        woman[:, None], np.array([24.0, 18, 8, 13, 14, 9, 14]), np.array([30.0, 23, 7, 16, 16, 8, 0])
+        woman[:, None], np.array([22.0, 20, 5, 15, 18, 10, 10]), np.array([26.0, 23, 4, 19, 20, 8, 0])
     )
     upper = d.choice("upper", upper_weights)
-    lower_weights = np.where(woman[:, None], np.array([27.0, 27, 16, 30, 0]), np.array([42.0, 34, 24, 0, 0]))
+    lower_weights = np.where(woman[:, None], np.array([36.0, 34, 10, 20, 0]), np.array([47.0, 38, 15, 0, 0]))
     lower = np.where(upper == UPPERS.index("dress"), LOWERS.index("leggings"), d.choice("lower", lower_weights))
     upper_colour = d.choice("upper_colour", UPPER_COLOUR_WEIGHTS)
     colours = np.arange(len(COLOURS))
@@ -149,24 +170,24 @@ def _extras(
     d: Draws, woman: NDArray[np.bool_], elder: NDArray[np.bool_], upper: Index, upper_colour: Index, lower_colour: Index
 ) -> dict[str, Any]:
     closed = np.isin(upper, (UPPERS.index("jacket"), UPPERS.index("coat")))
-    weights = np.where(closed[:, None], np.array([70.0, 5, 2, 10, 3, 3, 7]), np.array([40.0, 14, 6, 12, 8, 10, 10]))
+    weights = np.where(closed[:, None], np.array([82.0, 4, 2, 4, 1, 3, 4]), np.array([66.0, 10, 2, 7, 2, 8, 5]))
     hair_weights = np.where(
         woman[:, None], np.array([0.5, 8, 8, 12, 20, 28, 17, 10]), np.array([14.0, 40, 26, 11, 3, 3, 2, 1])
     )
-    colour_weights = np.where(elder[:, None], np.array([1.0, 1, 2, 0, 40]), np.array([36.0, 34, 18, 9, 1]))
-    bag = d.choice("bag", np.where(woman[:, None], np.array([45.0, 17, 22, 16]), np.array([57.0, 22, 7, 14])))
+    colour_weights = np.where(elder[:, None], np.array([1.0, 1, 2, 0, 40]), np.array([60.0, 32, 5, 1.5, 1.5]))
+    bag = d.choice("bag", np.where(woman[:, None], np.array([55.0, 16, 15, 14]), np.array([63.0, 20, 5, 12])))
     return {
         "pattern": d.choice("pattern", weights),
         "pattern_colour": _other(d, "pattern_colour", upper_colour),
-        "lower_pattern": d.choice("lower_pattern", (80, 10, 10)),
+        "lower_pattern": d.choice("lower_pattern", (91, 4.5, 4.5)),
         "hair": d.choice("hair", hair_weights),
         "hair_colour": d.choice("hair_colour", colour_weights),
-        "hat": d.choice("hat", (80, 9, 6, 5)),
+        "hat": d.choice("hat", (87, 6, 4, 3)),
         "hat_colour": d.choice("hat_colour", ACCENT_WEIGHTS),
         "glasses": d.flag("glasses", 0.2),
         "beard": d.flag("beard", 0.3) & ~woman,
         "shoes": d.choice("shoes", (50, 22, 28)),
-        "shoe_colour": d.choice("shoe_colour", (20, 16, 9, 5, 2, 2, 2, 2, 2, 2, 5, 4, 2, 3, 12, 6)),
+        "shoe_colour": d.choice("shoe_colour", (40, 18, 12, 2, 1, 1, 1, 1, 1, 1, 3, 5, 1, 1, 9, 3)),
         "bag": bag,
         "bag_colour": _other(d, "bag_colour", upper_colour),
         "bag_left": d.flag("bag_left", 0.5),
@@ -181,6 +202,21 @@ def _other(d: Draws, name: str, not_this: Index) -> Index:
     return d.choice(name, weights)
 
 
+def in_local_light(person: Person, light: Draws) -> Person:
+    """The persons as one picture shows them: sheen, damp, dust and local light change each garment by itself.
+
+    Without it a metric that is learned on frozen colours tells persons apart twice as well as on real photographs.
+    """
+    seen: dict[str, Any] = {}
+    for name, garment in _SHADES.items():
+        much = SKIN_LIGHT if name in ("skin_rgb", "hair_rgb") else 1.0
+        level = np.exp(light.normal(f"seen/{garment}", -0.1, 2.0 * SEEN_LIGHT * much))[:, None]
+        tint = np.exp((light.uniforms(f"seen tint/{garment}", 3) - 0.5) * (4.0 * SEEN_TINT * much))
+        veil = SEEN_VEIL * much * light.uniform(f"seen veil/{garment}")[:, None] ** 2
+        seen[name] = np.clip(getattr(person, name) * level * tint + veil, 0.0, 0.95)
+    return replace(person, **seen)
+
+
 def _shades(d: Draws, tone: Index, upper_colour: Index, lower_colour: Index, worn: dict[str, Any]) -> dict[str, Any]:
     """Exact colours: the named colour moved in lightness and hue, or a dozen names would make near-twins."""
 
@@ -190,15 +226,20 @@ def _shades(d: Draws, tone: Index, upper_colour: Index, lower_colour: Index, wor
         return np.asarray(np.clip(display * light + tint, 0.03, 0.97) ** 2)
 
     def cloth(name: str, colour: Index) -> Array:
-        return shade(name, _DISPLAY[colour], 0.055)
+        display = _DISPLAY[colour]
+        grey = (display @ np.array([0.299, 0.587, 0.114]))[:, None]
+        kept = np.where(d.flag(name + "_vivid", VIVID_SHARE), 1.0, d.uniform(name + "_muted", *MUTED))[:, None]
+        return shade(name, (grey + kept * (display - grey)) * (0.80 + 0.20 * kept), SHADE)
 
+    lower = cloth("lower", lower_colour)
     return {
-        "skin_rgb": shade("skin", _SKIN_DISPLAY[tone], 0.012),
-        "hair_rgb": shade("hair", _HAIR_DISPLAY[worn["hair_colour"]], 0.025),
+        "skin_rgb": shade("skin", _SKIN_DISPLAY[tone], 0.008),
+        "hair_rgb": shade("hair", _HAIR_DISPLAY[worn["hair_colour"]], 0.015),
         "upper_rgb": cloth("upper", upper_colour),
         "pattern_rgb": cloth("pattern", worn["pattern_colour"]),
-        "lower_rgb": cloth("lower", lower_colour),
-        "lower_pattern_rgb": cloth("lower_pattern", (lower_colour + 1 + worn["pattern_colour"]) % len(COLOURS)),
+        "lower_rgb": lower,
+        "lower_pattern_rgb": 0.5 * lower
+        + 0.5 * cloth("lower_pattern", (lower_colour + 1 + worn["pattern_colour"]) % 16),
         "shoe_rgb": cloth("shoe", worn["shoe_colour"]),
         "hat_rgb": cloth("hat", worn["hat_colour"]),
         "bag_rgb": cloth("bag", worn["bag_colour"]),

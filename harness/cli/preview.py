@@ -1,4 +1,7 @@
-"""Contact sheets of the embedded corpus: `python -P -m hcbench.harness.cli.preview OUT`, a process for torch."""
+"""Contact sheets of the embedded corpus and of both regimes of its benchmarks, in a process for torch.
+
+`python -P -m hcbench.harness.cli.preview OUT`
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,24 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data.people.dataset import pretraining_view
+from hcbench.data.people.dataset import BENCHMARK, REGIMES, benchmark_split, pretraining_view
 from hcbench.data.people.preview import contact_sheet
 from hcbench.data.people.spec import GROUP_SIZE, LAYOUTS, PeopleSpec
 from hcbench.errors import HcbenchError
 
 GROUPS = 16
 """Groups of each layout that are shown, two in a row."""
+SHOWN = 24
+"""Test persons of each regime that are shown, two in a row."""
+PERSONS, IMAGES = BENCHMARK["test"]
+SCALE = SHOWN / PERSONS
 
 
 def draw(out: Path, groups: int = GROUPS) -> Iterator[Path]:
-    """Write, for every layout, a sheet of plain images, one with labels drawn in, and the captions."""
+    """Write a sheet of the test persons of each regime and, for every layout, plain images, labelled ones and captions."""
+    for regime in REGIMES:
+        samples = benchmark_split("test", regime=regime, scale=SCALE, cache=None)
+        yield contact_sheet(samples, out / f"test_{regime}.png", columns=2 * IMAGES, limit=SHOWN * IMAGES)
     for layout in LAYOUTS:
         samples = pretraining_view(PeopleSpec(layout=layout), np.arange(groups), cache=None)
         columns, labelled = 2 * GROUP_SIZE, samples.parts is not None

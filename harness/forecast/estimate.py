@@ -6,7 +6,7 @@ precision among the ledgers of the workspace; where there is none, `IMAGES_PER_S
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from hcbench.benchmarks.card import FINETUNE
 from hcbench.benchmarks.recipes import read_recipe
 from hcbench.harness.planning.cell import Cell, Evaluation, Matrix
+from hcbench.harness.scoring.benchmark_data import regime
 
 if TYPE_CHECKING:
     from hcbench.harness.store.mlflow_store import StoredRun
@@ -34,7 +35,7 @@ SECONDS_PER_EVALUATION = {"attributes": 10.0, "parsing": 20.0, "pose": 25.0, "re
 """One benchmark on one cell at scale 1, without features."""
 
 SECONDS_OF_FEATURES = 15.0
-"""Features of the people benchmark, once per cell."""
+"""Features of the people benchmark, once per cell and regime (`harness/scoring/benchmark_data.py`)."""
 
 RENDERED_PER_S = 275.0
 """Images of the people corpus that one core renders per second."""
@@ -43,7 +44,7 @@ TRAINING_IMAGES = 4_000
 """Images of the people benchmark's training split at scale 1."""
 
 BENCHMARK_IMAGES = 7_900
-"""Images of the people benchmark's three splits at scale 1."""
+"""Images of the people benchmark's three splits at scale 1, in one regime."""
 
 MEMORY_PER_CELL = 1.7e9
 """Bytes of one training process at the cpu profile."""
@@ -169,7 +170,8 @@ def estimate(
     for cell in todo:  # budgets are nested: the largest one holds the others
         key = (cell.corpus, cell.seed)
         stored[key] = max(stored[key], cell.budget_images)
-    images = sum(stored.values()) + (BENCHMARK_IMAGES if working else 0)
+    scored = _regimes([one for several in matrix.evaluations.values() for one in several])
+    images = sum(stored.values()) + (BENCHMARK_IMAGES * scored if working else 0)
     known_seconds = [value for value in seconds if value is not None]
     wall = None
     if len(known_seconds) == len(seconds):
@@ -200,8 +202,13 @@ def _forecast(cell: Cell, evaluations: Iterable[Evaluation], done: frozenset[str
         seconds += _default_seconds(evaluation, cell) if found is None else found
     if missing:
         scale = max(float(evaluation.config["scale"]) for evaluation in missing)
-        seconds += SECONDS_OF_FEATURES * scale * (_relative_cost(cell) or 1.0)
+        seconds += SECONDS_OF_FEATURES * _regimes(missing) * scale * (_relative_cost(cell) or 1.0)
     return Forecast(seconds, from_ledger)
+
+
+def _regimes(evaluations: Sequence[Evaluation]) -> int:
+    """How many sets of people the evaluations score: one per regime; at least one, whatever their data."""
+    return max(1, len({regime(one.benchmark) for one in evaluations}))
 
 
 def _default_seconds(evaluation: Evaluation, cell: Cell) -> float:

@@ -19,14 +19,15 @@ class CorpusConfig:
         style: Style of the embedded corpus, A or B; benchmarks are style B.
         noise: Factor on label noise: wrong identities and caption words, keypoint jitter. 0 is an oracle.
         caption_detail: How much the layouts that hold a caption fixed (captions, poses) let it name: action,
-            garments or everything. The layout identities describes each picture in full, whatever this says.
+            garments, everything, or a mixture of the three in the shares of real captions. The layout identities
+            describes each picture in full, whatever this says.
     """
 
     name: str = "people"
     layout: str | None = None
     style: str = "A"
     noise: float = 1.0
-    caption_detail: str = "action"
+    caption_detail: str = "mixture"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

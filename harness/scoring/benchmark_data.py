@@ -10,7 +10,7 @@ import numpy as np
 
 from hcbench.data.catalogue import dataset, dataset_modules, task_splits
 from hcbench.data.formats.person_boxes import GROUND_TRUTH, loader
-from hcbench.data.people.dataset import benchmark_split
+from hcbench.data.people.dataset import EVERYDAY, STREET, benchmark_split
 from hcbench.data.samples import Samples
 from hcbench.data.seeds import name_seed
 from hcbench.data.task_splits import NAMES, task_samples
@@ -18,6 +18,9 @@ from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.planning.corpora import PEOPLE
 from hcbench.harness.planning.registry import load_registry
 
+REGIMES = {"pose": EVERYDAY, "parsing": EVERYDAY}
+"""Benchmarks whose people do everything, at all scales; those of all others (reid, text-reid, attributes, plug-ins) are
+people on a street, in the boxes of a detector."""
 STYLE = "B"
 """Benchmarks are in another style than the pre-training images, as synthetic pre-training meets a real world."""
 _MILLION = 1_000_000
@@ -39,14 +42,16 @@ def benchmark_splits(
         cache: Folder of rendered and decoded pixels.
         splits: The splits to load. No other split is read, rendered or handed out.
         boxes: Which boxes persons of the test split are cut out by, one of `data.person_boxes.BOXES`.
-        benchmark: Whose splits they are, where a data set has others for some benchmark.
+        benchmark: Whose splits they are, where a data set has others for some benchmark; people have two regimes.
 
     Raises:
         DataError: Nothing here can read such data.
     """
     if data == PEOPLE:
         return {
-            split: benchmark_split(split, style=STYLE, height=height, width=width, scale=scale, cache=cache)
+            split: benchmark_split(
+                split, style=STYLE, regime=regime(benchmark), height=height, width=width, scale=scale, cache=cache
+            )
             for split in splits
         }
     load_registry()  # a worker has not looked at plug-ins yet
@@ -60,6 +65,11 @@ def benchmark_splits(
         for split, call in calls.items()
     }
     return {split: samples if split == "test" else scaled(samples, scale) for split, samples in found.items()}
+
+
+def regime(benchmark: str) -> str:
+    """The regime of the embedded people of a benchmark."""
+    return REGIMES.get(benchmark, STREET)
 
 
 def scaled(samples: Samples, scale: float) -> Samples:

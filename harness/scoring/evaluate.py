@@ -38,8 +38,9 @@ from hcbench.harness.jobs.cell_folder import PER_SAMPLE, RECORD, REPLICATES, SUM
 from hcbench.harness.jobs.job import read_status, write_status
 from hcbench.harness.jobs.outcomes import classify
 from hcbench.harness.planning.cell import Evaluation
+from hcbench.harness.planning.corpora import PEOPLE
 from hcbench.harness.planning.registry import implementation, load_registry
-from hcbench.harness.scoring.benchmark_data import benchmark_splits
+from hcbench.harness.scoring.benchmark_data import benchmark_splits, regime
 from hcbench.methods.parts.checkpoint import load_encoder
 from hcbench.methods.parts.encoder import Encoder, Features, encode_all
 
@@ -262,13 +263,15 @@ class FeatureCache:
     def _key(evaluation: Evaluation, split: str = "") -> tuple[Any, ...]:
         """What decides the samples of a split, or of all; only those that are scored have a choice of boxes.
 
-        Benchmarks share them, except on data that have splits of their own for one.
+        Benchmarks share them, except on data that have splits of their own for one, and embedded people of another
+        regime.
         """
         boxes = evaluation.config.get("boxes") if split in ("", evaluation.split) else None
         owners = tuple(
             task_splits(data, evaluation.benchmark) for data, _, _ in evaluation.sources if data in dataset_modules()
         )
-        return (evaluation.sources, owners, evaluation.config.get("scale"), boxes, split)
+        regimes = tuple(regime(evaluation.benchmark) for data, _, _ in evaluation.sources if data == PEOPLE)
+        return (evaluation.sources, owners, regimes, evaluation.config.get("scale"), boxes, split)
 
 
 class Counted:

@@ -62,7 +62,7 @@ def image_statistics(images: NDArray[np.uint8]) -> Statistics:
     }
 
 
-def _quantiles(values: NDArray[np.float64] | NDArray[np.float32] | NDArray[np.uint8]) -> tuple[float, ...]:
+def _quantiles(values: NDArray[np.uint8] | NDArray[np.float32]) -> tuple[float, ...]:
     return tuple(float(value) for value in np.quantile(values, QUANTILES))
 
 

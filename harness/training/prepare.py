@@ -41,7 +41,7 @@ from hcbench.harness.jobs.outcomes import classify, classify_exit
 from hcbench.harness.planning.cell import Cell, Evaluation
 from hcbench.harness.planning.corpora import PEOPLE
 from hcbench.harness.planning.registry import load_registry
-from hcbench.harness.scoring.benchmark_data import STYLE
+from hcbench.harness.scoring.benchmark_data import STYLE, regime
 from hcbench.harness.training.corpus_view import people_spec
 
 logger = logging.getLogger(__name__)
@@ -132,7 +132,9 @@ def _of_evaluation(evaluation: Evaluation, height: int, width: int) -> Iterator[
     for data, root, splits in evaluation.sources:
         if data == PEOPLE:
             for split in splits:
-                shards = people.benchmark_shards(split, style=STYLE, height=height, width=width, scale=scale)
+                shards = people.benchmark_shards(
+                    split, style=STYLE, regime=regime(evaluation.benchmark), height=height, width=width, scale=scale
+                )
                 yield from _of_shards(shards, f"people/{split}")
         elif data in dataset_modules():
             found, owners = dataset(data), task_splits(data, evaluation.benchmark).owners

@@ -9,7 +9,18 @@ from hcbench.data.people import attributes, captions, motion, scene, wardrobe
 from hcbench.data.people.body import keypoints
 from hcbench.data.people.dataset import jittered, wrong_identities
 from hcbench.data.people.render import build_world
-from hcbench.data.people.spec import DETAILS, LAYOUTS, SPLITS, Draws, PeopleSpec, factor_keys
+from hcbench.data.people.spec import (
+    DETAIL_WEIGHTS,
+    DETAILS,
+    LAYOUTS,
+    LEVELS,
+    SPLITS,
+    Draws,
+    PeopleSpec,
+    draw_levels,
+    draw_street,
+    factor_keys,
+)
 from hcbench.errors import ConfigError
 
 
@@ -20,8 +31,9 @@ def _grid(groups, variants=5):
 def _said(spec, groups, variants, sentences=1):
     keys = factor_keys(spec, groups, variants)
     person = wardrobe.draw_person(keys, spec.split, spec.style)
-    pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
-    said = captions.write(captions.facts(person, pose), keys["template"], spec.split, spec.caption_detail, sentences)
+    pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]), draw_street(spec, keys))
+    levels = draw_levels(spec, keys)
+    said = captions.write(captions.facts(person, pose), keys["template"], spec.split, levels, sentences)
     return said.captions
 
 
@@ -38,8 +50,9 @@ def test_pose_groups_share_caption_and_skeleton_exactly(detail):
     assert np.ptp(world.person.girth.reshape(40, 5), axis=1).min() > 0
     assert np.ptp(world.setting.horizon.reshape(40, 5), axis=1).min() > 0
     shirts = world.person.upper_colour.reshape(40, 5)
-    named = detail != "action"
-    assert (shirts == shirts[:, :1]).all() == named
+    named = draw_levels(spec, factor_keys(spec, g, v)).reshape(40, 5)[:, 0] > LEVELS.index("action")
+    assert ((shirts == shirts[:, :1]).all(axis=1) == named).all() or detail == "mixture"
+    assert (shirts == shirts[:, :1])[named].all()
 
 
 @pytest.mark.parametrize("detail", DETAILS)
@@ -52,6 +65,50 @@ def test_caption_groups_share_caption_only(detail):
     assert np.ptp(world.view.yaw.reshape(40, 5), axis=1).min() > 0
     assert np.ptp(world.pose.arm_flex[:, 0].reshape(40, 5), axis=1).min() > 0
     assert (world.person.bag.reshape(40, 5) == world.person.bag.reshape(40, 5)[:, :1]).all() == (detail == "everything")
+    assert (draw_street(spec, factor_keys(spec, g, v)).reshape(40, 5).std(axis=1) == 0).all(), "the action is of one"
+
+
+def test_a_mixture_has_the_shares_of_real_captions():
+    tables = {}
+    for layout in ("captions", "poses"):
+        spec = PeopleSpec(layout=layout)
+        assert spec.caption_detail == "mixture"
+        g, v = _grid(3000)
+        level = draw_levels(spec, factor_keys(spec, g, v))
+        assert (level.reshape(-1, 5) == level.reshape(-1, 5)[:, :1]).all(), "a group has one caption, so one level"
+        shares = np.bincount(level) / len(level)
+        np.testing.assert_allclose(shares, np.array(DETAIL_WEIGHTS) / sum(DETAIL_WEIGHTS), atol=0.02)
+        tables[layout] = _said(spec, g[:1500], v[:1500]), level[:1500]
+    for said, level in tables.values():
+        colours = np.array([bool(set(captions.words_of(c[0])) & set(wardrobe.COLOURS)) for c in said])
+        assert (colours == (level > 0)).all()
+
+
+def test_a_street_has_its_own_poses_and_boxes_in_every_layout():
+    walks = {"stand", "walk", "carry", "ride", "phone", "text"}
+    for layout in LAYOUTS:
+        spec = PeopleSpec(layout=layout)
+        g, v = _grid(400)
+        keys = factor_keys(spec, g, v)
+        street, world = draw_street(spec, keys), build_world(spec, g, v)
+        assert street.mean() == pytest.approx(spec.street_share, abs=0.06)
+        families = np.array(motion.FAMILIES)[world.pose.family]
+        assert set(families[street]) == walks
+        assert set(families[~street]) == set(motion.FAMILIES)
+        points = world.view.project(keypoints(world.skeleton))
+        tall = np.ptp(points[..., 1], axis=1) / spec.height
+        middle = (points[..., 0].min(axis=1) + points[..., 0].max(axis=1)) / 2 / spec.width - 0.5
+        upright = ~np.isin(families, ("ride", "sit", "crouch", "bend"))
+        assert 0.75 < np.median(tall[street & upright]) < 0.92, "feet and crown lie beyond the keypoints"
+        assert np.abs(middle[street]).mean() < 0.08
+        assert tall[street & upright].std() < tall[~street & upright].std()
+
+
+def test_places_do_not_know_the_regime():
+    g, v = _grid(300)
+    street, everyday = (build_world(PeopleSpec(street_share=share), g, v).setting for share in (1.0, 0.0))
+    for name in ("camera", "left", "horizon", "exposure", "key", "occluder"):
+        np.testing.assert_array_equal(getattr(street, name), getattr(everyday, name), err_msg=name)
 
 
 def test_identity_groups_fix_the_person_over_three_cameras():
@@ -70,14 +127,15 @@ def test_all_layouts_have_the_same_marginals():
     for layout in LAYOUTS:
         keys = factor_keys(PeopleSpec(layout=layout, caption_detail="everything"), g, v)
         person = wardrobe.draw_person(keys, "pretrain", "A")
-        pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
+        pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]), draw_street(PeopleSpec(), keys))
         columns = {
             "upper": person.upper, "upper_colour": person.upper_colour, "lower": person.lower, "bag": person.bag,
             "hair": person.hair, "skin": person.skin_tone, "family": pose.family, "manner": pose.manner,
             "view": (Draws(keys["view"]).uniform("yaw") * 8).astype(int),
             "camera": scene.draw_cameras(keys, v, "pretrain") // 4,
+            "street": draw_street(PeopleSpec(), keys).astype(int),
         }  # fmt: skip
-        tables[layout] = {name: np.bincount(c, minlength=18) / len(c) for name, c in columns.items()}
+        tables[layout] = {name: np.bincount(c, minlength=len(motion.FAMILIES)) / len(c) for name, c in columns.items()}
     for name in tables["poses"]:
         for layout in LAYOUTS:
             # 1,200 independent groups: a share has a deviation of at most 0.0145.
@@ -88,7 +146,7 @@ def test_splits_are_disjoint_and_share_their_words():
     outfits, words, sentences = {}, {}, {}
     for split in SPLITS:
         spec = PeopleSpec(split=split, caption_detail="everything", noise=0.0)
-        g, v = _grid(600, 5)
+        g, v = _grid(1200, 5)
         keys = factor_keys(spec, g, v)
         p = wardrobe.draw_person(keys, split, spec.style)
         outfits[split] = set(
@@ -119,7 +177,7 @@ def test_attributes_are_neither_rare_nor_universal():
     for split, style in (("pretrain", "A"), ("test", "B")):
         keys = factor_keys(PeopleSpec(split=split, style=style), g, 0 * g)
         person = wardrobe.draw_person(keys, split, style)
-        pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]))
+        pose = motion.draw_pose(Draws(keys["action"]), Draws(keys["pose"]), np.full(len(g), split == "test"))
         share = attributes.attributes(person, pose, Draws(keys["view"]).uniform("yaw", -np.pi, np.pi)).mean(axis=0)
         assert share.min() > 0.03, attributes.ATTRIBUTES[share.argmin()]
         assert share.max() < 0.97
@@ -163,6 +221,7 @@ def test_identity_and_keypoint_noise_have_their_size():
         ({"layout": "pose"}, "pose"), ({"split": "dev"}, "dev"), ({"style": "C"}, "C"),
         ({"caption_detail": "all"}, "all"),
         ({"split": "test", "layout": "poses"}, "identities"), ({"height": 100}, "100"), ({"noise": -1.0}, "-1.0"),
+        ({"street_share": 1.5}, "1.5"),
     ],
 )  # fmt: skip
 def test_wrong_specs_are_explained(change, found):

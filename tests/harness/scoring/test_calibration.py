@@ -86,3 +86,12 @@ def test_table_names_what_is_missed():
 def test_unknown_data_are_an_error(tmp_path, capsys):
     assert calibration.main(["--cache", str(tmp_path), "--data", "nowhere"]) == 2
     assert "nowhere" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_embedded_benchmark_is_as_hard_as_real_photographs(tmp_path, capsys):
+    """The targets of the calibration, by controls alone; a minute or two."""
+    status = calibration.main(["--cache", str(tmp_path), "--quick"])
+    text = capsys.readouterr().out
+    assert status == 0, text
+    assert "All targets are met." in text
