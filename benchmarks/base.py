@@ -165,6 +165,13 @@ class Task(ABC):
         """Why such samples cannot be scored by these settings, though heads may be trained on them, or None."""
         return None
 
+    def untrainable_reason(self, train: Samples) -> str | None:
+        """Why no head can be trained on such samples, though they can be scored, or None.
+
+        `train` is what `evaluate.shots` leaves of the training split; only protocols that learn from it are asked.
+        """
+        return None
+
     def crossing_reason(self, source: Samples, target: Samples) -> str | None:
         """Why what was trained on `source` cannot be scored on `target`, another data set; None where it can."""
         return None

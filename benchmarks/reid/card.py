@@ -7,7 +7,8 @@ from hcbench.benchmarks.card import MetricInfo, TaskCard
 CARD = TaskCard(
     name="reid",
     title="Person ReID",
-    summary="Rank all other images by cosine distance to find the same person under another camera; no training.",
+    summary="Find the same person under another camera by cosine distance, under a closed-form metric of the "
+    "training persons; zero-shot: nearest neighbours, without a head.",
     version="2",
     metrics=(
         MetricInfo(name="mAP", title="mAP", main=True),
@@ -25,6 +26,6 @@ CARD = TaskCard(
         "zero-shot": "hcbench.benchmarks.reid.zero_shot:ZeroShotReid",
     },
     options=frozenset({"rerank"}),
-    trains=frozenset({"finetune"}),
-    reference="Zheng et al., Scalable Person Re-identification (Market-1501), ICCV 2015; mINP: Ye et al., TPAMI 2021",
+    reference="Zheng et al., Scalable Person Re-identification (Market-1501), ICCV 2015; mINP: Ye et al., TPAMI 2021; "
+    "head: Fisher, Annals of Eugenics 1936",
 )

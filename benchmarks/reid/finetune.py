@@ -53,6 +53,10 @@ class FineTuneReid(FineTune, Reid):
     learner = ReidLearner
     criterion = "mAP"
 
+    def untrainable_reason(self, train: Samples) -> str | None:
+        """What `persons` refuses; one image of a person is enough, since batches repeat it."""
+        return None
+
     def usable(self, train: Samples) -> Samples:
         """The persons: distractors teach nothing."""
         return persons(train)[0]

@@ -1,8 +1,10 @@
-"""Person ReID without any choice: nearest neighbours of the vector that the method itself compares.
+"""Person ReID without a head or any choice: nearest neighbours of the vector that the method itself compares.
 
 Of an encoder with a text tower that is the image's vector in the space shared with texts, on which its contrast was
-taken (Zuo et al., PLIP, NeurIPS 2024: "visual embeddings"); of any other the pooled vector. Under `frozen` nothing is
-trained either, but validation chooses the readout; here not even that is looked at.
+taken (Zuo et al., PLIP, NeurIPS 2024: "visual embeddings"); of any other the pooled vector. The protocol
+`frozen` learns a metric on training persons; here nothing is learned, and validation is not even looked at. Another
+readout is scored by its name (`evaluate.readout=cls,mean,cls+stripes`); which of them is best on validation stands in
+the record of `frozen` (`nearest_neighbour_mAP`).
 """
 
 from __future__ import annotations

@@ -125,6 +125,10 @@ def _score(evaluation: Evaluation, features: FeatureCache) -> Scores | Ended:
     if evaluation.test_on and (reason := task.crossing_reason(samples["train"], samples[scored])):
         return Ended(evaluation=evaluation, status="skipped", reason=reason)
     kept = _shots(task, samples["train"])
+    if evaluation.protocol in card.trains:
+        left = samples["train"] if kept is None else samples["train"].subset(kept)
+        if reason := task.untrainable_reason(left):
+            return Ended(evaluation=evaluation, status="skipped", reason=reason)
     torch.manual_seed(name_seed("evaluation", evaluation.benchmark, task.config.head_seed))
     if isinstance(task, FineTunedTask):
         return _finetuned(task, evaluation, features, kept)

@@ -162,6 +162,8 @@ def _truth_scores(task: Task, samples: Samples, metric: MetricInfo, split: str) 
         TaskError: The benchmark cannot use such samples, or its metric is not defined on them.
     """
     reason = task.skip_reason(samples) or (task.unscorable_reason(samples) if split == "test" else None)
+    if split == "train":
+        reason = reason or task.untrainable_reason(samples)
     if reason:
         raise TaskError(f"{reason}.")
     if split == "train":
