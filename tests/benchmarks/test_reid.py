@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from hcbench.benchmarks.base import EvaluateConfig, FeatureTable
+from hcbench.benchmarks.base import EvaluateConfig, FeatureTable, Inputs
 from hcbench.benchmarks.metrics.reid import rank_metrics
 from hcbench.benchmarks.reid import task as module
-from hcbench.benchmarks.reid.task import Reid, normalised, rank
-from hcbench.errors import TaskError
+from hcbench.benchmarks.reid.finetune import FineTuneReid
+from hcbench.benchmarks.reid.metric_head import Scatter
+from hcbench.benchmarks.reid.task import SHRINKAGES, Reid, normalised, rank
+from hcbench.errors import TaskError, UnfitError
 
 CONFIG = EvaluateConfig(replicates=200)
 
@@ -109,8 +111,71 @@ def test_the_readout_that_validation_prefers_is_used(told):
     task = Reid(CONFIG)
     chosen = task.fit(told["train"], told["val"])
     assert chosen["readout"] == "cls"
-    assert [trial["readout"] for trial in chosen["trials"]] == ["cls", "mean", "cls+stripes"]
+    tried = [(trial["readout"], trial["shrinkage"]) for trial in chosen["trials"]]
+    assert tried == [(readout, one) for readout in ("cls", "mean", "cls+stripes") for one in SHRINKAGES]
     assert chosen["value"] == max(trial["mAP"] for trial in chosen["trials"])
+
+
+def test_the_head_that_was_chosen_is_used_and_stands_in_the_record(told):
+    """Solved by hand from what the choice says; images of strangers and of persons seen once teach nothing."""
+    train, test, task = told["train"], told["test"], Reid(CONFIG)
+    identity = train.samples.identity.copy()
+    identity[:7] = [-1, -1, -1, -1, -1, 10_000, 10_001]
+    chosen = task.fit(dataclasses.replace(train, samples=dataclasses.replace(train.samples, identity=identity)),
+                      told["val"])  # fmt: skip
+    kept = slice(7, None)  # three images of the second person are left
+    readout, shrinkage = chosen["readout"], chosen["shrinkage"]
+    head = Scatter.measure(normalised(train.features, readout)[kept], identity[kept]).solve(shrinkage)
+    found = task.predict(Inputs(features=test.features))["features"]
+    np.testing.assert_allclose(found, head(normalised(test.features, readout)), atol=1e-6)
+    record = task.score({"features": found}, test.samples).record
+    facts = ("readout", "shrinkage", "directions", "training_persons", "training_images")
+    assert [record[name] for name in facts] == [readout, shrinkage, head.directions, 59, 293]
+    assert [chosen[name] for name in facts] == [record[name] for name in facts]
+
+
+def test_nearest_neighbours_on_validation_stand_beside_the_choice(told):
+    """What the choice of a readout without a head would be is known without a further run."""
+    chosen = Reid(CONFIG).fit(told["train"], told["val"])
+    for readout, value in chosen["nearest_neighbour_mAP"].items():
+        assert value == rank(normalised(told["val"].features, readout), told["val"].samples).mAP
+    assert list(chosen["nearest_neighbour_mAP"]) == ["cls", "mean", "cls+stripes"]
+
+
+def test_noise_stays_at_chance(noise):
+    """Chance is what nearest neighbours of noise get."""
+    task, test = Reid(EvaluateConfig(replicates=2)), noise["test"]
+    task.fit(noise["train"], noise["val"])
+    learned = task.score(task.predict(Inputs(features=test.features)), test.samples).summary["mAP"]
+    chance = rank(normalised(test.features, "cls"), test.samples).mAP
+    assert learned == pytest.approx(chance, abs=0.015)
+
+
+def test_too_few_persons_to_learn_from_are_a_reason_to_skip(told):
+    """One image each, as one shot leaves, or one person alone; fine-tuning repeats images."""
+    train = told["train"]
+    for rows, persons in ((np.arange(0, 300, 5), 0), (np.arange(6), 1)):
+        few = train.subset(rows)
+        reason = Reid(CONFIG).untrainable_reason(few.samples)
+        assert reason == (
+            f"of toy 1, {persons} persons have two images or more to learn a metric from; 2 are the least "
+            "(protocol zero-shot needs none)"
+        )
+        with pytest.raises(UnfitError, match="two images or more"):
+            Reid(CONFIG).fit(few, told["val"])
+        assert FineTuneReid(CONFIG).untrainable_reason(few.samples) is None
+    two = train.subset(np.arange(3, 7))
+    assert Reid(CONFIG).untrainable_reason(two.samples) is None
+    assert Reid(CONFIG).fit(two, told["val"])["directions"] == 1
+
+
+def test_re_ranking_chooses_by_re_ranked_validation(told):
+    chosen = Reid(EvaluateConfig(readout="cls", rerank=True)).fit(told["train"], told["val"])
+    seen = normalised(told["val"].features, "cls")
+    scatter = Scatter.measure(normalised(told["train"].features, "cls"), told["train"].samples.identity)
+    for trial in chosen["trials"]:
+        again = rank(scatter.solve(trial["shrinkage"])(seen), told["val"].samples, rerank=True)
+        assert trial["mAP"] == pytest.approx(again.mAP, abs=1e-6)
 
 
 def test_a_single_camera_is_explained(told):

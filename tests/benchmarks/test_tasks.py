@@ -168,7 +168,7 @@ def test_a_named_readout_is_used_and_an_unknown_one_refused(module, told):
     assert "cls+stripes" in error.value.hint
 
 
-@pytest.mark.parametrize("module", ["attributes", "parsing", "pose", "text_reid"])
+@pytest.mark.parametrize("module", MODULES)
 def test_one_thread_and_two_give_the_same_bits(module, told):
     before, predictions = torch.get_num_threads(), []
     try:

@@ -116,6 +116,7 @@ def test_market_queries_are_ranked_against_the_gallery(tmp_path: Path) -> None:
     assert summary["R1"] == pytest.approx(5 / 6)
     assert summary["mAP"] == pytest.approx((5 + 1 / 2) / 6)
     assert (record["n_valid"], record["gallery"], record["distractors"]) == (6, 13, 1)
+    assert (record["training_persons"], record["training_images"]) == (18, 36)
     assert record["queries"] == "as the data say"
     assert record["split_rule"] == (
         "train: market1501 train (without every tenth person); val: market1501 val (every tenth person); "

@@ -16,6 +16,7 @@ from hcbench.benchmarks.reid.zero_shot import ZeroShotReid
 from hcbench.benchmarks.text_reid.zero_shot import ZeroShotTextReid
 from hcbench.harness.jobs.atomic_files import read_json
 from hcbench.harness.planning.cell import Evaluation
+from hcbench.harness.planning.registry import load_registry
 from hcbench.harness.scoring import evaluate as evaluate_module
 from hcbench.harness.scoring.benchmark_data import benchmark_splits
 from hcbench.harness.scoring.evaluate import Counted, evaluate
@@ -280,13 +281,17 @@ def test_few_shots_leave_validation_and_test_whole(checkpoint, tmp_path, monkeyp
 
 
 def test_features_that_nobody_learns_from_are_not_computed(checkpoint, tmp_path, monkeypatch):
+    """A protocol that only chooses on validation, as a benchmark of a plug-in may have it."""
     phases, sizes = [], []
-    fit = Reid.fit
+    fit, registry = Reid.fit, load_registry()
 
     def watched(self, train, val):
         sizes.append((len(train.samples), len(train.features), len(val.samples)))
-        return fit(self, train, val)
+        return fit(self, val, val)
 
+    card = replace(registry.benchmarks["reid"], trains=frozenset())
+    registry = replace(registry, benchmarks={**registry.benchmarks, "reid": card})
+    monkeypatch.setattr(evaluate_module, "load_registry", lambda: registry)
     monkeypatch.setattr(Reid, "fit", watched)
     (ended,) = run(checkpoint, [tiny("reid")], tmp_path, progress=lambda *told: phases.append(told[0]))
     assert ended.status == "done"
@@ -297,6 +302,53 @@ def test_features_that_nobody_learns_from_are_not_computed(checkpoint, tmp_path,
     again, _ = run(checkpoint, both, tmp_path / "again", progress=lambda *told: phases.append(told[0]))
     assert phases.count("features people/train") > 0
     assert again.summary == ended.summary
+
+
+def test_reid_learns_its_metric_on_training_persons_as_far_as_shots_leave_them(checkpoint, tmp_path):
+    phases, asked = (
+        [],
+        [tiny("reid"), tiny("reid", shots=2, fingerprint="two"), tiny("reid", shots=1, fingerprint="one")],
+    )
+    asked += [tiny("reid", protocol="zero-shot", shots=1), tiny("reid", protocol="finetune", shots=1)]
+    every, two, one, zero_shot, tuned = run(
+        checkpoint, asked, tmp_path, progress=lambda *told: phases.append(told[0])
+    )  # fmt: skip
+    assert "features people/train" in phases
+    assert [ended.status for ended in (every, two, one, zero_shot, tuned)] == [
+        "done",
+        "done",
+        "skipped",
+        "done",
+        "done",
+    ]
+    assert "0 persons have two images or more to learn a metric from" in one.reason
+    learned = [read_json(tmp_path / "out" / name / "record.json")["record"] for name in ("reid-frozen", "two")]
+    (persons, images), (_, fewer) = [(one["training_persons"], one["training_images"]) for one in learned]
+    assert (images, fewer) == (40, 2 * persons)
+    assert every.summary["mAP"] != two.summary["mAP"]
+
+
+def test_reid_crosses_to_other_data_with_the_metric_of_the_first(checkpoint, tmp_path, monkeypatch):
+    read, learned = [], []
+
+    def splits(data, root, *, splits, **more):
+        read.append((data, tuple(splits)))
+        return benchmark_splits("people", "", splits=splits, **more)
+
+    fit = Reid.fit
+
+    def watched(self, train, val):
+        learned.append((train.samples.name, val.samples.name))
+        return fit(self, train, val)
+
+    monkeypatch.setattr(evaluate_module, "benchmark_splits", splits)
+    monkeypatch.setattr(Reid, "fit", watched)
+    across, own = run(
+        checkpoint, [tiny("reid", test_on="elsewhere", test_root="/there"), tiny("reid", fingerprint="own")], tmp_path
+    )
+    assert read[:2] == [("people", ("train", "val")), ("elsewhere", ("test",))]
+    assert learned == [("people/train style B", "people/val style B")] * 2
+    assert across.summary == own.summary
 
 
 def test_other_data_are_scored_by_heads_of_the_first(checkpoint, tmp_path, monkeypatch):

@@ -68,6 +68,16 @@ def test_too_few_persons_to_choose_on(tmp_path: Path) -> None:
     assert "no task can be run on it" in text
 
 
+def test_one_image_of_each_training_person_teaches_no_metric(tmp_path: Path) -> None:
+    root = market(tmp_path / "market")
+    for path in root.glob("bounding_box_train/*_c2s1_*"):
+        path.unlink()
+    trial = tried("market1501", root)
+    assert "0 persons have two images or more to learn a metric from" in trial.heads
+    assert (trial.scored, trial.served) == ("", False)
+    assert "zero-shot" in verified("market1501", root)[1], "what can be done all the same"
+
+
 def test_one_camera(tmp_path: Path) -> None:
     root = market(tmp_path / "market", cameras=(3,))
     trial = tried("market1501", root)
