@@ -11,11 +11,14 @@ from hcbench.data.people.motion import FAMILIES, Pose
 from hcbench.data.people.wardrobe import BAGS, LOWER_PATTERNS, LOWERS, PATTERNS, SHOES, UPPERS, Person
 
 ATTRIBUTES: Final = (
-    "Female", "AgeOver60", "Front", "Side", "Back", "Hat", "Glasses", "HandBag", "ShoulderBag", "Backpack",
-    "HoldObjectsInFront", "ShortSleeve", "LongSleeve", "UpperStride", "UpperLogo", "UpperPlaid", "UpperSplice",
+    "Female", "AgeOver60", "Front", "Side", "Back", "Hat", "HandBag", "ShoulderBag", "Backpack",
+    "HoldObjectsInFront", "ShortSleeve", "LongSleeve", "UpperStride", "UpperPlaid", "UpperSplice",
     "LowerStripe", "LowerPattern", "LongCoat", "Trousers", "Shorts", "Skirt&Dress", "boots",
 )  # fmt: skip
-"""Left out: AgeLess18 and Age18-60 (not shown). HoldObjectsInFront = carries a box or looks at a phone."""
+"""Left out: AgeLess18 and Age18-60 (not shown); Glasses and UpperLogo, which cannot be seen at 128x64: three pixels of
+a face that half of the persons turn away, and a mark on the chest alone. A small network trained with labels (3 passes
+over 12,000 images of the regime street; area under the curve on 1,200 images of 400 test persons) reached .56 and .60
+there, .72 to .996 on each of the others, .90 in their mean. HoldObjectsInFront = carries a box or looks at a phone."""
 
 
 def attributes(person: Person, pose: Pose, yaw: NDArray[np.float64]) -> NDArray[np.int8]:
@@ -33,7 +36,6 @@ def attributes(person: Person, pose: Pose, yaw: NDArray[np.float64]) -> NDArray[
         "Side": (away >= np.pi / 4) & (away <= 3 * np.pi / 4),
         "Back": away > 3 * np.pi / 4,
         "Hat": person.hat > 0,
-        "Glasses": person.glasses,
         "HandBag": among(person.bag, BAGS, "handbag"),
         "ShoulderBag": among(person.bag, BAGS, "shoulder bag"),
         "Backpack": among(person.bag, BAGS, "backpack"),
@@ -41,7 +43,6 @@ def attributes(person: Person, pose: Pose, yaw: NDArray[np.float64]) -> NDArray[
         "ShortSleeve": person.sleeve < 0.9,
         "LongSleeve": person.sleeve >= 0.9,
         "UpperStride": among(pattern, PATTERNS, "striped", "pinstriped"),
-        "UpperLogo": among(pattern, PATTERNS, "logo"),
         "UpperPlaid": among(pattern, PATTERNS, "checked"),
         "UpperSplice": among(pattern, PATTERNS, "two-tone"),
         "LowerStripe": among(person.lower_pattern, LOWER_PATTERNS, "striped"),

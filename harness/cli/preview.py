@@ -25,7 +25,7 @@ SCALE = SHOWN / PERSONS
 
 
 def draw(out: Path, groups: int = GROUPS) -> Iterator[Path]:
-    """Write a sheet of the test persons of each regime and, for every layout, images, labelled ones and captions."""
+    """Write a sheet of the test persons of each regime; for every layout plain images, labelled ones and captions."""
     for regime in REGIMES:
         samples = benchmark_split("test", regime=regime, scale=SCALE, cache=None)
         yield contact_sheet(samples, out / f"test_{regime}.png", columns=2 * IMAGES, limit=SHOWN * IMAGES)

@@ -367,7 +367,16 @@ def test_other_data_are_scored_by_heads_of_the_first(checkpoint, tmp_path, monke
     assert asked[:2] == [("people", "", ("train", "val")), ("elsewhere", "/there", ("test",))]
     assert done.status == "done"
     assert skipped.status == "skipped"
-    assert skipped.reason.startswith("the attributes of people/train style B are not those of")
+    assert skipped.reason.startswith("the attributes of people/train style B street are not those of")
+
+
+def test_benchmarks_of_two_regimes_have_people_of_their_own(checkpoint, tmp_path):
+    phases = []
+    ended = run(checkpoint, [tiny("reid"), tiny("attributes"), tiny("pose")], tmp_path,
+                progress=lambda *told: phases.append(told))  # fmt: skip
+    assert [one.status for one in ended] == ["done"] * 3
+    passes = [name for name, done, _ in phases if name == "features people/test" and done == 0]
+    assert len(passes) == 2, "reid and attributes share theirs, pose shows other pictures"
 
 
 def test_boxes_that_nobody_found_are_a_reason_to_skip(checkpoint, tmp_path):
