@@ -5,6 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from hcbench.data.people.render import render
+from hcbench.data.people.scene import draw_cameras
+from hcbench.data.people.spec import PeopleSpec, factor_keys
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError
 from hcbench.harness.scoring import calibration
@@ -95,3 +98,19 @@ def test_the_embedded_benchmark_is_as_hard_as_real_photographs(tmp_path, capsys)
     text = capsys.readouterr().out
     assert status == 0, text
     assert "All targets are met." in text
+
+
+def _backgrounds(split, persons, images):
+    spec = PeopleSpec(split=split, style="B", noise=0.0, caption_detail="everything", street_share=1.0)
+    groups, variants = np.repeat(np.arange(persons), images), np.tile(np.arange(images), persons)
+    seen = render(spec, groups, variants, background_only=True).images
+    return calibration.People(seen, groups, draw_cameras(factor_keys(spec, groups, variants), variants, split))
+
+
+@pytest.mark.slow
+def test_surroundings_on_a_street_do_not_tell_who_is_seen():
+    test, train = _backgrounds("test", 250, 6), _backgrounds("train", 500, 5)
+    rows = [row for row in DIFFICULTIES if row.metric_target and row.features != "random"]
+    found = calibration.measure(test, train, rows=rows).difficulty
+    # Random vectors reach .67-.79 (five draws): the mean average precision of chance.
+    assert max(max(values) for values in found.values()) < 1.0, found
