@@ -347,7 +347,7 @@ def test_reid_crosses_to_other_data_with_the_metric_of_the_first(checkpoint, tmp
         checkpoint, [tiny("reid", test_on="elsewhere", test_root="/there"), tiny("reid", fingerprint="own")], tmp_path
     )
     assert read[:2] == [("people", ("train", "val")), ("elsewhere", ("test",))]
-    assert learned == [("people/train style B", "people/val style B")] * 2
+    assert learned == [("people/train style B street", "people/val style B street")] * 2
     assert across.summary == own.summary
 
 
