@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from hcbench.data.card import DatasetCard
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.names import some
 from hcbench.data.files.under_root import check_names
 from hcbench.data.formats.listing import find_base, list_files
-from hcbench.data.formats.loading import some
 from hcbench.data.formats.parsing_files import Pairs, ParsingSet, read_stems
 from hcbench.data.part_names import CIHP
 from hcbench.data.task_splits import TaskSplits

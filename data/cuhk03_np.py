@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.names import some
 from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.attribute_files import rows_of, whole
 from hcbench.data.formats.cuhk03_raw import RawImages, extract
 from hcbench.data.formats.listing import find_base
-from hcbench.data.formats.loading import check_cache, check_split, found_splits, make_report, some
+from hcbench.data.formats.loading import check_cache, check_split, found_splits, make_report
 from hcbench.data.formats.market_files import ANY_MARKET, CUHK03, FOLDERS, PersonFiles, parse_names, read_folder
 from hcbench.data.formats.mat_files import numeric, read_mat, text_cells
 from hcbench.data.formats.reid_splits import ReidSet, contradictions, counts, load_split

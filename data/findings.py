@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hcbench.data.files.names import first_few
+from hcbench.data.files.names import some
 from hcbench.data.pixels import Picture, Remark, read_picture
 from hcbench.data.threads import in_threads
 from hcbench.errors import DataError
@@ -122,8 +122,3 @@ def attempt(read: Callable[[], Picture]) -> Picture | DataError:
 def sides(size: Sequence[int]) -> str:
     """Width and height as text."""
     return " x ".join(map(str, size))
-
-
-def some(names: Sequence[str]) -> str:
-    """The first few names, each on one line, and how many more there are."""
-    return first_few(names)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
 from hcbench.data.decoded import Files
-from hcbench.data.files.names import shown
+from hcbench.data.files.names import shown, some
 from hcbench.data.formats import pretraining
 from hcbench.data.formats.file_index import check_listed, index_images, list_images
-from hcbench.data.formats.loading import check_cache, check_split, numbered, some
+from hcbench.data.formats.loading import check_cache, check_split, numbered
 from hcbench.data.formats.pretraining import batched, lazy_samples, path_column, source_problems
 from hcbench.data.samples import Samples
 from hcbench.errors import DataError, did_you_mean

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.names import some
 from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import find_annotated, list_files
@@ -28,7 +29,6 @@ from hcbench.data.formats.loading import (
     make_report,
     missing_files,
     numbered,
-    some,
 )
 from hcbench.data.formats.mpii_files import Persons, Scored, read_persons, read_scored
 from hcbench.data.pixels import picture_size

@@ -10,10 +10,11 @@ import numpy as np
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.dataset import Dataset
+from hcbench.data.files.names import some
 from hcbench.data.files.under_root import check_names
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.listing import find_base, list_files
-from hcbench.data.formats.loading import listing_notes, some
+from hcbench.data.formats.loading import listing_notes
 from hcbench.data.formats.market_files import ANY_MARKET, FOLDERS, MSMT, PersonFiles, parse_names, read_folder
 from hcbench.data.formats.person_splits import report
 from hcbench.data.formats.reid_splits import ReidSet, load_split, verify_set

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from hcbench.data.files.names import ADVICE, first_few
+from hcbench.data.files.names import ADVICE, some
 from hcbench.errors import DataError
 
 _NAMED = 5
@@ -102,7 +102,7 @@ class LeftOut:
             DataError: There are such names.
         """
         if count := self.counts[ENCODING]:
-            names = first_few(self.names[ENCODING], count)
+            names = some(self.names[ENCODING], count)
             raise DataError(f"{count} names of images in {where} are not in UTF-8: {names}.", ADVICE)
 
     def plain(self) -> dict[str, Any]:
@@ -116,7 +116,7 @@ class LeftOut:
 
     def _told(self, sentences: dict[str, Callable[[int, str], str]]) -> list[str]:
         return [
-            sentence(self.counts[reason], first_few(self.names[reason], self.counts[reason]))
+            sentence(self.counts[reason], some(self.names[reason], self.counts[reason]))
             for reason, sentence in sentences.items()
             if self.counts[reason]
         ]

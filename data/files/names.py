@@ -38,7 +38,7 @@ def shown(name: str) -> str:
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def first_few(names: Sequence[str], total: int | None = None) -> str:
+def some(names: Sequence[str], total: int | None = None) -> str:
     """The first few names as `shown`, and how many more there are.
 
     Args:

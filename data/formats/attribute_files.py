@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.files.names import some
 from hcbench.data.formats.listing import find_base
-from hcbench.data.formats.loading import some
 from hcbench.data.formats.mat_files import read_mat
 from hcbench.data.formats.person_splits import PARTS
 from hcbench.data.samples import Int

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.files.names import some
 from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
-from hcbench.data.formats.loading import check_cache, check_split, some
+from hcbench.data.formats.loading import check_cache, check_split
 from hcbench.data.formats.person_splits import PARTS, folder_notes, report, sealed
 from hcbench.data.samples import Int, Samples
 from hcbench.errors import DataError

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops
+from hcbench.data.files.names import some
 from hcbench.data.findings import checked_images
 from hcbench.data.formats.coco_files import COCO_FORMAT, Format, Layout, left_out_notes, outside_joints, read_truth
 from hcbench.data.formats.coco_people import OWN_ID, clipped, labelled_joints
@@ -30,7 +31,6 @@ from hcbench.data.formats.loading import (
     listing_notes,
     make_report,
     missing_files,
-    some,
 )
 from hcbench.data.samples import Samples
 from hcbench.data.windows import crop_windows, to_crop

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from hcbench.data.card import TOTAL, DatasetCard, VerifyReport, compare
 from hcbench.data.files.left_out import LeftOut
 from hcbench.data.files.under_root import OutsideError
-from hcbench.data.findings import some as some
 from hcbench.data.formats.listing import Listing
 from hcbench.errors import DataError, did_you_mean
 

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.decoded import open_lmdb
-from hcbench.data.files.names import shown
+from hcbench.data.files.names import shown, some
 from hcbench.data.files.walk import stamp
 from hcbench.data.formats.file_index import FileIndex, Listed, kept_index
-from hcbench.data.formats.loading import numbered, some
+from hcbench.data.formats.loading import numbered
 from hcbench.errors import DataError
 
 KEYS_FILE = "keys.pkl"

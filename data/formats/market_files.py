@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hcbench.data.files.left_out import LeftOut
+from hcbench.data.files.names import some
 from hcbench.data.formats.listing import list_files
-from hcbench.data.formats.loading import some
 from hcbench.errors import DataError
 
 FOLDERS = ("bounding_box_train", "query", "bounding_box_test")

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import CropPlan, cached_crops, cached_labels, whole_images
+from hcbench.data.files.names import some
 from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import Listing
 from hcbench.data.formats.loading import (
@@ -25,7 +26,6 @@ from hcbench.data.formats.loading import (
     listing_notes,
     make_report,
     missing_files,
-    some,
 )
 from hcbench.data.label_maps import read_labels
 from hcbench.data.pixels import picture_size

@@ -11,8 +11,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from hcbench.data.card import Counts, DatasetCard, VerifyReport
+from hcbench.data.files.names import some
 from hcbench.data.formats.listing import list_files
-from hcbench.data.formats.loading import digest, listing_notes, make_report, some
+from hcbench.data.formats.loading import digest, listing_notes, make_report
 from hcbench.data.samples import Samples
 
 PARTS = {

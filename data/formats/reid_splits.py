@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from hcbench.data.card import DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
 from hcbench.data.files.left_out import LeftOut
+from hcbench.data.files.names import some
 from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import IMAGE_ENDINGS, find_base
 from hcbench.data.formats.loading import (
@@ -27,7 +28,6 @@ from hcbench.data.formats.loading import (
     digest,
     every_tenth,
     make_report,
-    some,
 )
 from hcbench.data.formats.market_files import FOLDERS, NameRule, PersonFiles, read_folder
 from hcbench.data.samples import Samples

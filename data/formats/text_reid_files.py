@@ -16,6 +16,7 @@ import numpy as np
 
 from hcbench.data.card import Counts, DatasetCard, VerifyReport
 from hcbench.data.crops import cached_crops, whole_images
+from hcbench.data.files.names import some
 from hcbench.data.files.under_root import check_names
 from hcbench.data.findings import checked_images
 from hcbench.data.formats.listing import find_base
@@ -25,7 +26,6 @@ from hcbench.data.formats.loading import (
     every_tenth,
     numbered,
     read_json,
-    some,
 )
 from hcbench.data.formats.person_splits import PARTS, folder_notes, report, sealed
 from hcbench.data.samples import Int, Samples

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hcbench.data.files.names import some
 from hcbench.data.formats.attribute_files import read_plain
-from hcbench.data.formats.loading import some
 from hcbench.errors import DataError
 
 PARTS = ("train", "test")

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.files.names import some
 from hcbench.data.formats import reid_splits
 from hcbench.data.formats.identity_attributes.files import (
     PARTS,
@@ -24,7 +25,7 @@ from hcbench.data.formats.identity_attributes.files import (
     find_file,
 )
 from hcbench.data.formats.listing import find_base
-from hcbench.data.formats.loading import check_split, some
+from hcbench.data.formats.loading import check_split
 from hcbench.data.formats.market_files import FOLDERS
 from hcbench.data.formats.reid_splits import ReidSet, load_split
 from hcbench.data.samples import Samples

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hcbench.data.files import walk as walking
 from hcbench.data.files.left_out import AGAIN, CLOSED, ENCODING, ENDING, HIDDEN, NO_FILE, NOWHERE, SYSTEM, LeftOut
-from hcbench.data.files.names import first_few, shown
+from hcbench.data.files.names import shown, some
 from hcbench.data.files.walk import folders_in, is_hidden, real_files, stamp, walk
 from hcbench.data.formats.listing import IMAGE_ENDINGS, list_files
 from hcbench.errors import DataError
@@ -132,7 +132,7 @@ def test_any_name_is_listed_as_it_is_and_shown_on_one_line(tmp_path_factory: pyt
     files, left_out = listed(root)
     assert files == ([] if is_hidden(f"{name}.jpg") else [f"{name}.jpg"])
     assert sum(left_out.values()) == 1 - len(files)
-    assert len(first_few([name]).splitlines()) <= 1
+    assert len(some([name]).splitlines()) <= 1
     assert shown(name).isprintable()
 
 

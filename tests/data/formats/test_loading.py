@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.files.names import some
 from hcbench.data.formats import loading
-from hcbench.data.formats.loading import check_cache, digest, make_report, some
+from hcbench.data.formats.loading import check_cache, digest, make_report
 from hcbench.errors import DataError
 
 

@@ -43,23 +43,6 @@ def test_statistics_tell_the_middle_from_the_edges():
         image_statistics(_crops(0, 1))
 
 
-def test_learned_metric_agrees_with_a_slow_version():
-    rng = np.random.default_rng(3)
-    identity = np.repeat(np.arange(30), 4)
-    train = rng.normal(size=(120, 6)) * [1, 5, 1, 1, 1, 1] + 3 * rng.normal(size=(30, 6))[identity] * [1, 0, 1, 0, 0, 0]
-    others = rng.normal(size=(9, 6))
-    means = np.stack([train[identity == i].mean(0) for i in range(30)])
-    within = np.cov((train - means[identity]).T, bias=True)
-    within += calibration.SHRINKAGE * within.trace() / 6 * np.eye(6)
-    root = np.linalg.inv(np.linalg.cholesky(within))
-    between = root @ np.cov(means.T, bias=True) @ root.T
-    spread, axes = np.linalg.eigh(between)
-    expected = (others - train.mean(0)) @ root.T @ axes * np.sqrt(spread.clip(0) / (1 + spread.clip(0)))
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    found = calibration.learned_metric(train, identity, others)
-    np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-6)
-
-
 def _samples(identity, camera):
     n = len(identity)
     return Samples(name="crops", fingerprint="f", images=_crops(1, n), ids=np.array([str(i) for i in range(n)]),
