@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hcbench.benchmarks.settings import EvaluateConfig
+from hcbench.data.people.spec import STREET
 
 FROZEN, FINETUNE, ZERO_SHOT = "frozen", "finetune", "zero-shot"
 """A light head on fixed features; the field's recipe; no head at all."""
@@ -57,6 +58,8 @@ class TaskCard:
         shots: What `evaluate.shots` counts: images per "identity", per "attribute", or each "image".
         trains: Protocols under which something is learned from the training split; under the others no features of it
             are computed, and there are no shots.
+        regime: What the embedded people do, one of `data.people.spec.REGIMES`: `street` (they stand, walk, carry and
+            ride, in the boxes of a detector) or `everyday` (all poses, at all scales).
         resample_seed: Seed of the bootstrap's resample indices.
         implementation: "module:Class", imported only when an evaluation runs.
         implementations: The same for protocols that have a class of their own.
@@ -77,6 +80,7 @@ class TaskCard:
     options: frozenset[str] = frozenset()
     shots: str = "identity"
     trains: frozenset[str] = frozenset({"frozen", "finetune"})
+    regime: str = STREET
     resample_seed: int = 0
     reference: str = ""
 

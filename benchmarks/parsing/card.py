@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hcbench.benchmarks.card import MetricInfo, TaskCard
+from hcbench.data.people.spec import EVERYDAY
 
 CARD = TaskCard(
     name="parsing",
@@ -18,6 +19,7 @@ CARD = TaskCard(
     ),
     needs=frozenset({"images", "parts"}),
     data=("people", "lip", "cihp"),
+    regime=EVERYDAY,
     protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.parsing.task:Parsing",
     implementations={"finetune": "hcbench.benchmarks.parsing.finetune:FineTuneParsing"},

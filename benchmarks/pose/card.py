@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from hcbench.benchmarks.card import MetricInfo, TaskCard
+from hcbench.data.people.spec import EVERYDAY
 
 # AP is the metric of the field, but it stays near its floor (below .04) for models that train in minutes, so that
 # it cannot tell methods apart there. AP50, which can, leads the table, and AP stands beside it. On MPII neither is
@@ -26,6 +27,7 @@ CARD = TaskCard(
     ),
     needs=frozenset({"images", "keypoints", "boxes"}),  # and areas where OKS is defined: see `Pose.skip`
     data=("people", "coco", "mpii", "aic", "crowdpose", "ochuman"),
+    regime=EVERYDAY,
     protocols=("frozen", "finetune"),
     implementation="hcbench.benchmarks.pose.task:Pose",
     implementations={"finetune": "hcbench.benchmarks.pose.finetune:FineTunePose"},

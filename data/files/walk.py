@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import stat
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -169,26 +169,6 @@ def names_in(folder: Path) -> list[str]:
         DataError: The folder may not be read.
     """
     return sorted(entry.name for entry in _entries(folder) if not is_hidden(entry.name))
-
-
-def real_files(folder: Path) -> Iterator[Path]:
-    """Every file in and below a folder, hidden ones too, sorted; linked folders are entered, each folder once."""
-    seen: set[Identity] = set()
-    places = [str(folder)]
-    files: list[Path] = []
-    while places:
-        place = places.pop()
-        about = _look(place)
-        own = "" if about is None else _identity(place, about)
-        if not own or own in seen:
-            continue
-        seen.add(own)
-        for entry in sorted(_entries(Path(place)), key=lambda entry: entry.name, reverse=True):
-            if os.path.isdir(entry.path):
-                places.append(entry.path)
-            elif os.path.isfile(entry.path):
-                files.append(Path(entry.path))
-    yield from sorted(files)
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:

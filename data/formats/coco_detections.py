@@ -11,13 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hcbench.data.formats.coco_people import ids_of, plain_id
+from hcbench.data.formats.coco_people import ids_of, number, numbers, plain_id
 from hcbench.data.formats.loading import read_json
 from hcbench.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_PERSON = 1
 _KEYS = frozenset({"bbox", "category_id", "image_id", "score"})
 
 
@@ -63,8 +62,9 @@ def detection_file(base: Path, split: str) -> Path:
 def read_detections(path: Path, truth: Mapping[str, Any]) -> Detections:
     """Read and check detections of persons on the images of a ground truth.
 
-    Detections of other categories are not asked for. Those on images that the ground truth does not list (a part of
-    the split) and those without an extent are left out, and told.
+    Persons are the category that they are in the file of the ground truth. Detections of other categories are not asked
+    for. Those on images that the ground truth does not list (a part of the split) and those without an extent are left
+    out, and told.
 
     Raises:
         DataError: The file is no list of detections, or none of them is of these images; an entry is named.
@@ -75,43 +75,46 @@ def read_detections(path: Path, truth: Mapping[str, Any]) -> Detections:
             f"{path} holds a json {type(entries).__name__}.",
             "Expected the list of COCO's result format: bbox, category_id, image_id, score.",
         )
-    known = ids_of(truth["images"])
+    known, (person,) = ids_of(truth["images"]), ids_of(truth["categories"])
     kept, empty, foreign = [], 0, 0
     for row, entry in enumerate(entries):
-        _check(entry, f"{path}: detection {row}")
-        if entry["category_id"] != _PERSON:
+        box, score = _checked(entry, f"{path}: detection {row}")
+        if plain_id(entry["category_id"]) != person:
             continue
         image = known.get(plain_id(entry["image_id"]))
         foreign += image is None
-        empty += not (entry["bbox"][2] > 0 and entry["bbox"][3] > 0)
-        if image is not None and entry["bbox"][2] > 0 and entry["bbox"][3] > 0:
-            kept.append((image, row, entry))
+        empty += not (box[2] > 0 and box[3] > 0)
+        if image is not None and box[2] > 0 and box[3] > 0:
+            kept.append((image, row, box, score))
     if not kept:
         raise DataError(
-            f"{path} holds no person on the {len(known)} images of the split, out of {len(entries)} detections.",
-            "Take the file of the same split; its image_id are COCO's numbers.",
+            f"{path} holds no person (category {person}) on the {len(known)} images of the split, out of "
+            f"{len(entries)} detections.",
+            "Take the file of the same split; its image_id and category_id are those of the annotations.",
         )
     notes = (f"{path.name}: {foreign} detections on other images and {empty} empty ones are left out",)
     if foreign or empty:
         log.warning(notes[0])
     kept.sort(key=lambda one: one[:2])
     return Detections(
-        boxes=np.array([entry["bbox"] for *_, entry in kept], np.float64),
-        scores=np.array([entry["score"] for *_, entry in kept], np.float64),
+        boxes=np.array([box for _, _, box, _ in kept], np.float64),
+        scores=np.array([score for *_, score in kept], np.float64),
         image_id=np.array([image for image, *_ in kept], np.int64),
-        rows=np.array([row for _, row, _ in kept], np.int64),
+        rows=np.array([row for _, row, *_ in kept], np.int64),
         notes=notes if foreign or empty else (),
     )
 
 
-def _check(entry: Any, what: str) -> None:
+def _checked(entry: Any, what: str) -> tuple[list[float], float]:
+    """The box and the score of a detection."""
     absent = sorted(_KEYS - entry.keys()) if isinstance(entry, dict) else sorted(_KEYS)
     if absent:
         held = ", ".join(sorted(entry)) if isinstance(entry, dict) else type(entry).__name__
         raise DataError(f"{what} has no {', '.join(absent)}; it has {held}.", "Expected COCO's result format.")
-    numbers = [*entry["bbox"], entry["score"]]
-    if len(numbers) != 5 or not np.isfinite(numbers).all():
+    box, score = numbers(entry["bbox"], 4, f"{what}: bbox"), number(entry["score"], f"{what}: score")
+    if box is None or score is None:
         raise DataError(
             f"{what} has the box {entry['bbox']} and the score {entry['score']}.",
             "Expected x, y, width, height and a score, all finite.",
         )
+    return box, score

@@ -15,6 +15,7 @@ from hcbench.data.card import DatasetCard
 from hcbench.data.files.under_root import check_names
 from hcbench.data.files.walk import folders_in
 from hcbench.data.formats.coco_people import (
+    OWN_ID,
     PERSON_ID,
     ids_of,
     mark_uncounted,
@@ -200,7 +201,7 @@ def read_truth(layout: Layout, split: str, form: Format = COCO_FORMAT) -> dict[s
         **truth,
         "images": list(images.values()),
         "annotations": kept,
-        "categories": [{"id": PERSON_ID, "name": "person"}],
+        "categories": [{"id": PERSON_ID, "name": "person"} | ({} if person == str(PERSON_ID) else {OWN_ID: person})],
         "left_out": {reason: count for reason, count in sorted(left_out.items()) if count},
         "miscounted": miscounted,
     }

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hcbench.data.card import DatasetCard
-from hcbench.data.files.left_out import SYSTEM, LeftOut
+from hcbench.data.files.left_out import LeftOut
 from hcbench.data.files.names import shown
 from hcbench.data.files.walk import folders_in, names_in, walk
 from hcbench.errors import DataError
@@ -37,11 +37,6 @@ class Listing:
 
     files: tuple[str, ...]
     left_out: LeftOut = field(default_factory=LeftOut)
-
-    @property
-    def junk(self) -> int:
-        """How many files of operating systems were left out."""
-        return self.left_out.counts[SYSTEM]
 
 
 def list_files(

@@ -21,6 +21,8 @@ from hcbench.data.people.fit import fitted, render_size
 from hcbench.data.people.spec import (
     GROUP_SIZE,
     REFERENCE_GROUPS,
+    REGIMES,
+    STREET,
     Draws,
     Keys,
     PeopleSpec,
@@ -43,9 +45,6 @@ KEYPOINT_NOISE: Final = 0.02
 BENCHMARK: Final = {"train": (800, 5), "val": (150, 6), "test": (400, 6)}
 """Identities and images per identity."""
 DISTRACTORS: Final = 600
-STREET, EVERYDAY = "street", "everyday"
-REGIMES: Final = {STREET: 1.0, EVERYDAY: 0.0}
-"""Share of street images of a benchmark split, by the name of its regime."""
 FIRST_DISTRACTOR: Final = 1_000_000
 """Group numbers of the persons who match nobody start here."""
 _MIN_IDENTITIES: Final = 8

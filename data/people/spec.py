@@ -37,6 +37,9 @@ STREET_SHARE: Final = 0.5
 
 Half and half, so that no benchmark's regime is favoured: three of five benchmarks are street, two are everyday.
 """
+STREET, EVERYDAY = "street", "everyday"
+REGIMES: Final = {STREET: 1.0, EVERYDAY: 0.0}
+"""Share of street images of a benchmark split, by the name of its regime."""
 CAMERAS: Final = {"pretrain": 32, "train": 8, "val": 6, "test": 8}
 """Cameras (places with a colour response of their own) of each split; camera ids never repeat between splits."""
 FIRST_CAMERA: Final = {"pretrain": 0, "train": 100, "val": 200, "test": 300}

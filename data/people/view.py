@@ -5,7 +5,7 @@ Image frame: x = right, y = down, z = towards the camera, all in pixels; pixel c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -60,6 +60,16 @@ class _Box:
     shift_x: Array  # image widths
     shift_y: Array  # image heights
 
+    def where(self, chosen: NDArray[np.bool_], other: _Box) -> _Box:
+        """This box for the persons who are chosen, the other one for all others."""
+        return _Box(
+            fill_height=np.where(chosen, self.fill_height, other.fill_height),
+            fill_width=np.where(chosen, self.fill_width, other.fill_width),
+            zoom=np.where(chosen, self.zoom, other.zoom),
+            shift_x=np.where(chosen, self.shift_x, other.shift_x),
+            shift_y=np.where(chosen, self.shift_y, other.shift_y),
+        )
+
 
 def _everyday_box(framing: Draws) -> _Box:
     """All scales; a box that is a little off, sometimes cutting the person anywhere."""
@@ -110,8 +120,7 @@ def draw_view(
     low, high = points.min(axis=1) - 0.05, points.max(axis=1) + 0.05
     extent, centre = high - low, (high + low) / 2
     outside = np.zeros(len(extent), bool) if street is None else street
-    tight, loose = _detector_box(framing), _everyday_box(framing)
-    box = _Box(*(np.where(outside, getattr(tight, f.name), getattr(loose, f.name)) for f in fields(_Box)))
+    box = _detector_box(framing).where(outside, _everyday_box(framing))
     scale = box.zoom * np.minimum(box.fill_height * height / extent[:, 1], box.fill_width * width / extent[:, 0])
     offset = np.zeros((len(scale), 3))
     offset[:, 0] = (width - 1) / 2 + box.shift_x * width - scale * centre[:, 0]

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from hcbench.data.people.dataset import BENCHMARK, REGIMES, benchmark_split, pretraining_view
+from hcbench.data.people.dataset import BENCHMARK, benchmark_split, pretraining_view
 from hcbench.data.people.preview import contact_sheet
-from hcbench.data.people.spec import GROUP_SIZE, LAYOUTS, PeopleSpec
+from hcbench.data.people.spec import GROUP_SIZE, LAYOUTS, REGIMES, PeopleSpec
 from hcbench.errors import HcbenchError
 
 GROUPS = 16

@@ -10,7 +10,8 @@ import numpy as np
 
 from hcbench.data.catalogue import dataset, dataset_modules, task_splits
 from hcbench.data.formats.person_boxes import GROUND_TRUTH, loader
-from hcbench.data.people.dataset import EVERYDAY, STREET, benchmark_split
+from hcbench.data.people.dataset import benchmark_split
+from hcbench.data.people.spec import STREET
 from hcbench.data.samples import Samples
 from hcbench.data.seeds import name_seed
 from hcbench.data.task_splits import NAMES, task_samples
@@ -18,9 +19,6 @@ from hcbench.errors import DataError, did_you_mean
 from hcbench.harness.planning.corpora import PEOPLE
 from hcbench.harness.planning.registry import load_registry
 
-REGIMES = {"pose": EVERYDAY, "parsing": EVERYDAY}
-"""Benchmarks whose people do everything, at all scales; those of all others (reid, text-reid, attributes, plug-ins) are
-people on a street, in the boxes of a detector."""
 STYLE = "B"
 """Benchmarks are in another style than the pre-training images, as synthetic pre-training meets a real world."""
 _MILLION = 1_000_000
@@ -68,8 +66,8 @@ def benchmark_splits(
 
 
 def regime(benchmark: str) -> str:
-    """The regime of the embedded people of a benchmark."""
-    return REGIMES.get(benchmark, STREET)
+    """The regime of the embedded people of a benchmark, by its card; of nobody's, the street."""
+    return load_registry().benchmark(benchmark).regime if benchmark else STREET
 
 
 def scaled(samples: Samples, scale: float) -> Samples:

@@ -118,15 +118,18 @@ def move_artifacts_here(database: Path, experiment: str, *, owned: bool) -> None
     Absolute places are written into it. New runs would go to the old one, and MLflow's pages would look there.
 
     Args:
-        database: The file; where it cannot be written, it stays as it is.
+        database: The file.
         experiment: Name of the experiment.
         owned: Whether the artifacts lie beside the database for sure. Elsewhere (stores that an older hcbench made for
             several workspaces) they are only looked for here when the old place is gone.
+
+    Raises:
+        sqlite3.Error: It cannot be written: what follows would go to the old place.
     """
     if not database.is_file():
         return
     here = artifacts_beside(database.resolve()).as_uri()
-    with contextlib.suppress(sqlite3.Error, OSError), contextlib.closing(sqlite3.connect(database, timeout=20)) as link:
+    with contextlib.closing(sqlite3.connect(database, timeout=20)) as link:
         row = link.execute(
             "SELECT experiment_id, artifact_location FROM experiments WHERE name = ?", (experiment,)
         ).fetchone()

@@ -91,11 +91,8 @@ def whole_items(text: str) -> tuple[list[str], bool]:
     >>> whole_items('["a", "b", "c...')
     (['a', 'b'], False)
     """
-    try:
-        found = json.loads(text)
-        return [str(one) for one in found], True
-    except (ValueError, TypeError):
-        pass
+    if is_json(text):
+        return [str(one) for one in json.loads(text)], True
     decoder, place, items = json.JSONDecoder(), 1, list[str]()
     while text.startswith("[") and place < len(text):
         place += len(text[place:]) - len(text[place:].lstrip(", \n"))

@@ -211,7 +211,7 @@ class Tracker:
     def _settle(self) -> None:
         """Before the first run is written: artifacts go where the store lies now, not where it lay when it was made."""
         if not self._settled and self._database is not None:
-            with files.opening(self._database):
+            with told(f"The result store {self.shown} cannot be written", self.shown), files.opening(self._database):
                 files.move_artifacts_here(self._database, EXPERIMENT, owned=self.uri is None)
         self._settled = True
 

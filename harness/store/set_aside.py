@@ -69,21 +69,22 @@ def reading(what: str) -> Iterator[None]:
 def set_cell_aside(workspace: Workspace, folder: Path, error: RefusedError) -> SetAside:
     """Move a cell's folder out of the way."""
     place = workspace.refused / folder.name
-    remove(place)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    folder.rename(place)
-    write_json(place / REASON, {"reason": error.message})
+    _move(folder, place, error)
     return SetAside(cell=folder.name, reason=error.message, place=place)
 
 
 def set_evaluation_aside(workspace: Workspace, cell: str, source: Path, error: RefusedError) -> SetAside:
     """Move the folder of one evaluation out of the way; its cell and the other evaluations stay."""
     place = workspace.refused / cell / EVALUATIONS / source.name
+    _move(source, place, error)
+    return SetAside(cell=cell, evaluation=source.name, reason=error.message, place=place)
+
+
+def _move(source: Path, place: Path, error: RefusedError) -> None:
     remove(place)
     place.parent.mkdir(parents=True, exist_ok=True)
     source.rename(place)
     write_json(place / REASON, {"reason": error.message})
-    return SetAside(cell=cell, evaluation=source.name, reason=error.message, place=place)
 
 
 def bring_back(workspace: Workspace, cell: str) -> bool:

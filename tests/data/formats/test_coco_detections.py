@@ -62,9 +62,9 @@ def test_scores_take_part_in_the_fingerprint(official: Tree, cache: Path) -> Non
 WRONG = {
     "ground truth": ({"images": []}, "holds a json dict"),
     "another key": ([_found(101, 0.5), {"bbox": [1, 2, 3, 4]}], "detection 1 has no category_id, image_id"),
-    "a short box": ([_found(101, 0.5, bbox=[1, 2, 3])], r"detection 0 has the box \[1, 2, 3\]"),
-    "not finite": ([_found(101, float("nan"))], "detection 0 has the box .* and the score nan"),
-    "another split": ([_found(100, 0.5)], r"holds no person on the 3 images of the split, out of 1 detections"),
+    "a short box": ([_found(101, 0.5, bbox=[1, 2, 3])], r"detection 0: bbox has 3 numbers"),
+    "not finite": ([_found(101, float("nan"))], "detection 0: score is nan"),
+    "another split": ([_found(100, 0.5)], r"holds no person \(category 1\) on the 3 images of the split, out of 1 detections"),
     "nothing": ([], "holds no person"),
 }  # fmt: skip
 
@@ -81,3 +81,36 @@ def test_other_files_are_explained(official: Tree, cache: Path, case: str) -> No
 def test_without_the_file_its_place_is_named(official: Tree, cache: Path) -> None:
     with pytest.raises(DataError, match=r"COCO_val2017_detections_AP_H_56_person\.json is missing"):
         coco.load_detected(official.root, "val2017", cache=cache)
+
+
+@pytest.mark.parametrize("person", [7, "7", "human"])
+def test_persons_are_the_category_that_they_are_in_the_annotations(official: Tree, cache: Path, person: Any) -> None:
+    path = official.json_path("val2017")
+    truth = json.loads(path.read_text())
+    truth["categories"] = [{"id": person, "name": "person"}]
+    for one in truth["annotations"]:
+        one["category_id"] = person
+    path.write_text(json.dumps(truth))
+    _write(official, [_found(101, 0.3, category_id=1), _found(101, 0.6, category_id=person)])
+    samples = coco.load_detected(official.root, "val2017", cache=cache)
+    assert samples.ids.tolist() == ["val2017/000000000101.jpg#box1"]
+    _write(official, [_found(101, 0.3, category_id=1)])
+    with pytest.raises(DataError, match=rf"holds no person \(category {person}\)"):
+        coco.load_detected(official.root, "val2017", cache=cache)
+
+
+def test_numbers_as_text_are_read_and_others_refused(official: Tree, cache: Path) -> None:
+    _write(official, [_found(101, 0.5) | {"score": "0.25", "bbox": ["1", "2", "30", "40"]}])
+    samples = coco.load_detected(official.root, "val2017", cache=cache)
+    assert samples.boxes is not None
+    assert samples.box_scores is not None
+    assert (samples.boxes.tolist(), samples.box_scores.tolist()) == ([[1, 2, 30, 40]], [0.25])
+    for wrong, said in (
+        ({"score": None}, "the score None"),
+        ({"bbox": None}, "the box None"),
+        ({"bbox": [1, 2, 3]}, "bbox has 3 numbers"),
+        ({"score": "high"}, "score is 'high'"),
+    ):
+        _write(official, [_found(101, 0.5) | wrong])
+        with pytest.raises(DataError, match=said):
+            coco.load_detected(official.root, "val2017", cache=cache)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from hcbench.data.card import DatasetCard
+from hcbench.data.files.left_out import SYSTEM
 from hcbench.data.formats.listing import find_base, list_files
 from hcbench.errors import DataError
 
@@ -31,7 +32,7 @@ def test_files_are_sorted_and_junk_is_counted(tmp_path):
     flat, deep = list_files(tmp_path), list_files(tmp_path, deep=True)
     assert flat.files == ("10.jpg", "2.JPG")
     assert deep.files == ("10.jpg", "2.JPG", "sub/1.png")
-    assert deep.junk == 3
+    assert deep.left_out.counts[SYSTEM] == 3
     with pytest.raises(DataError, match="is no folder"):
         list_files(tmp_path / "none")
 
