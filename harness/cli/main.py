@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from hcbench import __version__
-from hcbench.errors import HcbenchError
+from hcbench.harness.cli.command_line import Commands
 from hcbench.harness.cli.console import (
-    CLOSED_PIPE,
     INTERRUPTED,
     OK,
     SOME_FAILED,
-    USAGE_ERROR,
     console,
-    is_closed_pipe,
-    let_go_of_output,
     words,
 )
 from hcbench.harness.cli.data import data_app
@@ -41,7 +35,6 @@ from hcbench.harness.cli.options import (
     open_registry,
     takes_request,
 )
-from hcbench.harness.cli.words import expand_variables, expanded_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,65 +46,9 @@ _OF_A_FILE = ("benchmarks", "no_controls", "data", "profile", "config", "sets", 
 """Options of `run` that make sense for weights that are there already."""
 
 
-class _Commands(TyperGroup):
-    """The commands, with errors as plain text and tracebacks only where asked for."""
-
-    def main(self, args: Any = None, prog_name: str | None = None, *rest: Any, **named: Any) -> Any:
-        """Run a command line; exits with one of the codes of `console` unless `standalone_mode` is False."""
-        line = expanded_words(sys.argv[1:] if args is None else args)
-        expand_variables(os.environ)
-        debug = "--debug" in line
-        _set_logging(debug)
-        standalone = named.pop("standalone_mode", True)
-        try:
-            code = super().main([word for word in line if word != "--debug"], "hcbench", standalone_mode=False, **named)
-            sys.stdout.flush()
-        except typer.Abort:
-            code = INTERRUPTED
-        except KeyboardInterrupt:
-            code = INTERRUPTED
-        except (BrokenPipeError, SystemExit) as error:
-            if not is_closed_pipe(error):
-                raise
-            let_go_of_output()
-            code = CLOSED_PIPE
-        except Exception as error:
-            if debug or not _show_user_error(error):
-                raise
-            code = USAGE_ERROR
-        code = code if isinstance(code, int) else OK
-        if code == INTERRUPTED:
-            typer.echo("Interrupted. Run the same command again to go on.", err=True)
-        if standalone:
-            sys.exit(code)
-        return code
-
-
-def _show_user_error(error: Exception) -> bool:
-    """Tell the user what they can mend; False for errors that are the program's own."""
-    if isinstance(error, HcbenchError):
-        from hcbench.harness.cli.tables import show_error
-
-        show_error(console(stderr=True), error)
-        return True
-    if isinstance(error, PermissionError) and error.filename is not None:
-        from hcbench.harness.cli.tables import show_error
-
-        told = HcbenchError(
-            f"{error.filename} may not be read or written: {error.strerror}.", "Change its permissions."
-        )
-        show_error(console(stderr=True), told)
-        return True
-    show = getattr(error, "show", None)  # the command line's own usage errors
-    if show is None or not hasattr(error, "exit_code"):
-        return False
-    show()
-    return True
-
-
 app = typer.Typer(
     name="hcbench",
-    cls=_Commands,
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -534,10 +471,3 @@ def _plan(request: Request, workspace: Path, screen: Console, *, tuned: bool = F
     if fresh:
         read_again(resolved)
     return effort.plan(resolved, registry, look(), workspace, screen.print)
-
-
-def _set_logging(debug: bool) -> None:
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("hcbench").setLevel(logging.DEBUG if debug else logging.WARNING)
-    if not debug:  # before anything can be planned it may read for minutes, once
-        logging.getLogger("hcbench.data.files.hash_index").setLevel(logging.INFO)

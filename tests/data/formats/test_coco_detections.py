@@ -64,7 +64,10 @@ WRONG = {
     "another key": ([_found(101, 0.5), {"bbox": [1, 2, 3, 4]}], "detection 1 has no category_id, image_id"),
     "a short box": ([_found(101, 0.5, bbox=[1, 2, 3])], r"detection 0: bbox has 3 numbers"),
     "not finite": ([_found(101, float("nan"))], "detection 0: score is nan"),
-    "another split": ([_found(100, 0.5)], r"holds no person \(category 1\) on the 3 images of the split, out of 1 detections"),
+    "another split": (
+        [_found(100, 0.5)],
+        r"holds no person \(category 1\) on the 3 images of the split, out of 1 detections",
+    ),
     "nothing": ([], "holds no person"),
 }  # fmt: skip
 

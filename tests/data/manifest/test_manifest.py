@@ -10,14 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from coco_tree import Tree
 from manifest_files import HEIGHT, WIDTH, columns, picture, write
 from PIL import Image, PngImagePlugin
 
-from hcbench.data.manifest import manifest as manifest_module
 from hcbench.data.manifest import view as manifest_view
 from hcbench.data.manifest import write as manifest_write
-from hcbench.data.manifest.check import verify_manifest
 from hcbench.data.manifest.images import ManifestImages, TooManyBroken, from_bytes, from_files
 from hcbench.data.manifest.manifest import check_images, open_manifest
 from hcbench.data.manifest.schema import COLUMNS, VERSION_KEY, schema
@@ -117,59 +114,6 @@ def test_budgets_are_nested_and_of_equal_size(tmp_path: Path, layout: str) -> No
         whole = [group for group in range(10) if 0 < (uneven[rows] == group).sum() < sizes[group]]
         assert len(whole) <= 1, "one group at most is cut"
     assert set(budget_rows(manifest, layout, 17, seed=4).tolist()) != set(budget_rows(manifest, layout, 17, 3).tolist())
-
-
-def test_the_fingerprint_is_of_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one = open_manifest(write(tmp_path / "a")).fingerprint
-    assert open_manifest(write(tmp_path / "b", name="other.parquet")).fingerprint == one
-    rewritten = tmp_path / "a/c.parquet"
-    table = pq.read_table(tmp_path / "a/some.parquet")
-    pq.write_table(table, rewritten, row_group_size=13, compression="gzip", use_dictionary=False)
-    assert open_manifest(rewritten).fingerprint == one, "neither row groups nor compression are content"
-    for column in ("group_id", "captions", "keypoints", "image_path", "source"):
-        values = table[column].to_pylist()
-        values[17] = values[18] if column == "image_path" else None
-        changed = table.set_column(table.column_names.index(column), column, pa.array(values, COLUMNS[column]))
-        pq.write_table(changed, tmp_path / f"a/{column}.parquet")
-        assert open_manifest(tmp_path / f"a/{column}.parquet").fingerprint != one, column
-
-
-def test_images_that_are_named_count_by_content(tmp_path: Path) -> None:
-    path = write(tmp_path, 12)
-    one = open_manifest(path).fingerprint
-    first, second = tmp_path / "images/0003.png", tmp_path / "images/0004.png"
-    first.write_bytes(second.read_bytes())
-    changed = open_manifest(path).fingerprint
-    assert changed != one
-    first.unlink()
-    assert open_manifest(path).fingerprint not in (one, changed), "a missing image, too"
-    first.symlink_to(second)
-    assert open_manifest(path).fingerprint == changed, "wherever the content lies"
-
-
-def test_packed_images_count_by_their_files(tmp_path: Path) -> None:
-    one = open_manifest(write(tmp_path / "a", packed=True)).fingerprint
-    assert open_manifest(write(tmp_path / "b", packed=True, name="other.parquet")).fingerprint == one
-    table = pq.read_table(tmp_path / "a/some.parquet")  # with all that a writer has noted in the file
-    values = table["image_bytes"].to_pylist()
-    values[17] = values[18]
-    column = table.column_names.index("image_bytes")
-    pq.write_table(
-        table.set_column(column, "image_bytes", pa.array(values, COLUMNS["image_bytes"])), tmp_path / "c.parquet"
-    )
-    assert open_manifest(tmp_path / "c.parquet").fingerprint != one
-
-
-def test_of_too_many_rows_a_sample_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = write(tmp_path, 12)
-    whole = open_manifest(path)
-    assert (whole.image_contents.files, whole.image_contents.read) == (12, 12)
-    before = whole.fingerprint
-    monkeypatch.setattr(manifest_module, "MOST_FILES", 11)
-    monkeypatch.setattr(manifest_module, "SAMPLE", 3)
-    sampled = open_manifest(path)
-    assert sampled.fingerprint != before
-    assert str(sampled.image_contents).endswith("(12 files; too many to read: names and the contents of 3)")
 
 
 def test_a_view_is_told_by_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,68 +302,6 @@ def test_words_of_captions(tmp_path: Path) -> None:
     manifest = open_manifest(write(tmp_path, 10))
     assert words(manifest) == ("0", "1", "a", "number", "person", "walks")
     assert words(manifest, 3) == ("a", "number", "person")
-
-
-def test_verify_finds_what_is_wrong(tmp_path: Path) -> None:
-    joints = columns(10)["keypoints"]
-    moved = [*joints[:7], None, joints[8], [1.0] * 51]
-    path = write(tmp_path, 10, keypoints=moved, group_id=[0] * 9 + [1], split=["train"] * 9 + ["val"])
-    (tmp_path / "images/0002.png").unlink()
-    report = verify_manifest(path)
-    assert report.level == "mismatch"
-    text = report.text()
-    for words_ in ("images/0002.png: it is missing", "1 of 2 groups have one image", "pair: row 9 (images/0009.png)",
-                   "2 images have other keypoints than the first image of their pose: row 7 (images/0007.png), row 9",
-                   "for scoring: do not pre-train"):  # fmt: skip
-        assert words_ in text
-    fine = verify_manifest(write(tmp_path / "fine", 10, packed=True))
-    assert (fine.level, fine.problems) == ("exact", ())
-
-
-def test_verify_names_a_few_and_counts_all(tmp_path: Path) -> None:
-    path = write(tmp_path, 10, packed=True, group_id=range(10), image_path=None)
-    assert "10 of 10 groups have one image" in verify_manifest(path).problems[0]
-    assert verify_manifest(path).problems[0].endswith(": row 0, row 1, row 2, row 3, row 4 and 5 more")
-
-
-def test_groups_are_looked_at_where_some_images_have_none(tmp_path: Path) -> None:
-    path = write(tmp_path, 10, group_id=[0, 0, 1, *[None] * 7], pose_id=None)
-    report = verify_manifest(path)
-    assert report.problems == ("1 of 2 groups have one image, which makes no positive pair: row 2 (images/0002.png)",)
-    assert "7 rows have no group_id, so methods that need it are skipped" in report.notes
-
-
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"split": ["train2017"] * 9 + ["val2017"]}, True),
-        ({"source": ["coco"] * 9 + ["coco:val2017"], "split": None}, True),
-        ({"source": ["coco"] * 9 + ["MS-COCO/val2017"], "split": None}, True),
-        ({"source": ["mpii"] * 10, "split": ["val2017"] * 10}, False),
-        ({"split": ["val2017"] * 10, "group_id": None}, False),  # COCO's own photographs, to look for duplicates in
-    ],
-)
-def test_poses_of_val2017_are_not_learned_from(tmp_path: Path, changes: dict[str, Any], told: bool) -> None:
-    problems = verify_manifest(write(tmp_path, 10, **changes)).problems
-    expected = ("1 images are made of COCO's val2017, which models are scored on (by source and split): "
-                "row 9 (images/0009.png)",)  # fmt: skip
-    assert problems == (expected if told else ())
-
-
-def test_annotations_of_val2017_are_known_by_their_ids(tmp_path: Path) -> None:
-    tree = Tree(tmp_path / "coco", "official")
-    tree.write()
-    poses = [1] * 5 + [4] * 5  # of the first image of train2017, and of that of val2017
-    unsure = write(tmp_path / "a", 10, pose_id=poses, split=None)
-    assert "10 images of COCO's poses name no split: say where COCO lies" in verify_manifest(unsure).text()
-    report = verify_manifest(unsure, coco=tree.root)
-    assert report.problems[0].startswith("5 images are made of COCO's val2017")
-    assert "(by the annotation that pose_id names): row 5 (images/0005.png)" in report.problems[0]
-    assert "name no split" not in report.text()
-    claimed = write(tmp_path / "b", 10, pose_id=poses, split=["train2017"] * 10)
-    assert verify_manifest(claimed, coco=tree.root).problems == report.problems
-    assert verify_manifest(claimed).problems == ()
-    assert "is no folder" in verify_manifest(unsure, coco=tmp_path / "nowhere").text()
 
 
 _FIVE_MILLION = """

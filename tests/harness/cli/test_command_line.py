@@ -7,8 +7,8 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
+from hcbench.harness.cli.command_line import expand_variables, expanded
 from hcbench.harness.cli.main import app
-from hcbench.harness.cli.words import expand_variables, expanded
 
 
 @pytest.fixture
