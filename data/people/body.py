@@ -15,8 +15,6 @@ from hcbench.data.people.motion import Pose
 from hcbench.data.people.spec import Draws
 
 Array = NDArray[np.float64]
-SIDES: Final = (0, 1)
-"""Left and right, the last axis of paired quantities."""
 
 
 @dataclass(frozen=True, slots=True)

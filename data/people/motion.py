@@ -33,8 +33,6 @@ STREET_WEIGHTS: Final = (
 """What people on a street do: they stand, walk, carry, ride, and hold a phone meanwhile."""
 MANNERS: Final = 3
 """Manners per family (0 = slight, 1 = plain, 2 = strong); captions name them by an adverb."""
-SHARES_ARMS: Final = ("stand", "walk", "run", "sit", "lunge", "jump", "kick")
-"""Families whose arms are free."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from hcbench.benchmarks.metrics.reid import rank_metrics
 from hcbench.data import market1501
-from hcbench.data.formats.identity_attributes.files import BINARY, NAMES
+from hcbench.data.formats.identity_attributes.files import MARKET, NAMES
 from hcbench.data.formats.market_files import FOLDERS
 from hcbench.data.formats.reid_splits import SPLITS
 from hcbench.errors import DataError
@@ -52,8 +52,8 @@ def write_mat(path, *, train=range(2, 25, 2), test=(3, 5, 7), **changes):
         return fields | {"image_index": np.array([f"{person:04d}" for person in people], object)}
 
     tables = {
-        "train": part(train, [*BINARY, "age"]),
-        "test": part(test, sorted([*BINARY, "age"], reverse=True)),
+        "train": part(train, [*MARKET.binary, "age"]),
+        "test": part(test, sorted([*MARKET.binary, "age"], reverse=True)),
     }
     for name, value in changes.items():
         if value is None:

@@ -117,7 +117,6 @@ DUKE = AttributeFile(
 )  # fmt: skip
 """23 attributes of 702 and 1,110 persons (@68b86df): those of the gallery whom nobody queries have some as well."""
 
-BINARY = MARKET.binary
 NAMES = MARKET.names
 """The columns of Market-1501."""
 

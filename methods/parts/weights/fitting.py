@@ -7,7 +7,7 @@ business (`positions.py`): an adapter gives the table as the file has it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -270,14 +270,6 @@ def _not_finite(tensor: Tensor) -> int:
 def _spared(name: str, adapted: Adapted) -> bool:
     """Whether a file is whole without this name of the encoder."""
     return name in adapted.absent or name.endswith(_COUNTER)
-
-
-def entry(tree: Tree, *names: str) -> Tree:
-    """The first of the named entries that the file has, else the file itself."""
-    for name in names:
-        if isinstance(tree.get(name), Mapping):
-            return dict(tree[name])
-    return tree
 
 
 def tensors(tree: Tree, *prefixes: str) -> State:
